@@ -1,0 +1,49 @@
+# Language, warnings, sanitizers, ccache and linker, for all targets.
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+    set(CMAKE_BUILD_TYPE Release CACHE STRING "Release, RelWithDebInfo or Debug" FORCE)
+endif()
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+set(CMAKE_CXX_SCAN_FOR_MODULES OFF)
+# No -march=native (binaries travel) and no -ffast-math (bits are promised); -ffp-contract=off for the same reason.
+set(CMAKE_CXX_FLAGS_RELEASE "-O3")
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
+add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>)
+
+# Warnings are errors, on our own targets: smp_library and smp_program link this.
+add_library(smp_warnings INTERFACE)
+target_compile_options(
+    smp_warnings
+    INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
+              -Wcast-qual -Wunused -Wformat=2 -Wimplicit-fallthrough -Wextra-semi -Wvla>)
+
+if(SMP_SANITIZE STREQUAL "address")
+    set(smp_sanitize -fsanitize=address,undefined -fno-sanitize-recover=undefined)
+elseif(SMP_SANITIZE STREQUAL "thread")
+    set(smp_sanitize -fsanitize=thread)
+elseif(SMP_SANITIZE)
+    message(FATAL_ERROR "SMP_SANITIZE is \"${SMP_SANITIZE}\"; it can be empty, address (with undefined) or thread.")
+endif()
+if(SMP_SANITIZE)
+    add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:${smp_sanitize};-fno-omit-frame-pointer;-g1>")
+    add_link_options("$<$<LINK_LANGUAGE:C,CXX>:${smp_sanitize}>")
+endif()
+
+# ccache knows precompiled headers only when told that their time stamps and macros may be trusted.
+find_program(SMP_CCACHE ccache)
+if(SMP_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+    set(smp_ccache "${CMAKE_COMMAND}" -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+                   "${SMP_CCACHE}")
+    set(CMAKE_CXX_COMPILER_LAUNCHER ${smp_ccache})
+    set(CMAKE_CUDA_COMPILER_LAUNCHER "${SMP_CCACHE}")
+    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
+endif()
+
+find_program(SMP_MOLD mold)
+if(SMP_MOLD AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12.1)
+    add_link_options($<$<LINK_LANGUAGE:C,CXX>:-fuse-ld=mold>)
+endif()
