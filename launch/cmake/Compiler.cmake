@@ -33,12 +33,19 @@ if(SMP_SANITIZE)
     add_link_options("$<$<LINK_LANGUAGE:C,CXX>:${smp_sanitize}>")
 endif()
 
-# ccache knows precompiled headers only when told that their time stamps and macros may be trusted.
+# ccache takes precompiled headers only when told that their time stamps and macros may be trusted. Paths below the base folder are
+# made relative, so that another checkout or build folder finds the same entries.
 find_program(SMP_CCACHE ccache)
 if(SMP_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-    set(smp_ccache "${CMAKE_COMMAND}" -E env CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-                   "${SMP_CCACHE}")
-    set(CMAKE_CXX_COMPILER_LAUNCHER ${smp_ccache})
+    cmake_path(IS_PREFIX PROJECT_SOURCE_DIR "${PROJECT_BINARY_DIR}" NORMALIZE smp_build_is_inside)
+    if(smp_build_is_inside)
+        set(smp_ccache_base "${PROJECT_SOURCE_DIR}")
+    else()
+        set(smp_ccache_base "${PROJECT_BINARY_DIR}")
+    endif()
+    set(CMAKE_CXX_COMPILER_LAUNCHER
+        "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${smp_ccache_base}"
+        CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime "${SMP_CCACHE}")
     set(CMAKE_CUDA_COMPILER_LAUNCHER "${SMP_CCACHE}")
     add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
 endif()

@@ -43,7 +43,7 @@ endfunction()
 
 # ATen, parsed once for all targets that see LibTorch.
 add_library(smp_torch_headers STATIC "${CMAKE_CURRENT_LIST_DIR}/torch_headers.cpp")
-target_link_libraries(smp_torch_headers PRIVATE smp::torch)
+target_link_libraries(smp_torch_headers PRIVATE smp::torch smp_warnings)  # a warning option can void a precompiled header
 target_precompile_headers(smp_torch_headers PRIVATE <ATen/ATen.h> <algorithm> <cstdint> <memory> <span> <string> <vector>)
 
 # smp_test_binary(NAME [TORCH] [OWN_MAIN] SOURCES a.cpp … LINKS targets…)
