@@ -1,15 +1,15 @@
 # Writes launch/build_facts.h into the build tree: target smp_build_facts. The version itself stands in the top CMakeLists.txt.
 
-file(STRINGS "${smp_torch}/version.py" smp_libtorch_full_version REGEX "^__version__ *=" LIMIT_COUNT 1)
+file(STRINGS "${smp_torch_folder}/version.py" smp_libtorch_full_version REGEX "^__version__ *=" LIMIT_COUNT 1)
 string(REGEX REPLACE ".*'(.*)'.*" "\\1" smp_libtorch_full_version "${smp_libtorch_full_version}")
 
-# "Open MPI v4.1.4, package: …" out of the library's own words.
-set(smp_mpi_version "${MPI_C_LIBRARY_VERSION_STRING}")
-if(NOT smp_mpi_version)
-    execute_process(COMMAND "${MPIEXEC_EXECUTABLE}" --version OUTPUT_VARIABLE smp_mpi_version ERROR_QUIET)
+# "mpirun (Open MPI) 4.1.4 …"
+set(smp_mpi_version none)
+if(SMP_MPI_ENABLED)
+    execute_process(COMMAND "${MPIEXEC_EXECUTABLE}" --version OUTPUT_VARIABLE smp_mpi_words ERROR_QUIET)
+    string(REGEX MATCH "[0-9]+\\.[0-9]+(\\.[0-9]+)?" smp_mpi_version "${smp_mpi_words}")
+    set(smp_mpi_version "Open MPI ${smp_mpi_version}")
 endif()
-string(REGEX MATCH "[0-9]+\\.[0-9]+(\\.[0-9]+)?" smp_mpi_number "${smp_mpi_version}")
-set(smp_mpi_version "Open MPI ${smp_mpi_number}")
 
 set(smp_nccl_version none)
 set(smp_cuda_version none)

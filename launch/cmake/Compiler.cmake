@@ -1,5 +1,8 @@
 # Language, warnings, sanitizers, ccache and linker, for all targets.
 
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 12)
+    message(FATAL_ERROR "g++ ${CMAKE_CXX_COMPILER_VERSION} is too old, 12 or newer is needed; install g++-12 (./launch/setup does) or name one by CXX.")
+endif()
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
     set(CMAKE_BUILD_TYPE Release CACHE STRING "Release, RelWithDebInfo or Debug" FORCE)
 endif()
@@ -8,8 +11,8 @@ set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
-set(CMAKE_CXX_SCAN_FOR_MODULES OFF)
-# No -march=native (binaries travel) and no -ffast-math (bits are promised); -ffp-contract=off for the same reason.
+
+# No -march=native: binaries travel. No -ffast-math and no contraction into fused multiply-adds: bits are promised.
 set(CMAKE_CXX_FLAGS_RELEASE "-O3")
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
 add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>)
@@ -18,10 +21,12 @@ add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>)
 add_library(smp_warnings INTERFACE)
 target_compile_options(
     smp_warnings
-    INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Werror -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
-              -Wcast-qual -Wunused -Wformat=2 -Wimplicit-fallthrough -Wextra-semi -Wvla>)
+    INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Werror;-Wshadow;-Wnon-virtual-dtor;-Woverloaded-virtual;-Wcast-qual;-Wformat=2;-Wextra-semi;-Wvla>"
+)
 
+# Sanitizers see our own code; LibTorch and MPI are not instrumented (tests/sanitizers says what follows from that).
 if(SMP_SANITIZE STREQUAL "address")
+    # -Wno-maybe-uninitialized: instrumented code makes g++ 12 warn of what is not there.
     set(smp_sanitize -fsanitize=address,undefined -fno-sanitize-recover=undefined)
 elseif(SMP_SANITIZE STREQUAL "thread")
     set(smp_sanitize -fsanitize=thread)
@@ -29,13 +34,15 @@ elseif(SMP_SANITIZE)
     message(FATAL_ERROR "SMP_SANITIZE is \"${SMP_SANITIZE}\"; it can be empty, address (with undefined) or thread.")
 endif()
 if(SMP_SANITIZE)
-    add_compile_options("$<$<COMPILE_LANGUAGE:C,CXX>:${smp_sanitize};-fno-omit-frame-pointer;-g1>")
-    add_link_options("$<$<LINK_LANGUAGE:C,CXX>:${smp_sanitize}>")
+    add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${smp_sanitize};-fno-omit-frame-pointer;-g1;-O1>")
+    target_compile_options(smp_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-maybe-uninitialized>)
+    add_link_options("$<$<LINK_LANGUAGE:CXX,CUDA>:${smp_sanitize}>")
 endif()
 
 # ccache takes precompiled headers only when told that their time stamps and macros may be trusted. Paths below the base folder are
 # made relative, so that another checkout or build folder finds the same entries.
 find_program(SMP_CCACHE ccache)
+mark_as_advanced(SMP_CCACHE)
 if(SMP_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
     cmake_path(IS_PREFIX PROJECT_SOURCE_DIR "${PROJECT_BINARY_DIR}" NORMALIZE smp_build_is_inside)
     if(smp_build_is_inside)
@@ -45,12 +52,14 @@ if(SMP_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
     endif()
     set(CMAKE_CXX_COMPILER_LAUNCHER
         "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${smp_ccache_base}"
-        CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime "${SMP_CCACHE}")
+        CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime "${SMP_CCACHE}"
+    )
     set(CMAKE_CUDA_COMPILER_LAUNCHER "${SMP_CCACHE}")
     add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
 endif()
 
 find_program(SMP_MOLD mold)
+mark_as_advanced(SMP_MOLD)
 if(SMP_MOLD AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 12.1)
     add_link_options($<$<LINK_LANGUAGE:C,CXX>:-fuse-ld=mold>)
 endif()

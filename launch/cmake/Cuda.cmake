@@ -1,30 +1,30 @@
-# Decides whether the CUDA and NCCL backends are built: SMP_CUDA_ENABLED.
+# The CUDA compiler, once LibTorch is known; SMP_CUDA_ENABLED says whether the CUDA and NCCL backends are built.
 #
-# With it a room lists its .cu files and nccl.cpp, without it the no_….cpp twins. The .cu files are C++17 (CMake 3.25 knows no
-# later standard for nvcc 13), see no LibTorch header and use the wheel's CUDA runtime, so that there is one in the process.
+# With it a room lists its .cu files and nccl.cpp, without it the no_….cpp twins. The .cu files are C++17 (CMake 3.25 knows no later
+# standard for nvcc 13), see no LibTorch header and use the wheel's CUDA runtime, so that there is one in the process.
 
 set(SMP_CUDA_ENABLED OFF)
-if(NOT SMP_CUDA MATCHES "^(AUTO|ON|OFF)$")
-    message(FATAL_ERROR "SMP_CUDA is \"${SMP_CUDA}\"; it can be AUTO, ON or OFF.")
-endif()
-if(SMP_CUDA STREQUAL "OFF")
-    return()
+if(smp_nvcc)
+    smp_libtorch_has_cuda("${smp_libtorch_root}" smp_has_cuda)
+    if(smp_has_cuda)
+        set(SMP_CUDA_ENABLED ON)
+    elseif(SMP_CUDA STREQUAL "ON")
+        message(FATAL_ERROR "SMP_CUDA=ON, but LibTorch in ${smp_libtorch_root} lacks the CUDA libraries (nvidia/); name one that has them by SMP_LIBTORCH, or use SMP_CUDA=OFF.")
+    else()
+        message(STATUS "No CUDA: LibTorch in ${smp_libtorch_root} lacks the CUDA libraries")
+    endif()
 endif()
 
-find_program(SMP_NVCC nvcc HINTS "$ENV{CUDACXX}" "$ENV{CUDA_HOME}/bin" "$ENV{CUDA_PATH}/bin" /usr/local/cuda/bin)
-if(NOT SMP_NVCC)
-    if(SMP_CUDA STREQUAL "ON")
-        message(FATAL_ERROR "SMP_CUDA=ON, but no nvcc was found; install the CUDA 13 toolkit, set CUDA_HOME, or use SMP_CUDA=OFF.")
+if(SMP_CUDA_ENABLED)
+    set(CMAKE_CUDA_COMPILER "${smp_nvcc}")
+    set(CMAKE_CUDA_HOST_COMPILER "${CMAKE_CXX_COMPILER}")
+    set(CMAKE_CUDA_RUNTIME_LIBRARY None)
+    set(CMAKE_CUDA_STANDARD 17)
+    set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+    if(NOT CMAKE_CUDA_ARCHITECTURES)
+        set(CMAKE_CUDA_ARCHITECTURES 80 90)
     endif()
-    return()
+    enable_language(CUDA)
+    set(CMAKE_CUDA_FLAGS_RELEASE "-O3")
+    add_compile_options("$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall;-Werror=all-warnings>")
 endif()
-set(SMP_CUDA_ENABLED ON)
-set(CMAKE_CUDA_COMPILER "${SMP_NVCC}")
-set(CMAKE_CUDA_RUNTIME_LIBRARY None)
-set(CMAKE_CUDA_STANDARD 17)
-set(CMAKE_CUDA_STANDARD_REQUIRED ON)
-if(NOT CMAKE_CUDA_ARCHITECTURES)
-    set(CMAKE_CUDA_ARCHITECTURES 80 90)
-endif()
-enable_language(CUDA)
-add_compile_options($<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall>)

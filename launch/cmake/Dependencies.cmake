@@ -1,4 +1,4 @@
-# Debian's packages, as found by their own CMake files or by pkg-config.
+# Debian's packages, by their own CMake files or by pkg-config. launch/setup installs them.
 
 find_package(Threads REQUIRED)
 find_package(fmt REQUIRED)
@@ -9,15 +9,19 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(hwloc REQUIRED IMPORTED_TARGET hwloc)
-
-# C interface only; no MPI C++ bindings.
-find_package(MPI REQUIRED COMPONENTS C)
-add_library(smp_mpi INTERFACE)
-add_library(smp::mpi ALIAS smp_mpi)
-target_compile_definitions(smp_mpi INTERFACE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
-target_link_libraries(smp_mpi INTERFACE MPI::MPI_C)
-
 if(SMP_TESTS)
     find_package(GTest REQUIRED)
     find_package(rapidcheck REQUIRED)
+endif()
+
+# MPI's C interface only. With it a room lists mpi.cpp, without it no_mpi.cpp, as with CUDA.
+set(SMP_MPI_ENABLED OFF)
+add_library(smp_mpi INTERFACE)
+add_library(smp::mpi ALIAS smp_mpi)
+if(SMP_MPI)
+    find_package(MPI REQUIRED COMPONENTS C)
+    set(SMP_MPI_ENABLED ON)
+    target_compile_definitions(smp_mpi INTERFACE OMPI_SKIP_MPICXX MPICH_SKIP_MPICXX)
+    target_include_directories(smp_mpi SYSTEM INTERFACE ${MPI_C_INCLUDE_DIRS})
+    target_link_libraries(smp_mpi INTERFACE ${MPI_C_LIBRARIES})
 endif()

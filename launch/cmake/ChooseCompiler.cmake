@@ -1,0 +1,17 @@
+# Before project(): where the system's own c++ is too old (Ubuntu 22.04: 11), take g++-12 or newer if it is there.
+
+if(NOT CMAKE_CXX_COMPILER AND NOT DEFINED ENV{CXX})
+    execute_process(COMMAND c++ -dumpversion OUTPUT_VARIABLE smp_default_version ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE)
+    if(smp_default_version VERSION_LESS 12)
+        foreach(version IN ITEMS 12 13 14)
+            find_program(smp_gxx_${version} g++-${version})
+            find_program(smp_gcc_${version} gcc-${version})
+            mark_as_advanced(smp_gxx_${version} smp_gcc_${version})
+            if(smp_gxx_${version} AND smp_gcc_${version})
+                set(CMAKE_CXX_COMPILER "${smp_gxx_${version}}")
+                set(CMAKE_C_COMPILER "${smp_gcc_${version}}")
+                break()
+            endif()
+        endforeach()
+    endif()
+endif()
