@@ -1,0 +1,28 @@
+// How a room says what is wrong with its options: a list of problems, each with the key it is about, so that all of them can be reported at once.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace smp::partition {
+
+/// `key` is a path such as "parallel.microbatches"; `message` says the value, what is allowed and what to do: "is 6, which …; set …".
+struct Problem {
+    std::string key;
+    std::string message;
+
+    bool operator==(const Problem&) const = default;
+};
+
+/// The configuration cannot be used. what() holds one line a problem: "<key> <message>".
+class ConfigError : public std::runtime_error {
+public:
+    explicit ConfigError(std::vector<Problem> problems);
+    const std::vector<Problem>& problems() const { return problems_; }
+
+private:
+    std::vector<Problem> problems_;
+};
+
+}  // namespace smp::partition
