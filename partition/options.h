@@ -1,0 +1,87 @@
+// Sections `parallel` and `cluster` of a configuration: how the work is cut, and what it is cut for. Field names are
+// the configuration's keys. Features that are still to come have no field here; the configuration accepts their keys at
+// the off value only.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "partition/problem.h"
+#include "partition/topology.h"
+#include "partition/words.h"
+
+namespace smp::partition {
+
+class OptionChecks;
+
+enum class PipelineSchedule {
+    simple,       // all forwards, then all backwards
+    interleaved,  // backward first
+};
+template <>
+struct Words<PipelineSchedule> {
+    static constexpr std::array<std::string_view, 2> list = {"simple", "interleaved"};
+};
+
+struct ParallelOptions {
+    int pipeline_parallel_degree = 1;
+    int tensor_parallel_degree = 1;
+    int microbatches = 1;                    // a step is split into, on each data-parallel rank
+    std::optional<int> active_microbatches;  // bound on those in flight; not given: see active_microbatches()
+    PipelineSchedule pipeline = PipelineSchedule::interleaved;
+    std::string placement_strategy = "cluster";
+    bool auto_partition = true;
+    double memory_weight = 0.8;     // of memory against compute in the automatic stage assignment, 0…1
+    std::vector<int> stage_layers;  // layers of each stage, in order; with auto_partition = false only
+    bool prescaled_batch = false;   // what training.batch_size counts: a tensor group's batch (true) or each rank's
+    std::uint64_t tensor_parallel_seed = 0;  // mixed into the dropout keys of sites that tensor parallelism shards
+
+    bool operator==(const ParallelOptions&) const = default;
+};
+
+/// What each field may be and, beside it, what these options break. Keys are paths: "parallel.microbatches".
+void check(const ParallelOptions& options, OptionChecks& checks);
+std::vector<Problem> validate(const ParallelOptions& options);
+
+/// K: as given, else `simple`: all microbatches; `interleaved`: stages + 2, clamped to 1…microbatches.
+int active_microbatches(const ParallelOptions& options);
+
+/// Degrees of a world of `world` ranks. Throws ConfigError if the world is no positive multiple of pipeline times
+/// tensor degree.
+Degrees degrees_in(const ParallelOptions& options, int world);
+
+enum class Device { automatic, cpu, cuda };  // automatic: cuda where the build and the machine have it
+template <>
+struct Words<Device> {
+    static constexpr std::array<std::string_view, 3> list = {"auto", "cpu", "cuda"};
+};
+
+struct ClusterOptions {
+    Device device = Device::automatic;
+    int nodes = 1;
+    std::optional<int> devices_per_node;  // ranks on a node; not given: see devices_per_node()
+    std::optional<int> threads_per_rank;  // not given: cores of the node / ranks on it, at least 1, as found at start
+    double timeout_seconds = 600;         // any one wait
+    double startup_timeout_seconds = 60;
+
+    bool operator==(const ClusterOptions&) const = default;
+};
+
+void check(const ClusterOptions& options, OptionChecks& checks);
+std::vector<Problem> validate(const ClusterOptions& options);
+
+/// As given, else what one model replica needs: pipeline degree · tensor degree / nodes, rounded up.
+int devices_per_node(const ClusterOptions& cluster, const ParallelOptions& parallel);
+
+/// The world that the configuration describes: nodes · devices_per_node().
+int stated_world(const ClusterOptions& cluster, const ParallelOptions& parallel);
+
+/// What speaks against running on `world` ranks: it is no multiple of pipeline · tensor degree, or contradicts a given
+/// devices_per_node or nodes.
+std::vector<Problem> validate_world(int world, const ClusterOptions& cluster, const ParallelOptions& parallel);
+
+}  // namespace smp::partition
