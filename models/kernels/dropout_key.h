@@ -1,0 +1,24 @@
+// Keyed randomness: every random bit is a function of where it is used, never of how many were drawn before.
+#pragma once
+
+#include <cstdint>
+
+namespace smp::models::kernels {
+
+/// Places in the model where dropout happens.
+enum class DropoutSite : std::uint32_t { embedding, attention_weights, attention_output, mlp_output };
+
+/// Key of one dropout. Element indices: for [N, h] tensors, row n of the microbatch belongs to sequence first_sequence
+/// + n / length of the global batch, position n % length, and the element is position · width + column; for attention
+/// weights it is (head · length + query) · length + key, with the global head index.
+struct DropoutKey {
+    double probability = 0;
+    std::uint64_t seed = 0;  // training.seed, mixed with tensor_parallel_seed at sites that tensor parallelism shards
+    std::uint64_t step = 0;
+    std::int64_t first_sequence = 0;
+    std::int64_t length = 0;
+    std::uint32_t layer = 0;
+    DropoutSite site = DropoutSite::embedding;
+};
+
+}  // namespace smp::models::kernels

@@ -1,0 +1,97 @@
+// The operators of GPT-2's segments. Tensors are contiguous (rows may be strided where said), fp32 unless said, on one
+// device. Every operator gives the same bits for any number of intra-op threads and on any rank: work is cut into fixed
+// blocks, sums run in a fixed order. N = b·T rows (tokens), h = hidden width, H = heads on this rank, d = head width.
+// [n] after an argument: its shape.
+#pragma once
+
+#include <cstdint>
+
+#include <ATen/core/Tensor.h>
+
+#include "models/kernels/dropout_key.h"
+
+namespace smp::models::kernels {
+
+// --- linear layers; weights lie as Hugging Face's Conv1D does: [in, out]
+// -----------------------------------------------------------------------------------
+/// y [N, out] = x [N, in] · w [in, out] + bias [out] (bias may be undefined).
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias);
+/// x̄ [N, in] = ȳ [N, out] · wᵀ.
+at::Tensor linear_backward_input(const at::Tensor& dy, const at::Tensor& w);
+/// w̄ [in, out] += xᵀ [in, N] · ȳ [N, out].
+void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor& dy);
+/// bias̄ [out] += column sums of ȳ [N, out].
+void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy);
+
+// --- layer normalisation; statistics in fp32
+// ---------------------------------------------------------------------------------------------------------------
+struct Normalised {
+    at::Tensor y;     // [N, h]
+    at::Tensor mean;  // [N]
+    at::Tensor rstd;  // [N]
+};
+Normalised layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Tensor& bias, double epsilon);
+/// x̄ [N, h], added to `residual` [N, h] where that is defined (the gradient that by-passes the normalisation).
+at::Tensor layer_norm_backward_input(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& mean,
+                                     const at::Tensor& rstd, const at::Tensor& gain, const at::Tensor& residual);
+/// gain̅ [h], bias̅ [h] += …
+void layer_norm_backward_weight(at::Tensor dgain, at::Tensor dbias, const at::Tensor& dy, const at::Tensor& x,
+                                const at::Tensor& mean, const at::Tensor& rstd);
+
+// --- GELU, tanh form (`gelu_new`)
+// --------------------------------------------------------------------------------------------------------------------------
+at::Tensor gelu(const at::Tensor& x);
+/// ȳ is overwritten by x̄.
+void gelu_backward(at::Tensor dy, const at::Tensor& x);
+
+// --- residual stream
+// -----------------------------------------------------------------------------------------------------------------------------------------
+/// residual [N, h] + dropout(branch [N, h] + bias [h]); bias may be undefined; `key.probability` 0 means no dropout.
+/// Element index of the key: see DropoutKey.
+at::Tensor add_residual(const at::Tensor& residual, const at::Tensor& branch, const at::Tensor& bias,
+                        const DropoutKey& key);
+/// Gradient through that dropout: ȳ · mask / (1 − p) (ȳ itself where p = 0).
+at::Tensor dropout_backward(const at::Tensor& dy, const DropoutKey& key);
+
+// --- causal attention
+// ----------------------------------------------------------------------------------------------------------------------------------------
+struct AttentionShape {
+    std::int64_t sequences = 0, length = 0, heads = 0, head_width = 0;
+    std::int64_t first_head = 0;  // global index of this rank's first head: keys dropout
+};
+struct Attended {
+    at::Tensor out;        // [N, H·d]
+    at::Tensor logsumexp;  // [b, H, T]
+};
+/// qkv [N, 3·H·d]: q, k and v side by side, each head by head. Scale 1/√d.
+Attended attention(const at::Tensor& qkv, const AttentionShape& shape, const DropoutKey& key);
+/// → gradient of qkv [N, 3·H·d].
+at::Tensor attention_backward(const at::Tensor& dout, const at::Tensor& qkv, const at::Tensor& out,
+                              const at::Tensor& logsumexp, const AttentionShape& shape, const DropoutKey& key);
+
+// --- embedding
+// -------------------------------------------------------------------------------------------------------------------------------------------------
+/// rows [first, first + V') of the token table only (vocabulary shard): out [N, h], zeros for tokens outside it. tokens
+/// int64 [N].
+at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::int64_t first);
+/// table̅ += rows of ȳ, in ascending order of N for each token.
+void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first);
+/// position table̅ [T.., h] += sum over sequences of ȳ [b·T, h], ascending.
+void accumulate_position_gradient(at::Tensor dtable, const at::Tensor& dy, std::int64_t sequences, std::int64_t length);
+
+// --- vocabulary-parallel cross-entropy, over one chunk of rows; logits [n, V'] of this rank's rows [first, first+V'),
+// of which the last V' − valid are padding ---
+/// Row maxima [n] over valid columns.
+at::Tensor row_maxima(const at::Tensor& logits, std::int64_t valid);
+/// sums [2, n]: row 0 = Σ exp(logit − max) over valid columns, row 1 = logit of the target − max where the target lies
+/// here, else 0. logits are overwritten by exp(logit − max) (0 in padding).
+at::Tensor exponential_sums(at::Tensor logits, const at::Tensor& maxima, const at::Tensor& targets, std::int64_t first,
+                            std::int64_t valid);
+/// logits (now exponentials) → scale · (softmax − onehot(target)), in place. `sums` as above, summed over the tensor
+/// group.
+void cross_entropy_gradient(at::Tensor exponentials, const at::Tensor& sums, const at::Tensor& targets,
+                            std::int64_t first, double scale);
+/// Σ over rows of log(sums[0]) − sums[1], in fp64, in ascending order of blocks.
+double cross_entropy_sum(const at::Tensor& sums);
+
+}  // namespace smp::models::kernels
