@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,11 +25,17 @@ std::string shown(const std::vector<Number>& values) {
     return fmt::format("[{}]", fmt::join(values, ", "));
 }
 
+template <typename Value>
+std::string shown(const std::optional<Value>& value) {
+    return value ? shown(*value) : "null";
+}
+
 /// Filled by the rooms' check() functions. `section` is prefixed to every key: "parallel" and "microbatches" make
 /// "parallel.microbatches".
 class OptionChecks {
   public:
-    explicit OptionChecks(std::string section) : section_(std::move(section)) {}
+    OptionChecks() = default;
+    explicit OptionChecks(const std::string& section) : prefix_(section + '.') {}
 
     /// `allowed` completes "must be …": "1 or more". `remedy` is a whole clause, or empty.
     template <typename Value>
@@ -66,7 +73,7 @@ class OptionChecks {
              const std::string& remedy);
     void report(const std::string& key, const std::string& value, const std::string& why, const std::string& remedy);
 
-    std::string section_;
+    std::string prefix_;
     std::vector<Problem> problems_;
     std::map<std::string, std::string> allowed_;
 };

@@ -50,8 +50,8 @@ std::vector<Problem> validate(const ParallelOptions& options);
 /// K: as given, else `simple`: all microbatches; `interleaved`: stages + 2, clamped to 1…microbatches.
 int active_microbatches(const ParallelOptions& options);
 
-/// Degrees of a world of `world` ranks. Throws ConfigError if the world is no positive multiple of pipeline times
-/// tensor degree.
+/// Degrees of a world of `world` ranks: `rdp` is what the other two leave. Throws ConfigError if the world is no
+/// positive multiple of pipeline times tensor degree.
 Degrees degrees_in(const ParallelOptions& options, int world);
 
 enum class Device { automatic, cpu, cuda };  // automatic: cuda where the build and the machine have it
@@ -75,13 +75,13 @@ void check(const ClusterOptions& options, OptionChecks& checks);
 std::vector<Problem> validate(const ClusterOptions& options);
 
 /// As given, else what one model replica needs: pipeline degree · tensor degree / nodes, rounded up.
-int devices_per_node(const ClusterOptions& cluster, const ParallelOptions& parallel);
+std::int64_t devices_per_node(const ClusterOptions& cluster, const ParallelOptions& parallel);
 
 /// The world that the configuration describes: nodes · devices_per_node().
-int stated_world(const ClusterOptions& cluster, const ParallelOptions& parallel);
+std::int64_t stated_world(const ClusterOptions& cluster, const ParallelOptions& parallel);
 
 /// What speaks against running on `world` ranks: it is no multiple of pipeline · tensor degree, or contradicts a given
 /// devices_per_node or nodes.
-std::vector<Problem> validate_world(int world, const ClusterOptions& cluster, const ParallelOptions& parallel);
+std::vector<Problem> validate_world(std::int64_t world, const ClusterOptions& cluster, const ParallelOptions& parallel);
 
 }  // namespace smp::partition

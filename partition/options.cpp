@@ -1,0 +1,146 @@
+#include "partition/options.h"
+
+#include <algorithm>
+
+#include "partition/option_checks.h"
+
+namespace smp::partition {
+namespace {
+
+constexpr int kMostRanks = 1'000'000;  // keeps products of two degrees far inside an int
+constexpr int kMostMicrobatches = 1'000'000;
+
+bool is_placement(const std::string& text) {
+    try {
+        make_topology({}, text);
+        return true;
+    } catch (const ConfigError&) {
+        return false;
+    }
+}
+
+void check_stages(const ParallelOptions& options, OptionChecks& checks) {
+    const auto& layers = options.stage_layers;
+    checks.require("stage_layers", layers, std::all_of(layers.begin(), layers.end(), [](int n) { return n >= 0; }),
+                   "counts of 0 or more");
+    if (options.auto_partition && !layers.empty()) {
+        checks.conflict("stage_layers", layers, "excludes automatic stage assignment",
+                        "set parallel.auto_partition = false, or leave stage_layers out");
+    }
+    if (!options.auto_partition && layers.empty()) {
+        checks.conflict("auto_partition", false, "needs the number of layers of each stage",
+                        "set parallel.stage_layers, one entry for each stage");
+    }
+}
+
+}  // namespace
+
+void check(const ParallelOptions& options, OptionChecks& checks) {
+    checks.between("pipeline_parallel_degree", options.pipeline_parallel_degree, 1, kMostRanks);
+    checks.between("tensor_parallel_degree", options.tensor_parallel_degree, 1, kMostRanks);
+    checks.between("microbatches", options.microbatches, 1, kMostMicrobatches);
+    checks.require("active_microbatches", options.active_microbatches, options.active_microbatches.value_or(1) >= 1,
+                   "from 1 to parallel.microbatches");
+    checks.require("placement_strategy", options.placement_strategy, is_placement(options.placement_strategy),
+                   "\"cluster\" (= DPT), \"spread\" (= TPD) or any order of the letters D, P and T");
+    checks.between("memory_weight", options.memory_weight, 0.0, 1.0);
+    check_stages(options, checks);
+
+    if (!options.active_microbatches) return;
+    const int active = *options.active_microbatches;
+    if (active > options.microbatches) {
+        checks.conflict("active_microbatches", active,
+                        fmt::format("must not be above parallel.microbatches, which is {}", options.microbatches),
+                        "lower it, or leave it out");
+    } else if (options.pipeline == PipelineSchedule::simple && active >= 1 && active < options.microbatches) {
+        checks.conflict(
+            "active_microbatches", active,
+            fmt::format(
+                "parallel.pipeline = \"simple\" runs all forwards first, so that all {} microbatches are active",
+                options.microbatches),
+            "leave active_microbatches out, or set parallel.pipeline = \"interleaved\"");
+    }
+}
+
+std::vector<Problem> validate(const ParallelOptions& options) {
+    OptionChecks checks("parallel");
+    check(options, checks);
+    return checks.problems();
+}
+
+int active_microbatches(const ParallelOptions& options) {
+    if (options.active_microbatches) return *options.active_microbatches;
+    if (options.pipeline == PipelineSchedule::simple) return options.microbatches;
+    return std::clamp(options.pipeline_parallel_degree + 2, 1, std::max(1, options.microbatches));
+}
+
+Degrees degrees_in(const ParallelOptions& options, int world) {
+    const std::int64_t replica = std::int64_t{options.pipeline_parallel_degree} * options.tensor_parallel_degree;
+    if (world >= 1 && replica >= 1 && world % replica == 0) {
+        return {.pp = options.pipeline_parallel_degree,
+                .tp = options.tensor_parallel_degree,
+                .rdp = static_cast<int>(world / replica)};
+    }
+    throw ConfigError(
+        {{"parallel.pipeline_parallel_degree",
+          fmt::format("= {}: with parallel.tensor_parallel_degree = {} the job needs a multiple of {} "
+                      "ranks, but there are {}; start another number of ranks, or change the degrees",
+                      options.pipeline_parallel_degree, options.tensor_parallel_degree, replica, world)}});
+}
+
+void check(const ClusterOptions& options, OptionChecks& checks) {
+    checks.between("nodes", options.nodes, 1, kMostRanks);
+    checks.require("devices_per_node", options.devices_per_node,
+                   options.devices_per_node.value_or(1) >= 1 && options.devices_per_node.value_or(1) <= kMostRanks,
+                   fmt::format("from 1 to {}", kMostRanks));
+    checks.require("threads_per_rank", options.threads_per_rank,
+                   options.threads_per_rank.value_or(1) >= 1 && options.threads_per_rank.value_or(1) <= 4096,
+                   "from 1 to 4096");
+    checks.above("timeout_seconds", options.timeout_seconds, 0);
+    checks.above("startup_timeout_seconds", options.startup_timeout_seconds, 0);
+}
+
+std::vector<Problem> validate(const ClusterOptions& options) {
+    OptionChecks checks("cluster");
+    check(options, checks);
+    return checks.problems();
+}
+
+std::int64_t devices_per_node(const ClusterOptions& cluster, const ParallelOptions& parallel) {
+    if (cluster.devices_per_node) return *cluster.devices_per_node;
+    const std::int64_t replica = std::int64_t{parallel.pipeline_parallel_degree} * parallel.tensor_parallel_degree;
+    return (replica + cluster.nodes - 1) / cluster.nodes;
+}
+
+std::int64_t stated_world(const ClusterOptions& cluster, const ParallelOptions& parallel) {
+    return cluster.nodes * devices_per_node(cluster, parallel);
+}
+
+std::vector<Problem> validate_world(std::int64_t world, const ClusterOptions& cluster,
+                                    const ParallelOptions& parallel) {
+    OptionChecks checks("cluster");
+    if (world < 1 || world > kMostRanks) {
+        checks.conflict("nodes", cluster.nodes, fmt::format("makes a world of {} ranks", world),
+                        fmt::format("worlds have 1 to {} ranks", kMostRanks));
+        return checks.problems();
+    }
+    std::vector<Problem> problems;
+    try {
+        degrees_in(parallel, static_cast<int>(world));
+    } catch (const ConfigError& error) {
+        problems = error.problems();
+    }
+    if (cluster.devices_per_node && stated_world(cluster, parallel) != world) {
+        checks.conflict("devices_per_node", cluster.devices_per_node,
+                        fmt::format("with cluster.nodes = {} the job has {} ranks, but it was started on {}",
+                                    cluster.nodes, stated_world(cluster, parallel), world),
+                        "start that many ranks, or leave cluster.nodes and cluster.devices_per_node out");
+    } else if (world % cluster.nodes != 0) {
+        checks.conflict("nodes", cluster.nodes, fmt::format("does not divide the {} ranks of the job", world),
+                        "start a multiple of it, or leave cluster.nodes out");
+    }
+    problems.insert(problems.end(), checks.problems().begin(), checks.problems().end());
+    return problems;
+}
+
+}  // namespace smp::partition
