@@ -38,7 +38,10 @@ target_compile_options(smp_torch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp>)
 find_path(smp_fmt_headers fmt/format.h REQUIRED NO_CACHE)
 file(MAKE_DIRECTORY "${PROJECT_BINARY_DIR}/headers_before_torch")
 file(CREATE_LINK "${smp_fmt_headers}/fmt" "${PROJECT_BINARY_DIR}/headers_before_torch/fmt" SYMBOLIC)
-target_include_directories(smp_torch SYSTEM INTERFACE "${PROJECT_BINARY_DIR}/headers_before_torch" "${smp_torch_folder}/include" "${smp_torch_folder}/include/torch/csrc/api/include")
+target_include_directories(
+    smp_torch SYSTEM INTERFACE "${PROJECT_BINARY_DIR}/headers_before_torch" "${smp_torch_folder}/include"
+                               "${smp_torch_folder}/include/torch/csrc/api/include"
+)
 target_link_libraries(smp_torch INTERFACE smp::torch_cpu smp::c10 smp::openmp)
 # The wheel's libraries find each other by run paths of their own; a linker that checks them has to be told.
 file(GLOB smp_nvidia_folders "${smp_libtorch_root}/nvidia/*/lib")
