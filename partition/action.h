@@ -1,4 +1,4 @@
-// One entry of a rank's program. The runtime executes the list in order; the checker and the simulator read the same list.
+// One entry of a rank's program. The runtime executes the list in order; checker and simulator read the same list.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@ namespace smp::partition {
 
 enum class ActionKind {
     forward,
-    backward,         // inputs and weights at once
+    backward,  // inputs and weights at once
     backward_input,
     backward_weight,
     recompute,
@@ -17,50 +17,52 @@ enum class ActionKind {
     receive,
     offload,
     prefetch,
-    sum_tied_gradients,  // local, one for each shared parameter: every copy's gradient becomes the sum of all copies' gradients, added
-                         // in ascending order of modules. `reads` lists them in that order, the own among them, after `gradients`
+    sum_tied_gradients,  // local, one for each shared parameter on each stage that holds a copy: adds all copies'
+                         // gradients, in ascending order of modules, which is the order in which `reads` lists them
+                         // behind `gradients`
     reduce_gradients,    // over the data-parallel group
     optimizer_step,      // norm, clipping and update; the norm is collective over the world
     gather_parameters,
-    join,                // local: nothing but its waits. Ends a forward-only program, whose last messages no other action waits for
+    join,  // local: nothing but its waits. Ends a forward-only program, whose last messages no other action waits for
 };
 
-/// What a message or a collective travels on. Messages of one ordered pair of ranks on one channel are first in, first out; channels are
-/// independent of each other. Sends are rendezvous: a message leaves and arrives when both sides have posted it.
+/// What a message or a collective travels on. Messages of one ordered pair of ranks on one channel are first in, first
+/// out; channels are independent of each other. Sends are rendezvous: a message leaves and arrives when both sides have
+/// posted it.
 enum class Channel { none, activations, gradients, tied, data, world };
 
-/// Actions of one stream start in list order; streams are ordered against each other by events only. Compute actions also end in list order;
-/// those of the communication stream are posted in list order and end when they end.
+/// Actions of one stream start in list order; streams are ordered against each other by events only. Compute actions
+/// also end in list order; those of the communication stream are posted in list order and end when they end.
 enum class Stream { compute, communication };
 
 enum class BufferKind {
-    activation_in,    // boundary tensor received from, or handed over by, the previous chunk
-    activation_out,   // boundary tensor for the next chunk
-    gradient_in,      // gradient of activation_out, from the next chunk
-    gradient_out,     // gradient of activation_in, for the previous chunk
-    stash,            // everything that a chunk keeps from the forward to the backward of one microbatch
-    tied_gradient,    // the own gradient of a shared parameter once the last microbatch is in it: a view into `gradients`
-    tied_received,    // another copy's gradient of it
-    gradients,        // the flat gradient buffer of the rank
-    parameters,       // the flat parameter buffer of the rank
+    activation_in,   // boundary tensor received from, or handed over by, the previous chunk
+    activation_out,  // boundary tensor for the next chunk
+    gradient_in,     // gradient of activation_out, from the next chunk
+    gradient_out,    // gradient of activation_in, for the previous chunk
+    stash,           // everything that a chunk keeps from the forward to the backward of one microbatch
+    tied_gradient,  // the own gradient of a shared parameter once the last microbatch is in it: a view into `gradients`
+    tied_received,  // another copy's gradient of it
+    gradients,      // the flat gradient buffer of the rank
+    parameters,     // the flat parameter buffer of the rank
 };
 
-/// A piece of memory of one rank with a beginning and an end inside one step: from the action that writes it first to the one that frees it.
-/// `gradients` and `parameters` exist before the step, outlive it and are never freed.
+/// A piece of memory of one rank with a beginning and an end inside one step: from the action that writes it first to
+/// the one that frees it. `gradients` and `parameters` exist before the step, outlive it and are never freed.
 ///
-/// | buffer                         | written by                             | read by                    | freed by                           |
-/// | activation_in (not chunk 0)    | receive, or forward of chunk − 1 here  | forward, backward          | backward; forward in evaluation    |
-/// | activation_out (not the last)  | forward                                | send                       | send                               |
-/// | stash (training)               | forward                                | backward                   | backward                           |
-/// | gradient_in (not the last)     | receive, or backward of chunk + 1 here | backward                   | backward                           |
-/// | gradient_out (not chunk 0)     | backward                               | send                       | send                               |
-/// | tied_gradient                  | backward of the last microbatch        | send, sum_tied_gradients   | sum_tied_gradients                 |
-/// | tied_received                  | receive                                | sum_tied_gradients         | sum_tied_gradients                 |
-/// | gradients                      | backward, sum, reduce                  | backward, sum, reduce, optimizer step | never                   |
-/// | parameters                     | optimizer_step                         | forward, backward          | never                              |
+/// activation_in (not chunk 0): written by a receive; read by forward and backward; freed by backward, by forward in
+///   a forward-only program.
+/// activation_out (not the last chunk): written by forward; read and freed by a send.
+/// stash (training): written by forward; read and freed by backward.
+/// gradient_in (not the last chunk): written by a receive; read and freed by backward.
+/// gradient_out (not chunk 0): written by backward; read and freed by a send.
+/// tied_gradient: written by the last microbatch's backward; read by sends; read and freed by sum_tied_gradients.
+/// tied_received: written by a receive; read and freed by sum_tied_gradients.
+/// gradients: read and written by backward, sum_tied_gradients and reduce_gradients; read by optimizer_step.
+/// parameters: read by forward and backward; written by optimizer_step.
 ///
-/// Where chunk i and i + 1 live on one stage nothing is sent: one buffer, activation_in of chunk i + 1, is written by the forward of chunk i,
-/// and one, gradient_in of chunk i, by the backward of chunk i + 1.
+/// Where chunk i and i + 1 live on one stage nothing is sent: one buffer, activation_in of chunk i + 1, is written by
+/// the forward of chunk i, and one, gradient_in of chunk i, by the backward of chunk i + 1.
 struct Buffer {
     BufferKind kind;
     int microbatch = -1;
@@ -72,10 +74,11 @@ struct Buffer {
     bool operator==(const Buffer&) const = default;
 };
 
-/// Buffers and events are indices that belong to one rank's program. The executor runs the list in order: for each action it first waits for all
-/// of `waits`, then performs it. A compute action signals its event when it is done. A send or receive is posted, which never blocks; it signals its
-/// event when the message has left or arrived, and whoever needs that lists the event in `waits`. `frees` happen after the action (for a
-/// send: after its completion). An action has an event only if another, later one waits for it.
+/// Buffers and events are indices that belong to one rank's program. The executor runs the list in order: for each
+/// action it first waits for all of `waits`, then performs it. A compute action signals its event when it is done. A
+/// send or receive is posted, which never blocks; it signals its event when the message has left or arrived, and
+/// whoever needs that lists the event in `waits`. `frees` happen after the action (for a send: after its completion).
+/// An action has an event only if another, later one waits for it.
 struct Action {
     ActionKind kind;
     int microbatch = -1;
@@ -84,8 +87,8 @@ struct Action {
     Channel channel = Channel::none;
     Stream stream = Stream::compute;
     std::int64_t bytes = 0;  // that travel; 0 for local work
-    std::vector<int> reads, writes, frees;
-    std::vector<int> waits;
+    std::vector<int> reads = {}, writes = {}, frees = {};
+    std::vector<int> waits = {};
     int signals = -1;
 
     bool operator==(const Action&) const = default;
@@ -93,15 +96,19 @@ struct Action {
 
 /// What one pipeline rank does in one step. Ranks of equal pipeline position and any tensor or data position share it.
 struct RankProgram {
-    std::vector<Buffer> buffers;
-    int events = 0;  // events are 0 … events-1, each signalled by exactly one action and waited for by at least one later action
-    std::vector<Action> actions;
+    std::vector<Buffer> buffers = {};
+    /// Events are 0 … events − 1, each signalled by exactly one action and waited for by at least one later action.
+    int events = 0;
+    std::vector<Action> actions = {};
 
     bool operator==(const RankProgram&) const = default;
 };
 
 /// "F mb3 chunk1", "send activations mb3 chunk1 -> stage 2", …: names in logs, traces and refusals.
 std::string name_of(const Action& action);
+
+/// "stash mb3 chunk1", "tied_gradient chunk0 shared0 module0", …
+std::string name_of(const Buffer& buffer);
 
 /// The action's name followed by what it waits for, reads, writes, frees and signals, on one line.
 std::string describe(const RankProgram& program, const Action& action);

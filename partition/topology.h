@@ -43,10 +43,6 @@ struct Topology {
 /// Throws ConfigError (key `parallel.placement_strategy`) for anything else, and for a degree below 1.
 Topology make_topology(const Degrees& degrees, const std::string& placement);
 
-/// The degrees of a world of `world` ranks: `rdp` is what the other two leave.
-/// Throws ConfigError (key `parallel`) where the world is not a positive multiple of their product.
-Degrees degrees_of_world(int world, int pipeline_parallel_degree, int tensor_parallel_degree);
-
 /// The order as three letters, such as "DPT".
 std::string placement_letters(const Topology& topology);
 

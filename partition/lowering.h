@@ -1,0 +1,41 @@
+// From what each stage computes to what each rank does: adds messages, buffers, events, and the actions that end a
+// step. Every feature that adds actions to a program (copies, recomputation, reductions) adds them here and nowhere
+// else.
+//
+// Where things are put, and why it costs nothing:
+// - A send follows the step that makes its tensor. A receive is posted right behind the last own step without which the
+//   message could not exist (Precedence): earlier would hold memory for nothing, later could hold up the sender. With K
+//   above the number of stages that is more steps ahead of its use, which is how the longer warm-up hides latency. So
+//   activation buffers are bounded by the previous stage's in-flight limit. Where the order bounds nothing (gradients
+//   after the last forward, everything in a forward-only program) at most `receives_ahead` of a kind are posted and
+//   unused, and each is posted at least one step ahead of its use wherever the order allows it.
+// - A send or receive waits for the event of the compute step before it: the one that made its tensor or made room.
+// - A send is waited for by the first own step that cannot start before the message has been used on the other side (so
+//   the wait never adds a stall), which for activations is at the latest the backward of the same microbatch. Where
+//   there is none, by the optimizer step: such gradients replace activations of the same size, so they raise no peak.
+//   In a forward-only program by the forward `receives_ahead` later, at last by `join`.
+// - Copies of a shared parameter exchange gradients as soon as the last microbatch has passed their chunk;
+//   receives are posted first, one step ahead of the stage's last, so that no two ranks wait for each other.
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "partition/action.h"
+#include "partition/assignment.h"
+#include "partition/module_graph.h"
+#include "partition/schedule.h"
+
+namespace smp::partition {
+
+struct LoweringOptions {
+    bool training = true;    // otherwise forwards only: nothing is stashed, reduced or updated
+    int receives_ahead = 2;  // at least 1
+};
+
+/// One program for each stage; element r belongs to pipeline rank r. `orders` has one list a stage; chunk i lives on
+/// stage i mod stages. Parameters and gradients are priced as fp32. Throws std::logic_error for orders that cannot run.
+std::vector<RankProgram> lower(const ModuleGraph& graph, std::span<const Chunk> chunks, const ComputeOrders& orders,
+                               int microbatches, const LoweringOptions& options);
+
+}  // namespace smp::partition

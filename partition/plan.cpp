@@ -1,0 +1,133 @@
+#include "partition/plan.h"
+
+#include <charconv>
+#include <string_view>
+
+#include "partition/lowering.h"
+
+namespace smp::partition {
+namespace {
+
+constexpr int kReceivesAhead = 2;             // one being used, one on its way
+constexpr int kReceivesAheadForwardOnly = 4;  // no stash: boundary tensors are all that a forward-only program holds
+
+ComputeOrders orders_of(PipelineSchedule schedule, int stages, int microbatches, int active) {
+    switch (schedule) {
+        case PipelineSchedule::simple: return simple_orders(stages, microbatches);
+        case PipelineSchedule::interleaved: return interleaved_orders(stages, microbatches, active);
+    }
+    throw std::logic_error("plan: no such schedule");
+}
+
+/// FNV-1a over "name=value;" of every field in a fixed order, list lengths included.
+class Hash {
+  public:
+    void add(std::string_view name, std::int64_t value) {
+        char digits[24];
+        const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+        text(name);
+        text("=");
+        text({digits, static_cast<std::size_t>(end - digits)});
+        text(";");
+    }
+    template <typename Enum>
+    requires std::is_enum_v<Enum>
+    void add(std::string_view name, Enum value) { add(name, static_cast<std::int64_t>(value)); }
+    void add(std::string_view name, const std::vector<int>& values) {
+        add(name, static_cast<std::int64_t>(values.size()));
+        for (const int value : values) add("", value);
+    }
+    void add(const Buffer& buffer) {
+        add("kind", buffer.kind);
+        add("microbatch", buffer.microbatch);
+        add("chunk", buffer.chunk);
+        add("shared", buffer.shared);
+        add("bytes", buffer.bytes);
+        add("module", buffer.module);
+    }
+    void add(const Action& action) {
+        add("kind", action.kind);
+        add("microbatch", action.microbatch);
+        add("chunk", action.chunk);
+        add("peer", action.peer);
+        add("channel", action.channel);
+        add("stream", action.stream);
+        add("bytes", action.bytes);
+        add("reads", action.reads);
+        add("writes", action.writes);
+        add("frees", action.frees);
+        add("waits", action.waits);
+        add("signals", action.signals);
+    }
+    void add(std::string_view name, const std::vector<RankProgram>& programs) {
+        add(name, static_cast<std::int64_t>(programs.size()));
+        for (const RankProgram& program : programs) {
+            add("buffers", static_cast<std::int64_t>(program.buffers.size()));
+            for (const Buffer& buffer : program.buffers) add(buffer);
+            add("events", program.events);
+            add("actions", static_cast<std::int64_t>(program.actions.size()));
+            for (const Action& action : program.actions) add(action);
+        }
+    }
+    std::uint64_t value() const { return state_; }
+
+  private:
+    void text(std::string_view bytes) {
+        for (const char byte : bytes) state_ = (state_ ^ static_cast<unsigned char>(byte)) * 0x100000001b3ULL;
+    }
+
+    std::uint64_t state_ = 0xcbf29ce484222325ULL;
+};
+
+}  // namespace
+
+Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const Degrees& degrees,
+               int evaluation_microbatches) {
+    std::vector<Problem> problems = validate(options);
+    if (problems.empty() &&
+        (degrees.pp != options.pipeline_parallel_degree || degrees.tp != options.tensor_parallel_degree)) {
+        throw std::logic_error("plan: degrees differ from those of the options");
+    }
+    if (!problems.empty()) throw ConfigError(std::move(problems));
+
+    Plan plan{.topology = make_topology(degrees, options.placement_strategy),
+              .chunks = assign_stages(graph, options),
+              .microbatches = options.microbatches,
+              .active_microbatches = active_microbatches(options),
+              .schedule = options.pipeline,
+              .evaluation_microbatches = evaluation_microbatches};
+    // The longer warm-up above K = stages leaves room for one more gradient on its way.
+    const int receives_ahead = plan.active_microbatches > degrees.pp ? kReceivesAhead + 1 : kReceivesAhead;
+    plan.training =
+        lower(graph, plan.chunks, orders_of(plan.schedule, degrees.pp, plan.microbatches, plan.active_microbatches),
+              plan.microbatches, {.training = true, .receives_ahead = receives_ahead});
+    const LoweringOptions forward_only{.training = false, .receives_ahead = kReceivesAheadForwardOnly};
+    plan.evaluation = lower(graph, plan.chunks, forward_only_orders(degrees.pp, evaluation_microbatches),
+                            evaluation_microbatches, forward_only);
+    plan.sampling = lower(graph, plan.chunks, forward_only_orders(degrees.pp, 1), 1, forward_only);
+    return plan;
+}
+
+std::uint64_t hash_of(const Plan& plan) {
+    Hash hash;
+    hash.add("pp", plan.topology.degrees.pp);
+    hash.add("tp", plan.topology.degrees.tp);
+    hash.add("rdp", plan.topology.degrees.rdp);
+    for (const Axis axis : plan.topology.order) hash.add("axis", axis);
+    hash.add("chunks", static_cast<std::int64_t>(plan.chunks.size()));
+    for (const Chunk& chunk : plan.chunks) {
+        hash.add("stage", chunk.stage);
+        hash.add("first_module", chunk.first_module);
+        hash.add("end_module", chunk.end_module);
+    }
+    hash.add("microbatches", plan.microbatches);
+    hash.add("active_microbatches", plan.active_microbatches);
+    hash.add("schedule", plan.schedule);
+    hash.add("evaluation_microbatches", plan.evaluation_microbatches);
+    hash.add("training", plan.training);
+    hash.add("evaluation", plan.evaluation);
+    hash.add("sampling", plan.sampling);
+    return hash.value();
+}
+
+}  // namespace smp::partition

@@ -1,0 +1,94 @@
+#include "partition/precedence.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+namespace smp::partition {
+namespace {
+
+std::string shown(const ComputeStep& step) {
+    return name_of(Action{.kind = step.kind, .microbatch = step.microbatch, .chunk = step.chunk});
+}
+
+}  // namespace
+
+Precedence::Precedence(const ComputeOrders& orders, int chunks, int microbatches)
+    : chunks_(chunks),
+      microbatches_(microbatches),
+      positions_(static_cast<std::size_t>(2 * chunks * microbatches), -1),
+      clocks_(orders.size()) {
+    const auto stages = orders.size();
+    for (std::size_t stage = 0; stage < stages; ++stage) {
+        for (std::size_t i = 0; i < orders[stage].size(); ++i) {
+            const ComputeStep& step = orders[stage][i];
+            int& position = positions_.at(index_of(step.kind, step.microbatch, step.chunk));
+            if (static_cast<std::size_t>(step.chunk) % stages != stage || position != -1) {
+                throw std::logic_error(fmt::format("schedule: stage {} runs {} {}", stage, shown(step),
+                                                   position != -1 ? "twice" : "of another stage's chunk"));
+            }
+            position = static_cast<int>(i);
+        }
+    }
+
+    // The chunk whose step of the same microbatch comes first, and that step's kind.
+    const auto source_of = [&](const ComputeStep& step) -> ComputeStep {
+        if (step.kind == ActionKind::forward) return {ActionKind::forward, step.microbatch, step.chunk - 1};
+        if (step.chunk + 1 < chunks) return {ActionKind::backward, step.microbatch, step.chunk + 1};
+        return {ActionKind::forward, step.microbatch, step.chunk};
+    };
+    std::vector<std::size_t> next(stages, 0);  // step that each stage runs next
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (std::size_t stage = 0; stage < stages; ++stage) {
+            for (; next[stage] < orders[stage].size(); ++next[stage], moved = true) {
+                const ComputeStep source = source_of(orders[stage][next[stage]]);
+                std::vector<int> clock(stages, 0);
+                if (next[stage] > 0) {
+                    const auto previous = clocks_[stage].end() - static_cast<std::ptrdiff_t>(stages);
+                    std::copy(previous, clocks_[stage].end(), clock.begin());
+                }
+                if (source.chunk >= 0) {
+                    const int position = position_of(source.kind, source.microbatch, source.chunk);
+                    const auto maker = static_cast<std::size_t>(source.chunk) % stages;
+                    if (position < 0 || static_cast<std::size_t>(position) >= next[maker]) break;
+                    for (std::size_t other = 0; other < stages; ++other) {
+                        clock[other] = std::max(
+                            clock[other], ended_before(static_cast<int>(maker), position, static_cast<int>(other)));
+                    }
+                    clock[maker] = std::max(clock[maker], position + 1);
+                }
+                clock[stage] = static_cast<int>(next[stage]);
+                clocks_[stage].insert(clocks_[stage].end(), clock.begin(), clock.end());
+            }
+        }
+    }
+    for (std::size_t stage = 0; stage < stages; ++stage) {
+        if (next[stage] == orders[stage].size()) continue;
+        const ComputeStep& stuck = orders[stage][next[stage]];
+        throw std::logic_error(fmt::format("schedule: stage {} waits for ever in {} for {}", stage, shown(stuck),
+                                           shown(source_of(stuck))));
+    }
+}
+
+int Precedence::position_of(ActionKind kind, int microbatch, int chunk) const {
+    return positions_[index_of(kind, microbatch, chunk)];
+}
+
+int Precedence::ended_before(int stage, int position, int other) const {
+    const auto step = static_cast<std::size_t>(position) * clocks_.size() + static_cast<std::size_t>(other);
+    return clocks_[static_cast<std::size_t>(stage)][step];
+}
+
+std::size_t Precedence::index_of(ActionKind kind, int microbatch, int chunk) const {
+    const bool known = kind == ActionKind::forward || kind == ActionKind::backward;
+    if (!known || microbatch < 0 || microbatch >= microbatches_ || chunk < 0 || chunk >= chunks_) {
+        throw std::logic_error(fmt::format("schedule: no step {} in {} chunks and {} microbatches",
+                                           shown({kind, microbatch, chunk}), chunks_, microbatches_));
+    }
+    const int of_kind = kind == ActionKind::forward ? 0 : 1;
+    return static_cast<std::size_t>((of_kind * chunks_ + chunk) * microbatches_ + microbatch);
+}
+
+}  // namespace smp::partition

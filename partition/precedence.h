@@ -1,0 +1,36 @@
+// What must have happened before what, over all stages: the order that data dependencies and the stages' own lists
+// impose on compute steps, whatever anything costs. Lowering reads from it where a message can exist at the earliest
+// and where its arrival is implied.
+#pragma once
+
+#include <vector>
+
+#include "partition/schedule.h"
+
+namespace smp::partition {
+
+/// Vector clocks of the compute steps of a schedule. Chunk c lives on stage c mod stages; the forward of chunk c needs
+/// the forward of chunk c − 1, the backward of chunk c that of chunk c + 1, all of the same microbatch.
+class Precedence {
+  public:
+    /// Throws std::logic_error if the orders run a step twice, on the wrong stage or out of range, or if they can never
+    /// run to their end.
+    Precedence(const ComputeOrders& orders, int chunks, int microbatches);
+
+    int stages() const { return static_cast<int>(clocks_.size()); }
+    /// Position of a step in its stage's list; −1 if it is not there.
+    int position_of(ActionKind kind, int microbatch, int chunk) const;
+    /// How many of the first steps of stage `other` have ended in every execution before step `position` of `stage`
+    /// can start.
+    int ended_before(int stage, int position, int other) const;
+
+  private:
+    std::size_t index_of(ActionKind kind, int microbatch, int chunk) const;
+
+    int chunks_;
+    int microbatches_;
+    std::vector<int> positions_;            // by kind, chunk, microbatch
+    std::vector<std::vector<int>> clocks_;  // by stage; `stages` entries for each step
+};
+
+}  // namespace smp::partition
