@@ -62,8 +62,10 @@ function(smp_install_libtorch root cuda)
     message(STATUS "Installing LibTorch ${SMP_LIBTORCH_VERSION} into ${root} (${size}) by: python3 -m pip install --no-deps --target … -r launch/cmake/${list}")
     file(REMOVE_RECURSE "${root}.part")
     execute_process(
-        COMMAND "${CMAKE_COMMAND}" -E env PIP_ROOT_USER_ACTION=ignore "${SMP_PYTHON3}" -m pip install --quiet --no-deps --no-compile
-                --disable-pip-version-check --target "${root}.part" -r "${smp_requirements}/${list}"
+        # pip's complaints go where its other words go, so that CMake's own sentence stays alone.
+        COMMAND sh -c "exec \"$@\" 2>&1" sh "${CMAKE_COMMAND}" -E env PIP_ROOT_USER_ACTION=ignore "${SMP_PYTHON3}" -m pip install
+                --quiet --no-deps --no-compile --disable-pip-version-check --target "${root}.part"
+                -r "${smp_requirements}/${list}"
         RESULT_VARIABLE failed
     )
     if(failed)
