@@ -1,0 +1,21 @@
+// Checks of what callers hand to communicators, before anything moves. All throw std::logic_error that names group,
+// rank and value.
+#pragma once
+
+#include <string>
+
+#include "comms/communicator.h"
+
+namespace smp::comms {
+
+void check_message(const Communicator& group, const char* operation, const at::Tensor& tensor, int peer);
+void check_all_gather(const Communicator& group, const at::Tensor& output, const at::Tensor& input);
+void check_all_to_all(const Communicator& group, const at::Tensor& output, const at::Tensor& input);
+void check_broadcast(const Communicator& group, const at::Tensor& tensor, int root);
+void check_reduce(const Communicator& group, const ReduceRequest& request);
+void check_split(const Communicator& group, int color);
+
+/// " in 'tensor' (I am rank 1)", or with `of` " of 'tensor' (I am rank 1)".
+std::string place(const Communicator& group, const char* preposition = "in");
+
+}  // namespace smp::comms

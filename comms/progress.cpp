@@ -1,0 +1,102 @@
+#include "comms/progress.h"
+
+#include <algorithm>
+#include <thread>
+
+#include <fmt/format.h>
+
+namespace smp::comms {
+
+Work Progress::begin(std::shared_ptr<Operation> operation) {
+    require_usable();
+    in_flight_.push_back(operation);
+    if (step(*operation)) return {};
+    return {std::move(operation), shared_from_this()};
+}
+
+bool Progress::step(Operation& operation) {
+    if (operation.complete_) return true;
+    try {
+        if (!operation.advance()) return false;
+    } catch (const CommunicationError& error) {
+        fail(error);
+        throw;
+    } catch (const std::exception& error) {  // half done is as bad as failed
+        fail(CommunicationError(fmt::format("{} failed: {}", operation.describe(), error.what())));
+        throw;
+    }
+    operation.complete_ = true;
+    if (!stepping_) forget(operation);
+    return true;
+}
+
+void Progress::step_each() {
+    if (stepping_) return;  // called by an operation's step
+    stepping_ = true;
+    struct Reset {
+        bool& stepping;
+        ~Reset() { stepping = false; }
+    } reset{stepping_};
+    for (std::size_t i = 0; i < in_flight_.size(); ++i) {  // steps may begin further operations
+        const std::shared_ptr<Operation> operation = in_flight_[i];
+        step(*operation);
+    }
+    std::erase_if(in_flight_, [](const auto& operation) { return operation->complete_; });
+}
+
+void Progress::forget(const Operation& operation) {
+    const auto found = std::find_if(in_flight_.begin(), in_flight_.end(),
+                                    [&](const auto& other) { return other.get() == &operation; });
+    if (found != in_flight_.end()) in_flight_.erase(found);
+}
+
+void Progress::wait(Operation& operation) {
+    if (operation.complete_) return;
+    const Clock::time_point start = Clock::now();
+    const Clock::time_point deadline =
+        timeout_ < Clock::time_point::max() - start ? start + timeout_ : Clock::time_point::max();
+    for (;;) {
+        const std::uint64_t seen = events();
+        require_usable();
+        if (step(operation)) return;
+        step_each();
+        if (operation.complete_) return;
+        const Clock::time_point now = Clock::now();
+        if (now >= deadline) {
+            fail(CommunicationError(
+                fmt::format("{} did not complete within {}", operation.describe(), readable(timeout_))));
+            require_usable();
+        }
+        Clock::time_point until = deadline;
+        for (const auto& other : in_flight_) until = std::min(until, other->due());
+        if (until > now) rest(seen, now - start, until);
+    }
+}
+
+void Progress::require_usable() {
+    if (!failure_) look_for_failure();
+    if (failure_) throw CommunicationError(*failure_);
+}
+
+void Progress::fail(const CommunicationError& error) noexcept {
+    if (!failure_) failure_.emplace(error);
+}
+
+void PollingProgress::rest(std::uint64_t, Clock::duration waited, Clock::time_point until) {
+    using std::chrono::microseconds;
+    if (waited < microseconds(5)) return;
+    if (waited < (own_processor_ ? microseconds(20'000) : microseconds(50))) {
+        std::this_thread::yield();
+        return;
+    }
+    const Clock::duration longest = own_processor_ ? microseconds(200) : microseconds(1000);
+    const Clock::duration pause = std::clamp<Clock::duration>(waited / 32, microseconds(50), longest);
+    std::this_thread::sleep_until(std::min(Clock::now() + pause, until));
+}
+
+std::string readable(std::chrono::milliseconds duration) {
+    if (duration.count() % 1000 == 0) return fmt::format("{} s", duration.count() / 1000);
+    return fmt::format("{} ms", duration.count());
+}
+
+}  // namespace smp::comms

@@ -1,0 +1,102 @@
+// What one rank has in flight, and how it waits: the part of asynchronous operations that all backends share.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "comms/communicator.h"
+
+namespace smp::comms {
+
+using Clock = std::chrono::steady_clock;
+
+/// One asynchronous operation of one rank: a state machine that is stepped until it says that it is complete. It owns
+/// its tensors.
+class Operation {
+  public:
+    virtual ~Operation() = default;
+
+    /// One step without blocking; true once complete, then never called again. Throws CommunicationError.
+    virtual bool advance() = 0;
+    /// "receive of 4096 bytes from rank 2 of 'pipeline' (I am rank 1)", for a time-out's message.
+    virtual std::string describe() const = 0;
+    /// When the next step can have an effect though nothing happens outside; most never know.
+    virtual Clock::time_point due() const { return Clock::time_point::max(); }
+
+    bool complete() const { return complete_; }
+
+  private:
+    friend class Progress;
+    bool complete_ = false;
+};
+
+/// One rank's operations in flight over a communicator and its relatives. They share its first failure.
+class Progress : public std::enable_shared_from_this<Progress> {
+  public:
+    explicit Progress(std::chrono::milliseconds timeout) : timeout_(timeout) {}
+    virtual ~Progress() = default;
+    Progress(const Progress&) = delete;
+    Progress& operator=(const Progress&) = delete;
+
+    /// Takes the first step of `operation`.
+    Work begin(std::shared_ptr<Operation> operation);
+    /// Steps every operation in flight.
+    void step_all() {
+        if (!in_flight_.empty()) step_each();
+    }
+    /// Steps one; true once complete.
+    bool step(Operation& operation);
+    /// Blocks until `operation` is complete; throws on failure and when the time is over.
+    void wait(Operation& operation);
+
+    /// Throws the first failure, if there was one here or at a peer.
+    void require_usable();
+    /// Keeps the first failure for everyone who calls from now on.
+    void fail(const CommunicationError& error) noexcept;
+    bool failed() const { return failure_.has_value(); }
+
+    bool idle() const { return in_flight_.empty(); }
+    std::chrono::milliseconds timeout() const { return timeout_; }
+
+  protected:
+    /// Reports a failure elsewhere through fail(): looked for before every wait and between its steps.
+    virtual void look_for_failure() {}
+    /// A number that changes with every event that a rest() must not sleep over.
+    virtual std::uint64_t events() const { return 0; }
+    /// Gives the processor away until something may have happened, since `events` was read, or `until`.
+    virtual void rest(std::uint64_t events, Clock::duration waited, Clock::time_point until) = 0;
+
+  private:
+    void step_each();
+    void forget(const Operation& operation);
+
+    std::chrono::milliseconds timeout_;
+    std::vector<std::shared_ptr<Operation>> in_flight_;  // in the order of their beginning
+    bool stepping_ = false;
+    std::optional<CommunicationError> failure_;
+};
+
+/// Waits by looking again: spins at first, then yields, then sleeps. With a processor of its own a rank yields for
+/// long, since nobody else wants it; where ranks share processors it soon sleeps for a small part of the time waited so
+/// far, so that those who compute are not starved (a yielding waiter takes its full share of time).
+class PollingProgress : public Progress {
+  public:
+    PollingProgress(std::chrono::milliseconds timeout, bool own_processor)
+        : Progress(timeout), own_processor_(own_processor) {}
+
+  protected:
+    void rest(std::uint64_t events, Clock::duration waited, Clock::time_point until) override;
+
+  private:
+    bool own_processor_;
+};
+
+/// "600 s" or "250 ms".
+std::string readable(std::chrono::milliseconds duration);
+
+}  // namespace smp::comms
