@@ -1,0 +1,65 @@
+#include <algorithm>
+#include <utility>
+
+#include <ATen/ops/empty.h>
+
+#include "models/kernels/aten_kernels.h"
+#include "models/kernels/own_kernels.h"
+
+namespace smp::models::kernels {
+
+namespace {
+
+void add(float* sum, const float* x, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i) sum[i] += x[i];
+}
+
+}  // namespace
+
+at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::int64_t first) {
+    if (!takes(table)) return aten::embed_tokens(tokens, table, first);
+    const std::int64_t rows = tokens.numel(), width = table.size(1), held = table.size(0);
+    at::Tensor out = at::empty({rows, width}, table.options());
+    float* to = out.mutable_data_ptr<float>();
+    const float* from = table.const_data_ptr<float>();
+    const std::int64_t* token = tokens.const_data_ptr<std::int64_t>();
+    for_rows(rows, width, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t n = begin; n < end; ++n) {
+            const std::int64_t row = token[n] - first;
+            if (row >= 0 && row < held)
+                std::copy_n(from + row * width, width, to + n * width);
+            else
+                std::fill_n(to + n * width, width, 0.0F);
+        }
+    });
+    return out;
+}
+
+void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first) {
+    if (!takes(dy)) return aten::accumulate_token_gradient(std::move(dtable), dy, tokens, first);
+    const std::int64_t rows = tokens.numel(), width = dy.size(1), held = dtable.size(0);
+    float* table = dtable.mutable_data_ptr<float>();
+    const float* from = dy.const_data_ptr<float>();
+    const std::int64_t* token = tokens.const_data_ptr<std::int64_t>();
+    for_columns(width, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t n = 0; n < rows; ++n) {
+            const std::int64_t row = token[n] - first;
+            if (row >= 0 && row < held) add(table + row * width + begin, from + n * width + begin, end - begin);
+        }
+    });
+}
+
+void accumulate_position_gradient(at::Tensor dtable, const at::Tensor& dy, std::int64_t sequences,
+                                  std::int64_t length) {
+    if (!takes(dy)) return aten::accumulate_position_gradient(std::move(dtable), dy, sequences, length);
+    const std::int64_t width = dy.size(1);
+    float* table = dtable.mutable_data_ptr<float>();
+    const float* from = dy.const_data_ptr<float>();
+    for_rows(length, width * sequences, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t position = begin; position < end; ++position)
+            for (std::int64_t s = 0; s < sequences; ++s)
+                add(table + position * width, from + (s * length + position) * width, width);
+    });
+}
+
+}  // namespace smp::models::kernels

@@ -1,0 +1,130 @@
+#include <cmath>
+#include <utility>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+
+#include "models/kernels/aten_kernels.h"
+#include "models/kernels/own_kernels.h"
+#include "models/kernels/vector_math.h"
+
+namespace smp::models::kernels {
+
+namespace {
+
+struct Row {
+    std::int64_t width = 0;
+    const float* x = nullptr;
+    float mean = 0, rstd = 0;
+};
+
+SMP_VECTORISED Row normalise_row(float* y, const float* x, const float* gain, const float* bias, std::int64_t width,
+                                 double epsilon) {
+    const auto count = static_cast<float>(width);
+    const float mean = vector_sum(width, [&](std::int64_t i) { return x[i]; }) / count;
+    const float variance = vector_sum(width, [&](std::int64_t i) { return (x[i] - mean) * (x[i] - mean); }) / count;
+    const auto rstd = static_cast<float>(1 / std::sqrt(static_cast<double>(variance) + epsilon));
+#pragma omp simd
+    for (std::int64_t i = 0; i < width; ++i) y[i] = fused((x[i] - mean) * rstd, gain[i], bias[i]);
+    return {.width = width, .x = x, .mean = mean, .rstd = rstd};
+}
+
+/// With n = (x − mean) · rstd and g = ȳ · gain: x̄ = rstd · (g − mean(g) − n · mean(g · n)), plus the residual's
+/// gradient.
+SMP_VECTORISED void row_gradient(float* dx, const float* dy, const Row& row, const float* gain, const float* residual) {
+    const float* x = row.x;
+    const float mean = row.mean, rstd = row.rstd;
+    const auto count = static_cast<float>(row.width);
+    const float plain = vector_sum(row.width, [&](std::int64_t i) { return dy[i] * gain[i]; }) / count;
+    const float along =
+        vector_sum(row.width, [&](std::int64_t i) { return dy[i] * gain[i] * ((x[i] - mean) * rstd); }) / count;
+    if (residual != nullptr) {
+#pragma omp simd
+        for (std::int64_t i = 0; i < row.width; ++i)
+            dx[i] = fused(rstd, fused(-along, (x[i] - mean) * rstd, fused(dy[i], gain[i], -plain)), residual[i]);
+    } else {
+#pragma omp simd
+        for (std::int64_t i = 0; i < row.width; ++i)
+            dx[i] = rstd * fused(-along, (x[i] - mean) * rstd, fused(dy[i], gain[i], -plain));
+    }
+}
+
+constexpr std::int64_t kRowBlock = 64;
+
+/// Down `columns` ≤ 128 columns, in blocks of 64 rows.
+SMP_VECTORISED void add_weight_gradients(float* dgain, float* dbias, const float* dy, const float* x, const float* mean,
+                                         const float* rstd, std::int64_t rows, std::int64_t stride,
+                                         std::int64_t columns) {
+    constexpr std::int64_t kMost = 128;
+    for (std::int64_t first = 0; first < rows; first += kRowBlock) {
+        float gains[kMost] = {}, biases[kMost] = {};
+        for (std::int64_t n = first; n < rows && n < first + kRowBlock; ++n) {
+            const float *g = dy + n * stride, *v = x + n * stride;
+            const float m = mean[n], r = rstd[n];
+#pragma omp simd
+            for (std::int64_t c = 0; c < columns; ++c) {
+                gains[c] = fused(g[c], (v[c] - m) * r, gains[c]);
+                biases[c] += g[c];
+            }
+        }
+#pragma omp simd
+        for (std::int64_t c = 0; c < columns; ++c) {
+            dgain[c] += gains[c];
+            dbias[c] += biases[c];
+        }
+    }
+}
+
+}  // namespace
+
+Normalised layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Tensor& bias, double epsilon) {
+    if (!takes(x)) return aten::layer_norm(x, gain, bias, epsilon);
+    const std::int64_t rows = x.size(0), width = x.size(1);
+    Normalised result{at::empty_like(x), at::empty({rows}, x.options()), at::empty({rows}, x.options())};
+    float* y = result.y.mutable_data_ptr<float>();
+    float* mean = result.mean.mutable_data_ptr<float>();
+    float* rstd = result.rstd.mutable_data_ptr<float>();
+    const float* from = x.const_data_ptr<float>();
+    const float *g = gain.const_data_ptr<float>(), *b = bias.const_data_ptr<float>();
+    for_rows(rows, width, [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t n = first; n < last; ++n) {
+            const Row row = normalise_row(y + n * width, from + n * width, g, b, width, epsilon);
+            mean[n] = row.mean;
+            rstd[n] = row.rstd;
+        }
+    });
+    return result;
+}
+
+at::Tensor layer_norm_backward_input(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& mean,
+                                     const at::Tensor& rstd, const at::Tensor& gain, const at::Tensor& residual) {
+    if (!takes(x)) return aten::layer_norm_backward_input(dy, x, mean, rstd, gain, residual);
+    const std::int64_t width = x.size(1);
+    at::Tensor dx = at::empty_like(x);
+    float* to = dx.mutable_data_ptr<float>();
+    const float *up = dy.const_data_ptr<float>(), *from = x.const_data_ptr<float>();
+    const float *m = mean.const_data_ptr<float>(), *r = rstd.const_data_ptr<float>();
+    const float* g = gain.const_data_ptr<float>();
+    const float* past = residual.defined() ? residual.const_data_ptr<float>() : nullptr;
+    for_rows(x.size(0), width, [&](std::int64_t first, std::int64_t last) {
+        for (std::int64_t n = first; n < last; ++n)
+            row_gradient(to + n * width, up + n * width,
+                         {.width = width, .x = from + n * width, .mean = m[n], .rstd = r[n]}, g,
+                         past == nullptr ? nullptr : past + n * width);
+    });
+    return dx;
+}
+
+void layer_norm_backward_weight(at::Tensor dgain, at::Tensor dbias, const at::Tensor& dy, const at::Tensor& x,
+                                const at::Tensor& mean, const at::Tensor& rstd) {
+    if (!takes(x)) return aten::layer_norm_backward_weight(std::move(dgain), std::move(dbias), dy, x, mean, rstd);
+    const std::int64_t rows = x.size(0), width = x.size(1);
+    float *gains = dgain.mutable_data_ptr<float>(), *biases = dbias.mutable_data_ptr<float>();
+    const float *up = dy.const_data_ptr<float>(), *from = x.const_data_ptr<float>();
+    const float *m = mean.const_data_ptr<float>(), *r = rstd.const_data_ptr<float>();
+    for_columns(width, [&](std::int64_t first, std::int64_t last) {
+        add_weight_gradients(gains + first, biases + first, up + first, from + first, m, r, rows, width, last - first);
+    });
+}
+
+}  // namespace smp::models::kernels

@@ -1,0 +1,108 @@
+#include <utility>
+
+#include <ATen/ops/empty.h>
+
+#include "models/kernels/aten_kernels.h"
+#include "models/kernels/own_kernels.h"
+#include "models/kernels/product.h"
+#include "models/kernels/vector_math.h"
+
+namespace smp::models::kernels {
+
+namespace {
+
+MatrixView view(const at::Tensor& x) { return {x.const_data_ptr<float>(), x.stride(0), x.stride(1)}; }
+
+MatrixView transposed(const at::Tensor& x) { return {x.const_data_ptr<float>(), x.stride(1), x.stride(0)}; }
+
+/// Cut over threads into a grid of parts; which grid does not matter for the bits.
+void multiply_in_parallel(const Product& p) {
+    constexpr std::int64_t kWorthAThread = 1 << 20;  // multiply-adds
+    const std::int64_t threads =
+        std::min<std::int64_t>(at::in_parallel_region() ? 1 : at::get_num_threads(), p.m * p.n * p.k / kWorthAThread);
+    if (threads <= 1) return multiply(p);
+    // Each part copies its rows of a and its columns of b: the grid for which that is least.
+    std::int64_t down = 1;
+    for (std::int64_t d = 2; d <= threads; ++d)
+        if (threads % d == 0 && p.m / d + p.n / (threads / d) < p.m / down + p.n / (threads / down)) down = d;
+    const std::int64_t across = threads / down;
+    const std::int64_t rows = ((p.m + down - 1) / down + 11) / 12 * 12;
+    const std::int64_t columns = ((p.n + across - 1) / across + 31) / 32 * 32;
+    at::parallel_for(0, threads, 1, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t part = begin; part < end; ++part) {
+            const std::int64_t row = part / across * rows, column = part % across * columns;
+            const std::int64_t m = std::min(rows, p.m - row), n = std::min(columns, p.n - column);
+            if (m > 0 && n > 0) multiply(part_of(p, row, m, column, n));
+        }
+    });
+}
+
+constexpr std::int64_t kRowBlock = 64;
+
+/// sums[c] += Σ over rows, in blocks of 64 rows.
+SMP_VECTORISED void add_column_sums(float* sums, const float* x, std::int64_t rows, std::int64_t stride,
+                                    std::int64_t columns) {
+    constexpr std::int64_t kMost = 128;
+    for (std::int64_t first = 0; first < rows; first += kRowBlock) {
+        float block[kMost] = {};
+        for (std::int64_t n = first; n < rows && n < first + kRowBlock; ++n)
+#pragma omp simd
+            for (std::int64_t c = 0; c < columns; ++c) block[c] += x[n * stride + c];
+#pragma omp simd
+        for (std::int64_t c = 0; c < columns; ++c) sums[c] += block[c];
+    }
+}
+
+}  // namespace
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
+    if (!takes(x)) return aten::linear(x, w, bias);
+    at::Tensor y = at::empty({x.size(0), w.size(1)}, x.options());
+    multiply_in_parallel({.m = x.size(0),
+                          .n = w.size(1),
+                          .k = w.size(0),
+                          .a = view(x),
+                          .b = view(w),
+                          .c = y.mutable_data_ptr<float>(),
+                          .c_stride = y.stride(0),
+                          .start = bias.defined() ? Start::bias : Start::zero,
+                          .bias = bias.defined() ? bias.const_data_ptr<float>() : nullptr});
+    return y;
+}
+
+at::Tensor linear_backward_input(const at::Tensor& dy, const at::Tensor& w) {
+    if (!takes(dy)) return aten::linear_backward_input(dy, w);
+    at::Tensor dx = at::empty({dy.size(0), w.size(0)}, dy.options());
+    multiply_in_parallel({.m = dy.size(0),
+                          .n = w.size(0),
+                          .k = w.size(1),
+                          .a = view(dy),
+                          .b = transposed(w),
+                          .c = dx.mutable_data_ptr<float>(),
+                          .c_stride = dx.stride(0)});
+    return dx;
+}
+
+void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor& dy) {
+    if (!takes(dy)) return aten::linear_backward_weight(std::move(dw), x, dy);
+    multiply_in_parallel({.m = x.size(1),
+                          .n = dy.size(1),
+                          .k = x.size(0),
+                          .a = transposed(x),
+                          .b = view(dy),
+                          .c = dw.mutable_data_ptr<float>(),
+                          .c_stride = dw.stride(0),
+                          .start = Start::sum});
+}
+
+void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy) {
+    if (!takes(dy)) return aten::accumulate_column_sums(std::move(dbias), dy);
+    float* sums = dbias.mutable_data_ptr<float>();
+    const float* rows = dy.const_data_ptr<float>();
+    const std::int64_t count = dy.size(0), stride = dy.stride(0);
+    for_columns(dy.size(1), [&](std::int64_t first, std::int64_t last) {
+        add_column_sums(sums + first, rows + first, count, stride, last - first);
+    });
+}
+
+}  // namespace smp::models::kernels

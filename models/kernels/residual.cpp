@@ -1,0 +1,84 @@
+#include <vector>
+
+#include <ATen/ops/empty_like.h>
+
+#include "models/kernels/aten_kernels.h"
+#include "models/kernels/dropout_mask.h"
+#include "models/kernels/own_kernels.h"
+#include "models/kernels/vector_math.h"
+
+namespace smp::models::kernels {
+
+namespace {
+
+/// y = residual + mask · (branch + bias); no mask: 1, no bias: 0.
+SMP_VECTORISED void add_row(float* y, const float* residual, const float* branch, const float* bias, const float* mask,
+                            std::int64_t width) {
+    if (bias != nullptr && mask != nullptr) {
+#pragma omp simd
+        for (std::int64_t i = 0; i < width; ++i) y[i] = fused(mask[i], branch[i] + bias[i], residual[i]);
+    } else if (bias != nullptr) {
+#pragma omp simd
+        for (std::int64_t i = 0; i < width; ++i) y[i] = residual[i] + (branch[i] + bias[i]);
+    } else if (mask != nullptr) {
+#pragma omp simd
+        for (std::int64_t i = 0; i < width; ++i) y[i] = fused(mask[i], branch[i], residual[i]);
+    } else {
+#pragma omp simd
+        for (std::int64_t i = 0; i < width; ++i) y[i] = residual[i] + branch[i];
+    }
+}
+
+SMP_VECTORISED void scale_row(float* y, const float* x, const float* mask, std::int64_t width) {
+#pragma omp simd
+    for (std::int64_t i = 0; i < width; ++i) y[i] = x[i] * mask[i];
+}
+
+/// f(row, its mask) over rows of a [N, width] tensor; the mask is null without dropout.
+template <class F>
+void for_masked_rows(std::int64_t rows, std::int64_t width, const DropoutKey& key, const F& f) {
+    const DropoutMask dropout = dropout_mask(key);
+    for_rows(rows, width, [&](std::int64_t first, std::int64_t last) {
+        if (key.probability == 0) {
+            for (std::int64_t n = first; n < last; ++n) f(n, nullptr);
+            return;
+        }
+        std::vector<float> mask(static_cast<std::size_t>(width));
+        for (std::int64_t n = first; n < last; ++n) {
+            fill_dropout_row(mask.data(), dropout, static_cast<std::uint64_t>(key.first_sequence + n / key.length),
+                             static_cast<std::uint32_t>(n % key.length), width);
+            f(n, mask.data());
+        }
+    });
+}
+
+}  // namespace
+
+at::Tensor add_residual(const at::Tensor& residual, const at::Tensor& branch, const at::Tensor& bias,
+                        const DropoutKey& key) {
+    if (!takes(residual)) return aten::add_residual(residual, branch, bias, key);
+    const std::int64_t rows = residual.size(0), width = residual.size(1);
+    at::Tensor y = at::empty_like(residual);
+    float* to = y.mutable_data_ptr<float>();
+    const float *past = residual.const_data_ptr<float>(), *from = branch.const_data_ptr<float>();
+    const float* b = bias.defined() ? bias.const_data_ptr<float>() : nullptr;
+    for_masked_rows(rows, width, key, [&](std::int64_t n, const float* mask) {
+        add_row(to + n * width, past + n * width, from + n * width, b, mask, width);
+    });
+    return y;
+}
+
+at::Tensor dropout_backward(const at::Tensor& dy, const DropoutKey& key) {
+    if (key.probability == 0) return dy;
+    if (!takes(dy)) return aten::dropout_backward(dy, key);
+    const std::int64_t width = dy.size(1);
+    at::Tensor dx = at::empty_like(dy);
+    float* to = dx.mutable_data_ptr<float>();
+    const float* from = dy.const_data_ptr<float>();
+    for_masked_rows(dy.size(0), width, key, [&](std::int64_t n, const float* mask) {
+        scale_row(to + n * width, from + n * width, mask, width);
+    });
+    return dx;
+}
+
+}  // namespace smp::models::kernels
