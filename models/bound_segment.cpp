@@ -1,0 +1,57 @@
+#include "models/bound_segment.h"
+
+#include <stdexcept>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "comms/communicator.h"
+#include "models/gpt2_stash.h"
+
+namespace smp::models {
+
+void sum_over_tensor_group(const SegmentContext& context, const at::Tensor& tensor) {
+    if (context.tensor_group->size() > 1) comms::all_reduce(*context.tensor_group, tensor).wait();
+}
+
+kernels::DropoutKey dropout_key(const Microbatch& microbatch, double probability, int layer,
+                                kernels::DropoutSite site) {
+    return {.probability = microbatch.training ? probability : 0.0,
+            .seed = microbatch.seed,
+            .step = microbatch.step,
+            .first_sequence = microbatch.first_sequence,
+            .length = microbatch.length,
+            .layer = static_cast<std::uint32_t>(layer),
+            .site = site};
+}
+
+BoundSegment::BoundSegment(const ModelOptions& options, int module, SegmentContext context)
+    : options_(options),
+      context_(std::move(context)),
+      shard_(gpt2_shard(options, context_.tensor_group->size(), context_.tensor_group->rank())),
+      module_(module),
+      name_(gpt2_module_name(options, module)),
+      parameters_(
+          gpt2_module_parameters(options, module, context_.tensor_group->size(), context_.tensor_group->rank())) {}
+
+void BoundSegment::bind(std::vector<ParameterView> views) {
+    if (views.size() != parameters_.size())
+        throw std::logic_error(
+            fmt::format("{} has {} parameters but is bound to {} views", name_, parameters_.size(), views.size()));
+    for (std::size_t i = 0; i < views.size(); ++i) {
+        const ParameterView& view = views[i];
+        const at::IntArrayRef shape(parameters_[i].local_shape);
+        const at::ScalarType gradient_type = view.value.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+        if (view.value.sizes() != shape || view.gradient.sizes() != shape || !view.value.is_contiguous() ||
+            !view.gradient.is_contiguous() || view.gradient.scalar_type() != gradient_type)
+            throw std::logic_error(
+                fmt::format("{} is bound to views of another shape, layout or type", parameters_[i].name));
+    }
+    views_ = std::move(views);
+}
+
+std::vector<StashEntry> BoundSegment::stash_entries(std::int64_t sequences, std::int64_t length) const {
+    return gpt2_stash(options_, context_.tensor_group->size(), module_, sequences, length);
+}
+
+}  // namespace smp::models

@@ -1,0 +1,94 @@
+#include "models/gpt2_block_half.h"
+#include "models/kernels/kernels.h"
+
+namespace smp::models {
+
+namespace {
+
+enum Parameters { kGain, kBias, kQkvWeight, kQkvBias, kProjectionWeight, kProjectionBias };
+
+// The stash after forward, in order; the names of those that backward_input replaces come second.
+enum Kept { kInput, kMean, kRstd, kNormalised, kQkv, kAttended, kLogsumexp };
+enum Pending { kQkvGradient = kQkv, kBranchGradient = kLogsumexp, kNormalisedGradient };
+
+kernels::AttentionShape shape_of(const BlockHalf& half, const Microbatch& microbatch) {
+    return {.sequences = microbatch.sequences,
+            .length = microbatch.length,
+            .heads = half.shard.heads,
+            .head_width = half.shard.head_width,
+            .first_head = half.shard.first_head};
+}
+
+kernels::DropoutKey weights_key(const BlockHalf& half, const Microbatch& microbatch) {
+    kernels::DropoutKey key =
+        dropout_key(microbatch, half.options.attn_pdrop, half.layer, kernels::DropoutSite::attention_weights);
+    key.seed ^= half.context.tensor_parallel_seed * 0x9e3779b97f4a7c15;  // the one site that tensor parallelism shards
+    return key;
+}
+
+kernels::DropoutKey output_key(const BlockHalf& half, const Microbatch& microbatch) {
+    return dropout_key(microbatch, half.options.resid_pdrop, half.layer, kernels::DropoutSite::attention_output);
+}
+
+}  // namespace
+
+at::Tensor attention_forward(const BlockHalf& half, const at::Tensor& input, Stash& stash,
+                             const Microbatch& microbatch) {
+    const auto& p = half.parameters;
+    auto [normalised, mean, rstd] =
+        kernels::layer_norm(input, p[kGain].value, p[kBias].value, half.options.layer_norm_epsilon);
+    half.context.progress();
+    const at::Tensor qkv = kernels::linear(normalised, p[kQkvWeight].value, p[kQkvBias].value);  // [N, 3·H·d]
+    half.context.progress();
+    auto [attended, logsumexp] = kernels::attention(qkv, shape_of(half, microbatch), weights_key(half, microbatch));
+    half.context.progress();
+    const at::Tensor branch = kernels::linear(attended, p[kProjectionWeight].value, {});  // [N, h], this rank's heads
+    half.context.progress();
+    sum_over_tensor_group(half.context, branch);
+    at::Tensor output = kernels::add_residual(input, branch, p[kProjectionBias].value, output_key(half, microbatch));
+    half.context.progress();
+    if (microbatch.training) stash = {input, mean, rstd, normalised, qkv, attended, logsumexp};
+    return output;
+}
+
+at::Tensor attention_backward_input(const BlockHalf& half, const at::Tensor& gradient, Stash& stash,
+                                    const Microbatch& microbatch) {
+    const auto& p = half.parameters;
+    const at::Tensor branch_gradient = kernels::dropout_backward(gradient, output_key(half, microbatch));
+    half.context.progress();
+    at::Tensor attended_gradient = kernels::linear_backward_input(branch_gradient, p[kProjectionWeight].value);
+    half.context.progress();
+    const at::Tensor qkv_gradient =
+        kernels::attention_backward(attended_gradient, stash[kQkv], stash[kAttended], stash[kLogsumexp],
+                                    shape_of(half, microbatch), weights_key(half, microbatch));
+    attended_gradient.reset();
+    stash[kQkvGradient] = qkv_gradient;
+    stash[kBranchGradient] = branch_gradient;
+    half.context.progress();
+    const at::Tensor normalised_gradient = kernels::linear_backward_input(qkv_gradient, p[kQkvWeight].value);
+    half.context.progress();
+    sum_over_tensor_group(half.context, normalised_gradient);
+    stash.push_back(normalised_gradient);
+    at::Tensor input_gradient = kernels::layer_norm_backward_input(normalised_gradient, stash[kInput], stash[kMean],
+                                                                   stash[kRstd], p[kGain].value, gradient);
+    half.context.progress();
+    return input_gradient;
+}
+
+void attention_backward_weight(const BlockHalf& half, Stash& stash) {
+    const auto& p = half.parameters;
+    kernels::linear_backward_weight(p[kProjectionWeight].gradient, stash[kAttended], stash[kBranchGradient]);
+    half.context.progress();
+    kernels::accumulate_column_sums(p[kProjectionBias].gradient, stash[kBranchGradient]);
+    half.context.progress();
+    kernels::linear_backward_weight(p[kQkvWeight].gradient, stash[kNormalised], stash[kQkvGradient]);
+    half.context.progress();
+    kernels::accumulate_column_sums(p[kQkvBias].gradient, stash[kQkvGradient]);
+    half.context.progress();
+    kernels::layer_norm_backward_weight(p[kGain].gradient, p[kBias].gradient, stash[kNormalisedGradient], stash[kInput],
+                                        stash[kMean], stash[kRstd]);
+    half.context.progress();
+    stash.clear();
+}
+
+}  // namespace smp::models

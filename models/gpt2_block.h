@@ -1,0 +1,27 @@
+// A layer of GPT-2, pre-LayerNorm: x + attention(ln_1(x)), then the same with the MLP and ln_2.
+#pragma once
+
+#include "models/bound_segment.h"
+#include "models/gpt2_block_half.h"
+
+namespace smp::models {
+
+/// Keeps what gpt2_stash declares: nothing is computed twice. After backward_input the stash holds, beside what weight
+/// gradients read, the gradients of the linear layers' outputs and of the LayerNorms' outputs.
+class Block final : public BoundSegment {
+  public:
+    /// Module layer + 1.
+    Block(const ModelOptions& options, int layer, SegmentContext context);
+
+    at::Tensor forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) override;
+    at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) override;
+    void backward_weight(Stash& stash, Microbatch& microbatch) override;
+
+  private:
+    BlockHalf attention() const;
+    BlockHalf mlp() const;
+
+    const int layer_;
+};
+
+}  // namespace smp::models

@@ -1,0 +1,42 @@
+// The two halves of a layer. Each is x + dropout(branch(LayerNorm(x))), where the branch is two linear layers around
+// something: attention, or GELU. The first linear layer is cut by columns over the tensor ranks, the second by rows, so
+// a half sums once over the tensor group in forward (the branch) and once in backward (the LayerNorm's output
+// gradient).
+//
+// The stash of a half goes through two states: `forward` fills it with what gpt2_stash declares; `backward_input` turns
+// it into what `backward_weight` reads, which empties it.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include <ATen/core/Tensor.h>
+
+#include "models/bound_segment.h"
+
+namespace smp::models {
+
+struct BlockHalf {
+    const ModelOptions& options;
+    const Gpt2Shard& shard;
+    const SegmentContext& context;
+    int layer = 0;
+    std::span<const ParameterView> parameters;  // six: gain, bias, weight, bias, projection weight, projection bias
+};
+
+inline constexpr std::size_t kHalfParameters = 6;
+inline constexpr std::size_t kAttentionKept = 7;     // tensors of its stash after forward; the MLP's are the rest
+inline constexpr std::size_t kAttentionPending = 8;  // after backward_input
+
+at::Tensor attention_forward(const BlockHalf& half, const at::Tensor& input, Stash& stash,
+                             const Microbatch& microbatch);
+at::Tensor attention_backward_input(const BlockHalf& half, const at::Tensor& gradient, Stash& stash,
+                                    const Microbatch& microbatch);
+void attention_backward_weight(const BlockHalf& half, Stash& stash);
+
+at::Tensor mlp_forward(const BlockHalf& half, const at::Tensor& input, Stash& stash, const Microbatch& microbatch);
+at::Tensor mlp_backward_input(const BlockHalf& half, const at::Tensor& gradient, Stash& stash,
+                              const Microbatch& microbatch);
+void mlp_backward_weight(const BlockHalf& half, Stash& stash);
+
+}  // namespace smp::models

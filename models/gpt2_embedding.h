@@ -1,0 +1,19 @@
+// The first module of GPT-2: token and position embeddings.
+#pragma once
+
+#include "models/bound_segment.h"
+
+namespace smp::models {
+
+/// dropout(wte[token] + wpe[position]). Tensor parallel: each rank looks up the tokens of its rows of the table, the
+/// sum over ranks is exact. Keeps nothing.
+class Embedding final : public BoundSegment {
+  public:
+    Embedding(const ModelOptions& options, SegmentContext context);
+
+    at::Tensor forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) override;
+    at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) override;
+    void backward_weight(Stash& stash, Microbatch& microbatch) override;
+};
+
+}  // namespace smp::models

@@ -1,0 +1,113 @@
+#include "models/gpt2_head.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <fmt/format.h>
+
+#include "comms/communicator.h"
+#include "models/kernels/kernels.h"
+
+namespace smp::models {
+
+namespace {
+
+enum Parameters { kGain, kBias, kWeight };  // weight: [V', h]
+
+enum Kept { kInput, kMean, kRstd, kNormalised };
+enum Pending { kNormalisedGradient = kNormalised };
+
+}  // namespace
+
+Head::Head(const ModelOptions& options, SegmentContext context)
+    : BoundSegment(options, gpt2_module_count(options) - 1, std::move(context)) {}
+
+Head::Chunk Head::chunk(const at::Tensor& rows, const at::Tensor& targets) {
+    // The weight lies as [out, in], so this is the operator of a Conv1D's backward.
+    at::Tensor logits = kernels::linear_backward_input(rows, views()[kWeight].value);  // [n, V']
+    context_.progress();
+    const at::Tensor maxima = kernels::row_maxima(logits, shard_.valid_tokens);
+    if (context_.tensor_group->size() > 1)
+        comms::all_reduce(*context_.tensor_group, maxima, comms::Reduction::max).wait();
+    const at::Tensor sums = kernels::exponential_sums(logits, maxima, targets, shard_.first_token, shard_.valid_tokens);
+    context_.progress();
+    sum_over_tensor_group(context_, sums);
+    return {std::move(logits), sums, targets};
+}
+
+at::Tensor Head::forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) {
+    auto [normalised, mean, rstd] =
+        kernels::layer_norm(input, views()[kGain].value, views()[kBias].value, options_.layer_norm_epsilon);
+    context_.progress();
+    stash.clear();
+    if (microbatch.training) {
+        stash = {input, mean, rstd, normalised};
+        return {};
+    }
+    const at::Tensor targets = microbatch.targets.reshape({-1});
+    microbatch.loss_sum = 0;
+    for (std::int64_t first = 0; first < normalised.size(0); first += kRows) {
+        const std::int64_t count = std::min(kRows, normalised.size(0) - first);
+        microbatch.loss_sum +=
+            kernels::cross_entropy_sum(chunk(normalised.narrow(0, first, count), targets.narrow(0, first, count)).sums);
+    }
+    return {};
+}
+
+at::Tensor Head::backward_input(const at::Tensor& /*gradient*/, Stash& stash, Microbatch& microbatch) {
+    const at::Tensor normalised = stash[kNormalised];
+    const at::Tensor targets = microbatch.targets.reshape({-1});
+    const ParameterView& weight = views()[kWeight];
+    const at::Tensor normalised_gradient = at::empty_like(normalised);
+    microbatch.loss_sum = 0;
+    for (std::int64_t first = 0; first < normalised.size(0); first += kRows) {
+        const std::int64_t count = std::min(kRows, normalised.size(0) - first);
+        const at::Tensor rows = normalised.narrow(0, first, count);
+        const Chunk part = chunk(rows, targets.narrow(0, first, count));
+        microbatch.loss_sum += kernels::cross_entropy_sum(part.sums);
+        kernels::cross_entropy_gradient(part.exponentials, part.sums, part.targets, shard_.first_token,
+                                        microbatch.gradient_scale);
+        context_.progress();
+        normalised_gradient.narrow(0, first, count).copy_(kernels::linear(part.exponentials, weight.value, {}));
+        context_.progress();
+        kernels::linear_backward_weight(weight.gradient, part.exponentials, rows);
+        context_.progress();
+    }
+    sum_over_tensor_group(context_, normalised_gradient);
+    stash[kNormalisedGradient] = normalised_gradient;
+    at::Tensor input_gradient = kernels::layer_norm_backward_input(normalised_gradient, stash[kInput], stash[kMean],
+                                                                   stash[kRstd], views()[kGain].value, {});
+    context_.progress();
+    return input_gradient;
+}
+
+void Head::backward_weight(Stash& stash, Microbatch& /*microbatch*/) {
+    kernels::layer_norm_backward_weight(views()[kGain].gradient, views()[kBias].gradient, stash[kNormalisedGradient],
+                                        stash[kInput], stash[kMean], stash[kRstd]);
+    context_.progress();
+    stash.clear();
+}
+
+at::Tensor Head::logits(const at::Tensor& rows) {
+    const at::Tensor normalised =
+        kernels::layer_norm(rows, views()[kGain].value, views()[kBias].value, options_.layer_norm_epsilon).y;
+    const at::Tensor own = kernels::linear_backward_input(normalised, views()[kWeight].value);  // [n, V']
+    const std::int64_t ranks = context_.tensor_group->size(), n = own.size(0);
+    at::Tensor all = own;
+    if (ranks > 1) {
+        at::Tensor gathered = at::empty({ranks, n, shard_.vocabulary}, own.options());
+        context_.tensor_group->all_gather(gathered, own).wait();
+        all = gathered.transpose(0, 1).reshape({n, ranks * shard_.vocabulary});
+    }
+    return all.narrow(1, 0, options_.vocab_size).contiguous();
+}
+
+at::Tensor head_logits(Segment& head, const at::Tensor& rows) {
+    if (auto* own = dynamic_cast<Head*>(&head)) return own->logits(rows);
+    throw std::logic_error(fmt::format("{} is no head and has no logits", head.name()));
+}
+
+}  // namespace smp::models

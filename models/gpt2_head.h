@@ -1,0 +1,39 @@
+// The last module of GPT-2: final LayerNorm, logits, loss.
+#pragma once
+
+#include "models/bound_segment.h"
+
+namespace smp::models {
+
+/// Logits exist for kRows rows at a time only, of this tensor rank's part of the vocabulary: their maxima and sums of
+/// exponentials are reduced over the tensor group (Megatron-LM's vocabulary-parallel cross entropy, §3), then they are
+/// overwritten by their gradient. So the loss and the weight gradient of the head are made in backward_input, chunk by
+/// chunk; backward_weight is left with the LayerNorm's. The gradient that backward_input is given is ignored (the loss
+/// starts it, scaled by Microbatch::gradient_scale).
+class Head final : public BoundSegment {
+  public:
+    static constexpr std::int64_t kRows = 256;
+
+    Head(const ModelOptions& options, SegmentContext context);
+
+    at::Tensor forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) override;
+    at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) override;
+    void backward_weight(Stash& stash, Microbatch& microbatch) override;
+
+    /// rows [n, h] of the boundary tensor → logits [n, vocab_size], on every tensor rank. Collective over the tensor
+    /// group; n logits of the whole vocabulary exist at once.
+    at::Tensor logits(const at::Tensor& rows);
+
+  private:
+    struct Chunk {
+        at::Tensor exponentials;  // [n, V']: exp(logit − max of the row)
+        at::Tensor sums;          // [2, n], over the tensor group: see kernels::exponential_sums
+        at::Tensor targets;       // [n]
+    };
+    Chunk chunk(const at::Tensor& rows, const at::Tensor& targets);
+};
+
+/// Logits for sampling: as Head::logits. Throws std::logic_error where `head` is no head.
+at::Tensor head_logits(Segment& head, const at::Tensor& rows);
+
+}  // namespace smp::models

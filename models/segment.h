@@ -1,0 +1,82 @@
+// A segment: the unit of explicit forward and backward. A chunk of the pipeline is a list of segments, one for each
+// module of the graph.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "models/parameter.h"
+#include "models/stash_entry.h"
+
+namespace smp::comms {
+class Communicator;
+}
+
+namespace smp::models {
+
+/// What one microbatch is, for the segments that ask.
+struct Microbatch {
+    std::int64_t sequences = 0;       // b
+    std::int64_t length = 0;          // T
+    std::int64_t first_sequence = 0;  // position of its first sequence in the global batch: keys dropout
+    std::uint64_t seed = 0;           // training.seed
+    std::uint64_t step = 0;           // from 0: keys dropout
+    bool training = true;             // dropout on, stash kept
+    double gradient_scale =
+        1;                // d(objective)/d(one token's loss): 1 / (tokens of the global batch), times the loss scale
+    at::Tensor inputs;    // int64 [b, T], where the first module lives
+    at::Tensor targets;   // int64 [b, T], where the last module lives
+    double loss_sum = 0;  // written by the last module: sum over its tokens of −log p(target), added in a fixed order
+};
+
+/// What a segment keeps of one microbatch from forward to backward. Entries are in the order that
+/// Segment::stash_entries declares.
+using Stash = std::vector<at::Tensor>;
+
+/// Values and gradient of one parameter of a segment: views into flat buffers that the runtime owns, shaped as
+/// Parameter::local_shape. Gradients are accumulated into `gradient` (fp32), never overwritten.
+struct ParameterView {
+    at::Tensor value;
+    at::Tensor gradient;
+};
+
+/// What segments need of the world around them.
+struct SegmentContext {
+    comms::Communicator* tensor_group = nullptr;  // never null in use; size 1 without tensor parallelism
+    std::function<void()> progress = [] {};       // called at operator boundaries, so that transfers in flight move on
+    std::uint64_t tensor_parallel_seed = 0;  // mixed into dropout keys of what tensor parallelism shards; 0: as if none
+};
+
+class Segment {
+  public:
+    virtual ~Segment() = default;
+
+    /// Module name: "wte", "h.3", "lm_head".
+    virtual const std::string& name() const = 0;
+    virtual const std::vector<Parameter>& parameters() const = 0;
+    /// Gives the segment its storage; `views` in the order of parameters().
+    virtual void bind(std::vector<ParameterView> views) = 0;
+
+    /// What forward() leaves in the stash for a microbatch of b sequences of length T.
+    virtual std::vector<StashEntry> stash_entries(std::int64_t sequences, std::int64_t length) const = 0;
+
+    /// input: boundary tensor [b·T, h] (undefined for the first module, which reads microbatch.inputs) → boundary
+    /// tensor [b·T, h] (undefined from the last). Collective over the tensor group. With microbatch.training the stash
+    /// is filled; otherwise it stays empty. The input may be kept, never changed. The last module's forward in training
+    /// only normalises: its loss is computed in backward_input, chunk by chunk beside the gradient of the logits, so
+    /// that logits exist once and for one chunk; in evaluation forward computes microbatch.loss_sum.
+    virtual at::Tensor forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) = 0;
+    /// gradient of the output → gradient of the input (undefined from the first module). Leaves in the stash what
+    /// backward_weight needs.
+    virtual at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) = 0;
+    /// Accumulates into the gradient views and empties the stash.
+    virtual void backward_weight(Stash& stash, Microbatch& microbatch) = 0;
+};
+
+}  // namespace smp::models
