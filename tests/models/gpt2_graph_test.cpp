@@ -1,0 +1,89 @@
+#include "models/gpt2_graph.h"
+
+#include <stdexcept>
+
+#include <gtest/gtest.h>
+
+#include "models/gpt2_parameters.h"
+
+namespace smp::models {
+namespace {
+
+ModelOptions model() {
+    ModelOptions options;
+    options.n_layer = 3;
+    options.n_head = 4;
+    options.n_embd = 32;
+    options.n_positions = 16;
+    options.vocab_size = 101;
+    return options;
+}
+
+TEST(Gpt2Graph, IsAChainOfModulesWithParameters) {
+    const auto graph = gpt2_graph(model(), 1, 2, 16);
+    ASSERT_EQ(graph.modules.size(), 5);
+    EXPECT_EQ(graph.modules[0].name, "wte");
+    EXPECT_EQ(graph.modules[3].name, "h.2");
+    EXPECT_EQ(graph.modules[4].name, "lm_head");
+    for (const auto& module : graph.modules) EXPECT_EQ(module.is_layer, module.name.starts_with("h."));
+    EXPECT_EQ(graph.modules[0].parameter_count, (101 + 16) * 32);
+    EXPECT_EQ(graph.modules[1].parameter_count, 12 * 32 * 32 + 13 * 32);
+    EXPECT_EQ(graph.modules[4].parameter_count, 101 * 32 + 2 * 32);
+    EXPECT_EQ(graph.modules[0].output_bytes, 2 * 16 * 32 * 4);
+    EXPECT_EQ(graph.modules[4].output_bytes, 0);
+}
+
+TEST(Gpt2Graph, TiedEmbeddingIsShared) {
+    const auto graph = gpt2_graph(model(), 2, 2, 16);
+    ASSERT_EQ(graph.shared.size(), 1);
+    EXPECT_EQ(graph.shared[0].name, "wte.weight");
+    EXPECT_EQ(graph.shared[0].parameter_count, 51 * 32);  // 102 rows over two ranks
+    EXPECT_EQ(graph.shared[0].modules, (std::vector<int>{0, 4}));
+    ModelOptions untied = model();
+    untied.tie_word_embeddings = false;
+    EXPECT_TRUE(gpt2_graph(untied, 2, 2, 16).shared.empty());
+}
+
+// 6 FLOPs for each weight of a matrix product and token, and 12·L·h·s for attention. All are whole numbers in fp64.
+TEST(Gpt2Graph, FlopsAreThoseOfTheFormula) {
+    const double tokens = 2 * 16, h = 32, layers = 3;
+    const double weights = layers * 12 * h * h + 101 * h;
+    double total = 0;
+    for (const auto& module : gpt2_graph(model(), 1, 2, 16).modules)
+        total += module.forward_flops + module.backward_flops;
+    EXPECT_EQ(total, tokens * (6 * weights + 12 * layers * h * 16));
+
+    const auto layer = gpt2_graph(model(), 1, 2, 16).modules[1];
+    EXPECT_EQ(layer.forward_flops, tokens * (24 * h * h + 4 * h * 16));
+    EXPECT_EQ(layer.backward_flops, 2 * layer.forward_flops);
+    EXPECT_EQ(layer.weight_flops, tokens * 24 * h * h);
+}
+
+TEST(Gpt2Graph, HeadComputesInItsBackwardInput) {
+    const auto head = gpt2_graph(model(), 1, 2, 16).modules.back();
+    EXPECT_EQ(head.forward_flops, 0);
+    EXPECT_EQ(head.backward_flops, 2 * 16 * 6.0 * 101 * 32);
+    EXPECT_EQ(head.weight_flops, 0);
+}
+
+TEST(Gpt2Graph, TensorRanksShareTheWork) {
+    const auto one = gpt2_graph(model(), 1, 2, 16), four = gpt2_graph(model(), 4, 2, 16);
+    EXPECT_EQ(four.modules[1].forward_flops * 4, one.modules[1].forward_flops);
+    EXPECT_EQ(four.modules[4].backward_flops * 4 / 104,
+              one.modules[4].backward_flops / 101);  // 101 rows, padded to 104
+    EXPECT_EQ(four.modules[1].output_bytes, one.modules[1].output_bytes);
+    // x, ln_1, middle, ln_2 are whole on every rank (and 4 statistics of them); qkv, attended, two of the MLP are
+    // shared.
+    const std::int64_t rows = 2 * 16, h = 32;
+    EXPECT_EQ(one.modules[1].stash_bytes, 4 * rows * (4 * h + 4 + 4 * h + 8 * h + 4));
+    EXPECT_EQ(four.modules[1].stash_bytes, 4 * rows * (4 * h + 4 + (4 * h + 8 * h + 4) / 4));
+}
+
+TEST(Gpt2Graph, ModelFlopsCountAllParameters) {
+    const ModelOptions options = model();
+    EXPECT_EQ(model_flops_per_token(options, 16),
+              6.0 * static_cast<double>(parameter_count(options)) + 12 * 3 * 32 * 16);
+}
+
+}  // namespace
+}  // namespace smp::models

@@ -1,0 +1,121 @@
+// Memory is what is declared and nothing else.
+#include <algorithm>
+#include <set>
+
+#include <ATen/ATen.h>
+#include <c10/core/Allocator.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
+#include <gtest/gtest.h>
+
+#include "comms/communicator.h"
+#include "models/gpt2_graph.h"
+#include "models/gpt2_parameters.h"
+#include "tests/models/reference_gpt2.h"
+#include "tests/models/tensor_group.h"
+
+namespace smp::models {
+namespace {
+
+ModelOptions model() {
+    ModelOptions options;
+    options.n_layer = 2;
+    options.n_head = 4;
+    options.n_embd = 32;
+    options.n_positions = 64;
+    options.vocab_size = 97;
+    return options;
+}
+
+/// Counts what this thread's tensors take, while it is set.
+class LiveBytes : public c10::MemoryReportingInfoBase {
+  public:
+    void reportMemoryUsage(void* /*pointer*/, std::int64_t bytes, std::size_t, std::size_t, c10::Device) override {
+        live += bytes;
+        peak = std::max(peak, live);
+    }
+    bool memoryProfilingEnabled() const override { return true; }
+    std::int64_t live = 0, peak = 0;
+};
+
+template <typename Action>
+std::int64_t peak_bytes(Action&& action) {
+    const auto counter = std::make_shared<LiveBytes>();
+    const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, counter);
+    action();
+    return counter->peak;
+}
+
+TEST(Stash, IsWhatIsDeclaredEntryByEntry) {
+    for (const double dropout : {0.0, 0.1}) {
+        for (const int degree : {1, 2, 4}) {
+            ModelOptions options = model();
+            options.embd_pdrop = options.resid_pdrop = options.attn_pdrop = dropout;
+            const auto weights = testing::random_weights(options, at::kFloat, 1);
+            const auto batch = testing::random_batch(options, 3, 64, 2);
+            const auto graph = gpt2_graph(options, degree, 3, 64);
+            testing::on_tensor_ranks(degree, [&](comms::Communicator& group) {
+                SegmentContext context;
+                context.tensor_group = &group;
+                const auto bound = testing::bind_model(options, weights, 0, gpt2_module_count(options), context);
+                Microbatch microbatch = testing::cut(batch)[0];
+                at::Tensor x;
+                for (std::size_t i = 0; i < bound.segments.size(); ++i) {
+                    const Segment& segment = *bound.segments[i];
+                    Stash stash;
+                    x = bound.segments[i]->forward(x, stash, microbatch);
+                    const auto declared = segment.stash_entries(3, 64);
+                    ASSERT_EQ(stash.size(), declared.size()) << segment.name();
+                    std::set<const void*> storages;
+                    std::int64_t bytes = 0;
+                    for (std::size_t j = 0; j < stash.size(); ++j) {
+                        // Of the storage, so that no entry keeps more alive than it shows.
+                        EXPECT_EQ(static_cast<std::int64_t>(stash[j].storage().nbytes()), declared[j].bytes)
+                            << segment.name() << " " << declared[j].name;
+                        EXPECT_TRUE(storages.insert(stash[j].storage().data()).second) << declared[j].name;
+                        bytes += declared[j].bytes;
+                    }
+                    EXPECT_EQ(bytes, graph.modules[i].stash_bytes) << segment.name();
+                    EXPECT_EQ(x.defined() ? static_cast<std::int64_t>(x.nbytes()) : 0, graph.modules[i].output_bytes);
+                    std::int64_t parameters = 0;
+                    for (const auto& view : bound.views[i]) parameters += view.value.numel();
+                    EXPECT_EQ(parameters, graph.modules[i].parameter_count) << segment.name();
+                }
+            });
+        }
+    }
+}
+
+// 1,024 rows of 4,000 logits are 16 MB; a chunk of 256 rows is 4 MB. Beside it: the chunk's targets, maxima and sums,
+// and gradients of [1024, 32] (128 KB each).
+TEST(Head, HoldsTheLogitsOfOneChunkOnly) {
+    ModelOptions options = model();
+    options.vocab_size = 4000;
+    const auto weights = testing::random_weights(options, at::kFloat, 1);
+    const auto batch = testing::random_batch(options, 16, 64, 2);
+    testing::on_tensor_ranks(1, [&](comms::Communicator& group) {
+        SegmentContext context;
+        context.tensor_group = &group;
+        const int head = gpt2_module_count(options) - 1;
+        const auto bound = testing::bind_model(options, weights, head, head + 1, context);
+        Microbatch microbatch = testing::cut(batch)[0];
+        const at::Tensor x = at::randn({1024, 32});
+        constexpr std::int64_t kChunk = 256 * 4000 * 4, kBeside = 4 * 1024 * 32 * 4 + 64 * 1024;
+        const std::int64_t training = peak_bytes([&] {
+            Stash stash;
+            bound.segments[0]->forward(x, stash, microbatch);
+            bound.segments[0]->backward_input({}, stash, microbatch);
+        });
+        EXPECT_GE(training, kChunk);
+        EXPECT_LE(training, kChunk + kBeside);
+        microbatch.training = false;
+        const std::int64_t evaluation = peak_bytes([&] {
+            Stash stash;
+            bound.segments[0]->forward(x, stash, microbatch);
+        });
+        EXPECT_GE(evaluation, kChunk);
+        EXPECT_LE(evaluation, kChunk + kBeside);
+    });
+}
+
+}  // namespace
+}  // namespace smp::models
