@@ -61,20 +61,26 @@ class OptionChecks {
     /// A rule between several keys that does not hold: reported under `key` without becoming that key's own limit.
     template <typename Value>
     void conflict(const std::string& key, const Value& value, const std::string& why, const std::string& remedy) {
-        report(key, shown(value), why, remedy);
+        conflicts_.push_back(problem(key, shown(value), why, remedy));
     }
 
-    const std::vector<Problem>& problems() const { return problems_; }
+    /// Values outside their own key's limit, and rules between several keys that do not hold.
+    const std::vector<Problem>& outside_limits() const { return outside_limits_; }
+    const std::vector<Problem>& conflicts() const { return conflicts_; }
+    /// Both, limits first.
+    std::vector<Problem> problems() const;
     /// Key path to what is allowed, for each key that has a limit of its own.
     const std::map<std::string, std::string>& allowed() const { return allowed_; }
 
   private:
     void add(const std::string& key, const std::string& value, bool holds, const std::string& allowed,
              const std::string& remedy);
-    void report(const std::string& key, const std::string& value, const std::string& why, const std::string& remedy);
+    Problem problem(const std::string& key, const std::string& value, const std::string& why,
+                    const std::string& remedy) const;
 
     std::string prefix_;
-    std::vector<Problem> problems_;
+    std::vector<Problem> outside_limits_;
+    std::vector<Problem> conflicts_;
     std::map<std::string, std::string> allowed_;
 };
 

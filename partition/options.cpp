@@ -82,10 +82,10 @@ Degrees degrees_in(const ParallelOptions& options, int world) {
                 .rdp = static_cast<int>(world / replica)};
     }
     throw ConfigError(
-        {{"parallel.pipeline_parallel_degree",
+        Problem{"parallel.pipeline_parallel_degree",
           fmt::format("= {}: with parallel.tensor_parallel_degree = {} the job needs a multiple of {} "
                       "ranks, but there are {}; start another number of ranks, or change the degrees",
-                      options.pipeline_parallel_degree, options.tensor_parallel_degree, replica, world)}});
+                      options.pipeline_parallel_degree, options.tensor_parallel_degree, replica, world)});
 }
 
 void check(const ClusterOptions& options, OptionChecks& checks) {

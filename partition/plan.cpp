@@ -1,6 +1,7 @@
 #include "partition/plan.h"
 
 #include <charconv>
+#include <stdexcept>
 #include <string_view>
 
 #include "partition/lowering.h"
@@ -96,8 +97,9 @@ Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const D
               .active_microbatches = active_microbatches(options),
               .schedule = options.pipeline,
               .evaluation_microbatches = evaluation_microbatches};
-    // The longer warm-up above K = stages leaves room for one more gradient on its way.
-    const int receives_ahead = plan.active_microbatches > degrees.pp ? kReceivesAhead + 1 : kReceivesAhead;
+    // The longer warm-up above K = stages leaves time for one more gradient on its way; so does draining all of them.
+    const bool is_ample = plan.schedule == PipelineSchedule::simple || plan.active_microbatches > degrees.pp;
+    const int receives_ahead = is_ample ? kReceivesAhead + 1 : kReceivesAhead;
     plan.training =
         lower(graph, plan.chunks, orders_of(plan.schedule, degrees.pp, plan.microbatches, plan.active_microbatches),
               plan.microbatches, {.training = true, .receives_ahead = receives_ahead});

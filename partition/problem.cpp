@@ -22,4 +22,6 @@ std::string text_of(const std::vector<Problem>& problems) {
 ConfigError::ConfigError(std::vector<Problem> problems)
     : std::runtime_error(text_of(problems)), problems_(std::move(problems)) {}
 
+ConfigError::ConfigError(Problem problem) : ConfigError(std::vector{std::move(problem)}) {}
+
 }  // namespace smp::partition

@@ -23,6 +23,7 @@ struct Problem {
 class ConfigError : public std::runtime_error {
   public:
     explicit ConfigError(std::vector<Problem> problems);
+    explicit ConfigError(Problem problem);
     const std::vector<Problem>& problems() const { return problems_; }
 
   private:

@@ -1,0 +1,55 @@
+// The configuration of a job: what a JSON file, overrides and defaults say together, as the rooms' option structs.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/options.h"
+#include "partition/options.h"
+#include "runtime/job.h"
+#include "runtime/options.h"
+
+namespace smp::launch {
+
+/// Loaded configurations are resolved: no value is left to a rule but those that only the machine can answer
+/// (threads_per_rank, device); paths are absolute.
+struct Config {
+    models::ModelOptions model;
+    partition::ParallelOptions parallel;
+    runtime::TrainingOptions training;
+    runtime::DataOptions data;
+    partition::ClusterOptions cluster;
+    runtime::LoggingOptions logging;
+    /// One line each for a key that was accepted and changes nothing. No part of what the job does.
+    std::vector<std::string> notes;
+
+    /// Ranks of the job.
+    int world() const;
+    /// What a Trainer needs, with canonical_text().
+    runtime::Job job() const;
+};
+
+/// Reads `file` (JSON with comments), applies `sets` ("SECTION.KEY=VALUE", in order: a later one wins), fills in
+/// defaults and checks everything. `ranks` is the size of the world that will run the job, where that is known; else it
+/// is what the configuration states, by default one model replica. Relative paths start at the file's folder, in `sets`
+/// at the working directory.
+/// Throws partition::ConfigError with all problems at once; a file that is no JSON has one, with line and column.
+Config load_config(const std::filesystem::path& file, const std::vector<std::string>& sets,
+                   std::optional<int> ranks = std::nullopt);
+
+/// As a configuration file that states every key: loading it gives the same configuration, and the same text again.
+std::string to_json(const Config& config);
+
+/// One line "section.key=value" for each key, sorted, values as JSON: equal for equal configurations, so that ranks can
+/// compare theirs and name the key that differs.
+std::string canonical_text(const Config& config);
+
+/// All keys with type, limits, default and meaning, section by section, for --help.
+std::string keys_help();
+
+/// Names that `model.preset` knows besides paths.
+std::vector<std::string> preset_names();
+
+}  // namespace smp::launch

@@ -1,0 +1,177 @@
+#include <algorithm>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "launch/config/config.h"
+#include "launch/config/json_text.h"
+#include "launch/config/keys.h"
+#include "launch/config/limits.h"
+#include "launch/config/preset.h"
+#include "launch/config/statements.h"
+#include "runtime/job_rules.h"
+
+namespace smp::launch {
+namespace {
+
+using partition::Problem;
+
+/// Whether `text` names the key `path`, and not a longer one that begins or ends alike.
+bool mentions(const std::string& text, const std::string& path) {
+    const auto is_part = [&](std::size_t i) {
+        return i < text.size() && (std::isalnum(static_cast<unsigned char>(text[i])) != 0 || text[i] == '_');
+    };
+    for (auto at = text.find(path); at != std::string::npos; at = text.find(path, at + 1)) {
+        if ((at == 0 || !is_part(at - 1)) && !is_part(at + path.size())) return true;
+    }
+    return false;
+}
+
+/// What is wrong with a configuration, each thing once: a key that could not be read, is missing or lies outside its
+/// limit makes no second problem, not even in the rules that compare it with others.
+class Findings {
+  public:
+    Findings(std::string file, const Statements& statements, std::vector<Problem> problems)
+        : file_(std::move(file)), statements_(statements), problems_(std::move(problems)) {}
+
+    void add(const Key& key, const std::string& message) { add_problem({.key = key.path(), .message = message}); }
+
+    void add_limit(const Problem& problem) {
+        if (spoilt_.contains(problem.key)) return;
+        const auto dot = problem.key.find('.');
+        const Key* key = find_key(problem.key.substr(0, dot), problem.key.substr(dot + 1));
+        const bool missing = key != nullptr && key->required && !is_stated(problem.key);
+        add_problem(missing ? Problem{.key = problem.key, .message = missing_message(*key)} : problem);
+    }
+
+    void add_conflicts(const std::vector<Problem>& conflicts) {
+        for (const Problem& problem : conflicts) {
+            const bool follows = std::any_of(spoilt_.begin(), spoilt_.end(), [&](const std::string& path) {
+                return path == problem.key || mentions(problem.message, path);
+            });
+            if (!follows) problems_.push_back(with_origin(problem));
+        }
+    }
+
+    /// A value that is there, but whose meaning could not be found out.
+    void spoil(const std::string& path) { spoilt_.insert(path); }
+
+    bool empty() const { return problems_.empty(); }
+    std::vector<Problem>& problems() { return problems_; }
+
+  private:
+    bool is_stated(const std::string& path) const { return statements_.contains(path); }
+
+    std::string missing_message(const Key& key) const {
+        const auto all = limits();
+        const auto limit = all.find(key.path());
+        return fmt::format("is missing: {} ({}{}); set it{}", key.doc, key.type,
+                           limit == all.end() ? "" : ", " + limit->second,
+                           key.section == "model" ? ", or model.preset" : "");
+    }
+
+    Problem with_origin(Problem problem) const {
+        const auto stated = statements_.find(problem.key);
+        problem.origin = stated == statements_.end() ? file_ : stated->second.origin;
+        return problem;
+    }
+
+    void add_problem(const Problem& problem) {
+        spoilt_.insert(problem.key);
+        problems_.push_back(with_origin(problem));
+    }
+
+    std::string file_;
+    const Statements& statements_;
+    std::vector<Problem> problems_;
+    std::set<std::string> spoilt_;
+};
+
+std::string refused(const Key& key, const Json& value, const Refusal& refusal) {
+    std::string text = fmt::format("= {}: {}", shown_json(value), refusal.why);
+    const auto all = limits();
+    if (const auto limit = all.find(key.path()); limit != all.end() && refusal.why.starts_with("must be"))
+        text += ", " + limit->second;
+    return refusal.remedy.empty() ? text : text + "; " + refusal.remedy;
+}
+
+void apply_preset(const Statements& statements, Config& config, Findings& findings) {
+    const auto stated = statements.find("model.preset");
+    if (stated == statements.end() || stated->second.value.is_null()) return;
+    const std::size_t before = findings.problems().size();
+    const auto& [value, origin, base] = stated->second;
+    if (value.is_string()) {
+        config.model = read_preset(value.get<std::string>(), base, origin, findings.problems());
+    } else {
+        findings.add(*find_key("model", "preset"),
+                     fmt::format("= {}: must be the name of a preset or a path, in quotes", shown_json(value)));
+    }
+    if (findings.problems().size() == before) return;
+    for (const char* shape : {"model.n_layer", "model.n_head", "model.n_embd"}) findings.spoil(shape);
+}
+
+void read_values(const Statements& statements, Config& config, Findings& findings) {
+    apply_preset(statements, config, findings);
+    for (const Key& key : configuration_keys()) {
+        const auto stated = statements.find(key.path());
+        if (stated == statements.end()) continue;
+        const auto& [value, origin, base] = stated->second;
+        if (const auto refusal = key.read(config, value, base)) findings.add(key, refused(key, value, *refusal));
+    }
+}
+
+void check_values(const Config& config, std::optional<int> ranks, Findings& findings) {
+    const auto sections = section_checks(config);
+    for (const auto& checks : sections) {
+        for (const Problem& problem : checks.outside_limits()) findings.add_limit(problem);
+    }
+    for (const auto& checks : sections) findings.add_conflicts(checks.conflicts());
+    const runtime::Job job = config.job();
+    findings.add_conflicts(runtime::validate_job(job));
+    if (!findings.empty()) return;
+    findings.add_conflicts(
+        runtime::validate_job_on(job, ranks ? *ranks : partition::stated_world(config.cluster, config.parallel)));
+}
+
+/// Valid, but without effect beside the other values.
+void note_idle_values(Config& config) {
+    const auto note = [&](bool idle, const std::string& text) {
+        if (idle) config.notes.push_back(text);
+    };
+    const auto& training = config.training;
+    note(training.deterministic && config.cluster.device != partition::Device::cuda,
+         "training.deterministic = true changes nothing on CPUs: they always give the same bits");
+    note(!training.sample_prompt.empty() && training.sample_tokens == 0,
+         "training.sample_prompt changes nothing while training.sample_tokens is 0");
+    note(!config.parallel.auto_partition && config.parallel.memory_weight != partition::ParallelOptions{}.memory_weight,
+         "parallel.memory_weight changes nothing while parallel.auto_partition is false");
+}
+
+/// Replaces "not given" by what it stands for, so that a resolved configuration repeats the job whatever defaults may
+/// become.
+void resolve(Config& config, std::optional<int> ranks) {
+    config.model.n_inner = models::inner_width(config.model);
+    config.parallel.active_microbatches = partition::active_microbatches(config.parallel);
+    config.training.sequence_length = runtime::sequence_length(config.training, config.model);
+    config.training.min_learning_rate = runtime::minimum_learning_rate(config.training);
+    config.cluster.devices_per_node =
+        ranks ? *ranks / config.cluster.nodes
+              : static_cast<int>(partition::devices_per_node(config.cluster, config.parallel));
+}
+
+}  // namespace
+
+Config load_config(const std::filesystem::path& file, const std::vector<std::string>& sets, std::optional<int> ranks) {
+    std::vector<Problem> problems;
+    const Statements statements = read_statements(file, sets, problems);
+    Findings findings(file.string(), statements, std::move(problems));
+    Config config;
+    read_values(statements, config, findings);
+    check_values(config, ranks, findings);
+    if (!findings.empty()) throw partition::ConfigError(std::move(findings.problems()));
+    note_idle_values(config);
+    resolve(config, ranks);
+    return config;
+}
+
+}  // namespace smp::launch

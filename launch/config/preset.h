@@ -1,0 +1,20 @@
+// Shapes of models: GPT-2's family under its names, and any Hugging Face config.json.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "models/options.h"
+#include "partition/problem.h"
+
+namespace smp::launch {
+
+/// The model that `preset` stands for: a name of preset_names(), or else a Hugging Face GPT-2 config.json, whose keys
+/// that are also ours are taken and whose others are ignored, as they say nothing about training, except where they ask
+/// for arithmetic that is not here. What is wrong is added to `problems`, with `key` "model.preset" and `origin`, or
+/// the other file and its key.
+models::ModelOptions read_preset(const std::string& preset, const std::filesystem::path& base,
+                                 const std::string& origin, std::vector<partition::Problem>& problems);
+
+}  // namespace smp::launch

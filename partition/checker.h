@@ -1,0 +1,36 @@
+// Proves that a plan can be executed, over all pipeline ranks at once, against the strictest backend there is: sends
+// are rendezvous, posting never blocks but waits do, nothing is ordered across streams but by events.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "partition/plan.h"
+
+namespace smp::partition {
+
+/// What a set of programs, one for each stage, has to do.
+struct Duty {
+    int chunks = 1;  // chunk i on stage i mod stages
+    int microbatches = 1;
+    bool training = true;             // otherwise forwards only
+    int active_microbatches = 1;      // bound between the first forward and the last backward, in training
+    std::vector<int> in_flight = {};  // bound on each stage between forward and backward, in training; empty: as above
+};
+
+/// What is wrong with the programs, in sentences that name the actions which disagree, with stage, position in its
+/// list (from 0) and name; empty if they are proven. Passes, each only if the ones before found nothing:
+/// 1. form: indices in range, each event signalled once and waited for later, streams and channels as the kinds ask;
+/// 2. compute: every microbatch once per chunk, forward before backward, weight gradients in ascending order, buffers
+///    those of the action's microbatch and chunk, the bounds kept, reduction and update after the last backward;
+/// 3. messages: the n-th send of a pair and channel meets the n-th receive with the same content and bytes; collectives
+///    come in the same order on all stages;
+/// 4. end: the abstract machine runs all programs to their end;
+/// 5. buffers: written once, before they are read; freed once, after the last use; conflicting accesses ordered by
+///    happens-before.
+std::vector<std::string> check(const std::vector<RankProgram>& programs, const Duty& duty);
+
+/// The same for all programs of a plan; sentences start with "training: ", "evaluation: " or "sampling: ".
+std::vector<std::string> check(const Plan& plan);
+
+}  // namespace smp::partition

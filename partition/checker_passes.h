@@ -1,0 +1,43 @@
+// The passes of the checker, one source file each. A pass may rely on what the earlier ones have proven.
+#pragma once
+
+#include <map>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "partition/checker.h"
+
+namespace smp::partition::passes {
+
+/// Place of one action: stage, and position in that stage's list.
+struct Place {
+    int stage = 0;
+    int position = 0;
+
+    bool operator==(const Place&) const = default;
+};
+
+const Action& at(const std::vector<RankProgram>& programs, Place place);
+
+/// "stage 1 action 7 (B mb2 chunk1)"
+std::string shown(const std::vector<RankProgram>& programs, Place place);
+
+/// The messages of one ordered pair of stages on one channel, as each side posts them: the n-th send meets the n-th
+/// receive.
+struct Pairing {
+    std::vector<Place> sends, receives;
+};
+
+/// By (sending stage, receiving stage, channel).
+std::map<std::tuple<int, int, Channel>, Pairing> pairings_of(const std::vector<RankProgram>& programs);
+
+using Findings = std::vector<std::string>;
+
+Findings check_form(const std::vector<RankProgram>& programs);
+Findings check_compute(const std::vector<RankProgram>& programs, const Duty& duty);
+Findings check_messages(const std::vector<RankProgram>& programs);
+Findings check_end(const std::vector<RankProgram>& programs);
+Findings check_buffers(const std::vector<RankProgram>& programs);
+
+}  // namespace smp::partition::passes
