@@ -113,6 +113,9 @@ class Communicator {
     /// wrong.
     virtual void abort(const std::string& reason, int exit_code) noexcept = 0;
 
+    /// The limit of any one wait of this rank from now on, in the communicator's relatives too. Local.
+    void set_timeout(std::chrono::milliseconds timeout);
+
     /// What this rank has in flight: for backends that decorate others.
     virtual const std::shared_ptr<Progress>& in_flight() const = 0;
 };

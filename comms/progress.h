@@ -62,6 +62,7 @@ class Progress : public std::enable_shared_from_this<Progress> {
 
     bool idle() const { return in_flight_.empty(); }
     std::chrono::milliseconds timeout() const { return timeout_; }
+    void set_timeout(std::chrono::milliseconds timeout) { timeout_ = timeout; }
 
   protected:
     /// Reports a failure elsewhere through fail(): looked for before every wait and between its steps.

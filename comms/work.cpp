@@ -49,4 +49,6 @@ void Work::drop() noexcept {
     }
 }
 
+void Communicator::set_timeout(std::chrono::milliseconds timeout) { in_flight()->set_timeout(timeout); }
+
 }  // namespace smp::comms

@@ -89,7 +89,7 @@ double minimum_learning_rate(const TrainingOptions& training) {
 }
 
 void check(const DataOptions& options, partition::OptionChecks& checks) {
-    checks.require("train", options.train, !options.train.empty(), "the path of a file, or a glob of files");
+    checks.require("train", options.train, !options.train.empty(), "not empty");
     checks.fraction("validation_fraction", options.validation_fraction);
     if (!options.validation.empty() && options.validation_fraction > 0) {
         checks.conflict("validation_fraction", options.validation_fraction, "excludes data.validation",

@@ -41,13 +41,13 @@ OutputFile::~OutputFile() {
 }
 
 void OutputFile::write(std::span<const std::byte> bytes) {
-    size_ += bytes.size();
     if (buffer_.size() + bytes.size() > kBufferBytes) flush();
     if (bytes.size() > kBufferBytes) {
-        write_at(size_ - bytes.size(), bytes);
+        write_at(size_, bytes);
     } else {
         buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
     }
+    size_ += bytes.size();
 }
 
 void OutputFile::overwrite(std::uint64_t position, std::span<const std::byte> bytes) {

@@ -1,0 +1,29 @@
+// From a process to ranks: threads of this process, or one rank of an mpirun. Failures become one message and an exit code here, and nowhere else.
+#pragma once
+
+#include "comms/communicator.h"
+
+#include <functional>
+#include <string>
+
+namespace smp::launch {
+
+/// What one rank does with its world. Returns an exit code; every rank of a world returns the same. Exceptions are turned into messages and exit codes by run_*.
+using RankMain = std::function<int(comms::Communicator& world)>;
+
+struct RankRun {
+    std::string program;  // "smp_train": begins every error message
+    comms::CommunicatorOptions communicator;
+    /// "pp 1, tp 0, rdp 2", where a rank stands, for its messages; "" while that is not known.
+    std::function<std::string(const comms::Communicator& world)> place = {};
+};
+
+/// `ranks` threads of this process. Returns when all have ended: 0, or the exit code of the rank that failed first.
+int run_as_threads(const RankRun& run, int ranks, const RankMain& body);
+/// This process is one rank of an MPI job. A failure that other ranks do not know of ends the whole job.
+int run_under_mpi(const RankRun& run, const RankMain& body);
+
+/// Intra-op threads for this rank: the processors that it may use over the ranks of this host that may use the same ones, at least 1. Collective.
+int fair_thread_count(comms::Communicator& world);
+
+}  // namespace smp::launch

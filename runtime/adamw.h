@@ -1,0 +1,39 @@
+// AdamW (Loshchilov & Hutter 2019, "Decoupled weight decay regularization") over flat buffers.
+#pragma once
+
+#include "runtime/flat_layout.h"
+#include "runtime/options.h"
+#include "runtime/stage.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+namespace smp::runtime {
+
+/// Moments of everything that this rank updates, and the update. The arithmetic is elementwise: neither the cut into ranges nor the number of threads shows in the bits.
+class AdamW {
+public:
+    /// `stage` must outlive the optimizer. Weight decay applies to parameters with Parameter::decays.
+    AdamW(Stage& stage, const TrainingOptions& options);
+
+    /// One update with the gradients as they lie in the stage. Local.
+    void step(double learning_rate);
+
+    /// fp32 [layout.elements], as the values lie.
+    const at::Tensor& first_moments() const { return first_moments_; }
+    const at::Tensor& second_moments() const { return second_moments_; }
+
+private:
+    struct Group {
+        double weight_decay = 0;
+        std::vector<at::Tensor> values, gradients, first_moments, second_moments, steps;
+    };
+
+    double beta1_, beta2_, epsilon_;
+    at::Tensor first_moments_, second_moments_;
+    std::vector<Group> groups_;
+    std::int64_t updates_ = 0;
+};
+
+}  // namespace smp::runtime

@@ -1,0 +1,218 @@
+#include "runtime/trainer.h"
+
+#include "models/gpt2_graph.h"
+#include "models/gpt2_head.h"
+#include "partition/checker.h"
+#include "runtime/adamw.h"
+#include "runtime/agreement.h"
+#include "runtime/batch_reader.h"
+#include "runtime/executor.h"
+#include "runtime/gradient_norm.h"
+#include "runtime/gradient_reduction.h"
+#include "runtime/initial_weights.h"
+#include "runtime/learning_rate.h"
+#include "runtime/parameter_collection.h"
+#include "runtime/rank_groups.h"
+#include "runtime/resident_memory.h"
+#include "runtime/stage.h"
+#include "runtime/text_sampler.h"
+
+#include <chrono>
+#include <cmath>
+#include <stdexcept>
+
+#include <ATen/ops/empty.h>
+#include <fmt/format.h>
+
+namespace smp::runtime {
+
+namespace {
+
+partition::Plan plan_job(const Job& job, int world) {
+    const partition::Degrees degrees = partition::degrees_in(job.parallel, world);
+    const std::int64_t sequences = global_batch(job.training, job.parallel, degrees.rdp) / degrees.rdp / job.parallel.microbatches;
+    const auto graph = models::gpt2_graph(job.model, degrees.tp, sequences, sequence_length(job.training, job.model));
+    return partition::make_plan(graph, job.parallel, degrees, /*evaluation_microbatches=*/job.parallel.microbatches);
+}
+
+}  // namespace
+
+class Trainer::Impl {
+public:
+    Impl(const Job& job, comms::Communicator& world);
+
+    StepRecord step();
+    double evaluate();
+    std::vector<std::int64_t> sample();
+
+    Job job_;
+    comms::Communicator& world_;
+    partition::Plan plan_;
+    std::vector<partition::SharedParameter> shared_;
+    std::optional<Dataset> train_, validation_;
+    RankGroups groups_;
+    BatchCut cut_;
+    TokenNeeds needs_;
+    std::optional<Stage> stage_;
+    std::optional<Executor> executor_;
+    std::optional<AdamW> optimizer_;
+    std::int64_t steps_done_ = 0;
+
+private:
+    void prepare_locally();
+    std::vector<models::Microbatch> microbatches(const Dataset& data, std::int64_t first_sample, bool training) const;
+    /// Adds the losses where they were made.
+    void add_losses(const std::vector<models::Microbatch>& microbatches, ExactSum& sum) const;
+    /// Sums over the world, exactly.
+    std::vector<double> sum_over_world(std::vector<ExactSum> sums) const;
+    double tokens_per_batch() const { return static_cast<double>(cut_.global_batch * cut_.length); }
+
+};
+
+Trainer::Impl::Impl(const Job& job, comms::Communicator& world) : job_(job), world_(world) {
+    fail_together(world_, [this] { prepare_locally(); });
+    require_equal_text(world_, fmt::format("{}\nplan={:016x}\n", job_.canonical_text, partition::hash_of(plan_)));
+
+    groups_ = make_groups(plan_.topology, world_);
+    cut_.replica = groups_.at.rdp;
+    needs_ = {.inputs = groups_.at.pp == plan_.chunks.front().stage, .targets = groups_.at.pp == plan_.chunks.back().stage};
+    stage_.emplace(job_.model, plan_, groups_, at::kCPU);
+    executor_.emplace(plan_, shared_, *stage_, groups_);
+    fail_together(world_, [this] { set_initial_weights(*stage_, job_.training); });
+    optimizer_.emplace(*stage_, job_.training);
+}
+
+void Trainer::Impl::prepare_locally() {
+    plan_ = plan_job(job_, world_.size());
+    if (const auto faults = partition::check(plan_); !faults.empty())
+        throw std::logic_error(fmt::format("the plan cannot be executed: {}", faults.front()));
+    const auto& degrees = plan_.topology.degrees;
+    cut_ = {.global_batch = global_batch(job_.training, job_.parallel, degrees.rdp),
+            .length = sequence_length(job_.training, job_.model),
+            .replicas = degrees.rdp,
+            .replica = 0,
+            .microbatches = plan_.microbatches};
+    shared_ = models::gpt2_graph(job_.model, degrees.tp, cut_.microbatch_sequences(), cut_.length).shared;
+    const auto open = [&](DataSplit split) { return open_dataset(job_.data, split, job_.model.vocab_size, cut_.length, job_.training.seed); };
+    train_ = open(DataSplit::train);
+    if (runtime::has_validation_data(job_.data)) validation_ = open(DataSplit::validation);
+}
+
+std::vector<models::Microbatch> Trainer::Impl::microbatches(const Dataset& data, std::int64_t first_sample, bool training) const {
+    auto microbatches = read_microbatches(data, first_sample, cut_, needs_);
+    for (models::Microbatch& microbatch : microbatches) {
+        microbatch.seed = job_.training.seed;
+        microbatch.step = static_cast<std::uint64_t>(steps_done_);
+        microbatch.training = training;
+        microbatch.gradient_scale = 1 / tokens_per_batch();
+    }
+    return microbatches;
+}
+
+void Trainer::Impl::add_losses(const std::vector<models::Microbatch>& microbatches, ExactSum& sum) const {
+    if (!needs_.targets || groups_.at.tp != 0) return;  // every tensor rank of the last stage has the same value
+    for (const models::Microbatch& microbatch : microbatches) sum.add(microbatch.loss_sum);
+}
+
+std::vector<double> Trainer::Impl::sum_over_world(std::vector<ExactSum> sums) const {
+    const at::Tensor words = at::empty({static_cast<std::int64_t>(sums.size()), ExactSum::kWords}, at::kLong);
+    auto* data = words.data_ptr<std::int64_t>();
+    for (std::size_t i = 0; i < sums.size(); ++i) std::ranges::copy(sums[i].words(), data + i * ExactSum::kWords);
+    comms::all_reduce(world_, words).wait();
+    std::vector<double> totals;
+    for (std::size_t i = 0; i < sums.size(); ++i) totals.push_back(ExactSum::from_words({data + i * ExactSum::kWords, ExactSum::kWords}).value());
+    return totals;
+}
+
+StepRecord Trainer::Impl::step() {
+    const auto begin = std::chrono::steady_clock::now();
+    auto batch = microbatches(*train_, steps_done_ * cut_.global_batch, /*training=*/true);
+    const double learning_rate = learning_rate_at(job_.training, steps_done_);
+    double loss = 0, norm = 0;
+    stage_->zero_gradients();
+
+    const auto optimizer_step = [&] {
+        ExactSum losses;
+        add_losses(batch, losses);
+        const auto owned = stage_->layout().owned(groups_.at.rdp);
+        const auto totals = sum_over_world({losses, sum_of_squares(stage_->flat_gradients(), stage_->counted(), owned)});
+        loss = totals[0] / tokens_per_batch();
+        norm = std::sqrt(totals[1]);
+        all_gather_pieces(*groups_.data, stage_->layout(), stage_->flat_gradients());
+        if (const double factor = clip_factor(norm, job_.training.gradient_clip_norm); factor < 1) stage_->flat_gradients().mul_(factor);
+        optimizer_->step(learning_rate);
+    };
+    executor_->run(plan_.training[groups_.at.pp], batch,
+                   {.reduce_gradients = [&] { reduce_scatter_gradients(*groups_.data, stage_->layout(), stage_->flat_gradients()); },
+                    .optimizer_step = optimizer_step,
+                    .at_head = {}});
+    ++steps_done_;
+
+    StepRecord record;
+    record.step = steps_done_;
+    record.loss = loss;
+    record.learning_rate = learning_rate;
+    record.grad_norm = norm;
+    record.tokens = steps_done_ * cut_.global_batch * cut_.length;
+    record.memory_bytes = largest_resident_memory(world_);
+    record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    record.tokens_per_second = tokens_per_batch() / record.seconds;
+    return record;
+}
+
+double Trainer::Impl::evaluate() {
+    if (!validation_) throw std::logic_error("Trainer::evaluate: there are no validation data");
+    ExactSum losses;
+    const std::int64_t batches = job_.training.evaluation_batches;
+    for (std::int64_t i = 0; i < batches; ++i) {
+        auto batch = microbatches(*validation_, i * cut_.global_batch, /*training=*/false);
+        executor_->run(plan_.evaluation[groups_.at.pp], batch, {});
+        add_losses(batch, losses);
+    }
+    return sum_over_world({losses}).front() / (tokens_per_batch() * static_cast<double>(batches));
+}
+
+std::vector<std::int64_t> Trainer::Impl::sample() {
+    TextSampler sampler(job_, cut_.length, static_cast<std::uint64_t>(steps_done_));
+    const int source = partition::rank_of(plan_.topology, {.pp = plan_.chunks.back().stage, .tp = 0, .rdp = 0});
+    while (!sampler.complete()) {
+        std::vector<models::Microbatch> batch(1);
+        batch[0].sequences = 1;
+        batch[0].length = cut_.length;
+        batch[0].training = false;
+        if (needs_.inputs) batch[0].inputs = sampler.context();
+        std::int64_t token = 0;
+        executor_->run(plan_.sampling[groups_.at.pp], batch,
+                       {.reduce_gradients = {}, .optimizer_step = {}, .at_head = [&](models::Segment& head, const at::Tensor& hidden) {
+                            token = sampler.draw(models::head_logits(head, hidden.narrow(0, sampler.position(), 1)));
+                        }});
+        const at::Tensor shared = at::full({1}, token, at::kLong);
+        world_.broadcast(shared, source).wait();
+        sampler.append(shared.item<std::int64_t>());
+    }
+    return sampler.drawn();
+}
+
+Trainer::Trainer(const Job& job, comms::Communicator& world) : impl_(std::make_unique<Impl>(job, world)) {}
+Trainer::~Trainer() = default;
+
+StepRecord Trainer::step() { return impl_->step(); }
+double Trainer::evaluate() { return impl_->evaluate(); }
+bool Trainer::has_validation_data() const { return impl_->validation_.has_value(); }
+std::vector<std::int64_t> Trainer::sample() { return impl_->sample(); }
+std::int64_t Trainer::steps_done() const { return impl_->steps_done_; }
+const partition::Plan& Trainer::plan() const { return impl_->plan_; }
+partition::Coordinate Trainer::coordinate() const { return impl_->groups_.at; }
+int Trainer::peak_active_microbatches() const { return impl_->executor_->peak_active(); }
+
+std::vector<std::string> Trainer::parameter_names() const { return runtime::parameter_names(impl_->job_.model); }
+
+at::Tensor Trainer::gather_value(const std::string& name) {
+    return gather_parameter(*impl_->stage_, impl_->groups_, impl_->plan_, impl_->job_.model, name, Tensors::values);
+}
+
+at::Tensor Trainer::gather_gradient(const std::string& name) {
+    return gather_parameter(*impl_->stage_, impl_->groups_, impl_->plan_, impl_->job_.model, name, Tensors::gradients);
+}
+
+}  // namespace smp::runtime

@@ -1,0 +1,61 @@
+// Training of one model by the ranks of a world: the library behind smp_train.
+//
+//     auto world = comms::mpi_world();                 // or one element of comms::local_world(n) in each of n threads
+//     runtime::Trainer trainer(job, *world);           // collective
+//     while (trainer.steps_done() < job.training.steps) {
+//         runtime::StepRecord record = trainer.step();  // collective; the same numbers on every rank
+//     }
+//
+// Everything is collective over the world unless said otherwise: every rank makes the same calls in the same order. After a CommunicationError a trainer can only be
+// destroyed; a ConfigError or DataError from the constructor leaves the world usable if all ranks threw it.
+#pragma once
+
+#include "comms/communicator.h"
+#include "partition/plan.h"
+#include "runtime/job.h"
+#include "runtime/step_record.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace smp::runtime {
+
+class Trainer {
+public:
+    /// Plans, compares plans with all other ranks, opens the data, allocates and fills the weights. `world` must outlive the trainer.
+    /// Throws partition::ConfigError (a rank whose job differs is named, with the key), DataError, CommunicationError.
+    Trainer(const Job& job, comms::Communicator& world);
+    ~Trainer();
+
+    /// One training step on the next global batch. validation_loss is not set.
+    StepRecord step();
+    /// Mean loss over the first training.evaluation_batches batches of the validation data. Requires validation data.
+    double evaluate();
+    bool has_validation_data() const;
+    /// training.sample_tokens tokens drawn after training.sample_prompt from the model as it is, keyed by (training.seed, steps done); the same on every rank.
+    std::vector<std::int64_t> sample();
+
+    std::int64_t steps_done() const;
+    const partition::Plan& plan() const;
+    partition::Coordinate coordinate() const;
+    /// The most microbatches that were active on this rank at one moment so far.
+    int peak_active_microbatches() const;
+
+    /// Logical parameters by Hugging Face name ("h.0.ln_1.weight"), in order of the model; a tied head is not listed.
+    std::vector<std::string> parameter_names() const;
+    /// The whole tensor, unpadded, fp32 on the CPU, on rank 0; undefined elsewhere.
+    at::Tensor gather_value(const std::string& name);
+    /// Gradient of the last step: the sum over the global batch, after clipping.
+    at::Tensor gather_gradient(const std::string& name);
+
+private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace smp::runtime

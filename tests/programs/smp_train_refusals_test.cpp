@@ -1,0 +1,104 @@
+// What a user sees who asks for something wrong: one sentence, once, soon, with the right exit code, on any number of ranks.
+#include "tests/programs/program.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace smp::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using Json = nlohmann::json;
+
+class SmpTrainRefusals : public ::testing::Test {
+  protected:
+    static std::string golden(const std::string& file) { return std::string(SMP_SOURCE_DIR) + "/tests/golden/" + file; }
+
+    Json config() const {
+        return {{"model", {{"preset", golden("tiny/config.json")}}},
+                {"parallel", {{"pipeline_parallel_degree", 2}}},
+                {"training", {{"steps", 2}, {"sequence_length", 64}, {"global_batch_size", 4}}},
+                {"data", {{"train", golden("tiny/tokens.bin")}}}};
+    }
+
+    /// Locally and under mpirun: the same sentence, once, and the code.
+    void expect_refused(const Json& config, int exit_code, const std::vector<std::string>& parts, int ranks = 2, const std::string& options = "") const {
+        const std::string file = folder_.write("job.json", config.dump(1));
+        const std::string command = fmt::format("{} --config {} --output {} {}", program("smp_train"), file, folder_ / "out", options);
+        for (const Outcome& outcome : {run(command + fmt::format(" --ranks {}", ranks)), run(mpirun(ranks) + command)}) {
+            EXPECT_EQ(outcome.exit_code, exit_code) << outcome.output;
+            EXPECT_EQ(outcome.count("smp_train: error:"), 1) << outcome.output;
+            for (const std::string& part : parts) EXPECT_THAT(outcome.output, HasSubstr(part));
+        }
+    }
+
+    Folder folder_;
+};
+
+TEST_F(SmpTrainRefusals, Configuration) {
+    auto misspelt = config();
+    misspelt["parallel"]["microbatchs"] = 2;
+    misspelt["training"]["seed"] = "seven";
+    expect_refused(misspelt, 2, {"parallel.microbatchs", "microbatches", "training.seed", "seven"});
+
+    auto heads = config();
+    heads["parallel"] = {{"tensor_parallel_degree", 3}};
+    expect_refused(heads, 2, {"n_head", "4", "3"}, 3);
+
+    expect_refused(config(), 2, {"3", "pipeline_parallel_degree"}, 3);  // world
+}
+
+TEST_F(SmpTrainRefusals, Data) {
+    auto missing = config();
+    missing["data"]["train"] = folder_ / "nothing.bin";
+    expect_refused(missing, 3, {"nothing.bin"});
+
+    auto truncated = config();
+    truncated["data"]["train"] = folder_.write("odd.bin", "abc");
+    expect_refused(truncated, 3, {"odd.bin"});
+
+    auto outside = config();
+    std::string tokens(2000, '\0');
+    tokens[1000] = tokens[1001] = '\x7f';
+    outside["data"]["train"] = folder_.write("outside.bin", tokens);
+    expect_refused(outside, 3, {"outside.bin", "32639", "512"});
+
+    auto brief = config();
+    brief["data"]["train"] = folder_.write("brief.bin", std::string(64, '\0'));
+    expect_refused(brief, 3, {"brief.bin", "64"});
+}
+
+TEST_F(SmpTrainRefusals, WeightsOfAnotherShape) {
+    auto other = config();
+    other["training"]["initial_weights"] = golden("odd/model.safetensors");
+    expect_refused(other, 3, {"wte.weight", "503", "512"});
+}
+
+TEST_F(SmpTrainRefusals, ARankWithAnotherConfigurationIsNamed) {
+    const std::string first = folder_.write("first.json", config().dump());
+    auto changed = config();
+    changed["training"]["seed"] = 2;
+    const std::string second = folder_.write("second.json", changed.dump());
+    const auto side = [&](const std::string& file) { return fmt::format("-np 1 {} --config {} --output {}", program("smp_train"), file, folder_ / "out"); };
+    const std::string launcher = mpirun(1);
+    const Outcome outcome = run(launcher.substr(0, launcher.find("-np")) + side(first) + " : " + side(second));
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.output;
+    EXPECT_EQ(outcome.count("smp_train: error:"), 1) << outcome.output;
+    EXPECT_THAT(outcome.output, HasSubstr("rank 1"));
+    EXPECT_THAT(outcome.output, HasSubstr("training.seed"));
+}
+
+TEST_F(SmpTrainRefusals, UsageAndOutputDirectory) {
+    EXPECT_EQ(run(program("smp_train")).exit_code, 2);
+    EXPECT_EQ(run(program("smp_train") + " --confg x").exit_code, 2);
+    EXPECT_EQ(run(program("smp_train") + " --help").exit_code, 0);
+    EXPECT_THAT(run(program("smp_train") + " --version").output, HasSubstr("LibTorch"));
+    const std::string file = folder_.write("job.json", config().dump());
+    const std::string blocked = folder_.write("blocked", "a file where a directory should be");
+    const Outcome outcome = run(fmt::format("{} --config {} --output {}", program("smp_train"), file, blocked));
+    EXPECT_EQ(outcome.exit_code, 3);
+    EXPECT_THAT(outcome.output, HasSubstr(blocked));
+}
+
+}  // namespace
+}  // namespace smp::testing

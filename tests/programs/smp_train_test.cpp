@@ -1,0 +1,109 @@
+// smp_train as a user runs it: records, repeated runs, texts, many ranks.
+#include "tests/programs/program.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace smp::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using Json = nlohmann::json;
+
+class SmpTrain : public ::testing::Test {
+  protected:
+    /// A small byte-level model on the text that ships with the project.
+    Json config() const {
+        return {{"model", {{"n_layer", 4}, {"n_head", 4}, {"n_embd", 32}, {"n_positions", 32}, {"vocab_size", 256}, {"resid_pdrop", 0.1}, {"attn_pdrop", 0.1}}},
+                {"parallel", {{"microbatches", 4}}},
+                {"training",
+                 {{"steps", 4},
+                  {"global_batch_size", 16},
+                  {"evaluate_every", 2},
+                  {"evaluation_batches", 2},
+                  {"sample_tokens", 8},
+                  {"sample_prompt", "ROMEO"}}},
+                {"data", {{"train", std::string(SMP_SOURCE_DIR) + "/configs/data/shakespeare.txt"}, {"validation_fraction", 0.05}}}};
+    }
+
+    Outcome train(const std::string& prefix, const std::string& output, const std::string& options) const {
+        return run(fmt::format("{}{} --config {} --output {} {}", prefix, program("smp_train"), folder_ / "job.json", folder_ / output, options));
+    }
+
+    Folder folder_;
+};
+
+TEST_F(SmpTrain, LeavesTheRecordsOfTheContract) {
+    folder_.write("job.json", config().dump());
+    const Outcome outcome = train("", "out", "--set parallel.pipeline_parallel_degree=2");
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+    EXPECT_THAT(outcome.output, HasSubstr("ROMEO"));
+
+    std::ifstream metrics(folder_ / "out/metrics.jsonl");
+    int steps = 0;
+    for (std::string line; std::getline(metrics, line);) {
+        const Json record = Json::parse(line);
+        EXPECT_EQ(record["step"], ++steps);
+        EXPECT_EQ(record["tokens"], steps * 16 * 32);
+        EXPECT_EQ(record["skipped_updates"], 0);
+        EXPECT_EQ(record.contains("validation_loss"), steps % 2 == 0);
+        for (const char* key : {"loss", "learning_rate", "grad_norm", "seconds", "tokens_per_second", "memory_bytes"}) EXPECT_GT(record[key].get<double>(), 0) << key;
+        for (const char* key : {"mfu", "predicted_seconds", "predicted_memory_bytes"}) EXPECT_TRUE(record[key].is_null()) << key;
+    }
+    EXPECT_EQ(steps, 4);
+    EXPECT_THAT(read_text(folder_ / "out/log.txt"), HasSubstr("step 4/4"));
+    const Json plan = Json::parse(read_text(folder_ / "out/plan.json"));
+    EXPECT_EQ(plan["degrees"]["world"], 2);
+    EXPECT_EQ(plan["hash"].get<std::string>().size(), 16);
+
+    // The resolved configuration repeats the run.
+    const Outcome again = run(fmt::format("{} --config {} --output {}", program("smp_train"), folder_ / "out/config.json", folder_ / "again"));
+    ASSERT_EQ(again.exit_code, 0) << again.output;
+    EXPECT_EQ(promised(folder_ / "again/metrics.jsonl"), promised(folder_ / "out/metrics.jsonl"));
+    EXPECT_EQ(read_text(folder_ / "again/config.json"), read_text(folder_ / "out/config.json"));
+
+    // A finished run is left alone, unless told otherwise.
+    const Outcome finished = train("", "out", "--set parallel.pipeline_parallel_degree=2");
+    EXPECT_EQ(finished.exit_code, 0);
+    EXPECT_THAT(finished.output, HasSubstr("finished"));
+    EXPECT_THAT(train("", "out", "--set parallel.pipeline_parallel_degree=2 --resume never").output, HasSubstr("step 4/4"));
+}
+
+TEST_F(SmpTrain, AnOutputDirectoryBelongsToOneRunAtATime) {
+    folder_.write("job.json", config().dump());
+    std::filesystem::create_directories(folder_ / "out");
+    const Outcome outcome = run(fmt::format("flock {} {} --config {} --output {}", folder_ / "out/.lock", program("smp_train"), folder_ / "job.json", folder_ / "out"));
+    EXPECT_EQ(outcome.exit_code, 3) << outcome.output;
+    EXPECT_THAT(outcome.output, HasSubstr("another run"));
+}
+
+TEST_F(SmpTrain, ThreadsAndProcessesOneOrTwoThreadsGiveTheSameText) {
+    folder_.write("job.json", config().dump());
+    ASSERT_EQ(train("", "reference", "--ranks 1").exit_code, 0);
+    const std::string expected = promised(folder_ / "reference/metrics.jsonl");
+    struct Variant {
+        std::string prefix, options;
+    };
+    for (const auto& [prefix, options] : std::vector<Variant>{
+             {mpirun(1), "--set cluster.threads_per_rank=2"},
+             {mpirun(2), "--set parallel.pipeline_parallel_degree=2 --set parallel.active_microbatches=1"},
+             {mpirun(4), "--set parallel.pipeline_parallel_degree=4 --set parallel.pipeline=simple"},
+             {"", "--set parallel.pipeline_parallel_degree=4 --set cluster.threads_per_rank=2"},
+         }) {
+        const Outcome outcome = train(prefix, "variant", "--resume never " + options);
+        ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+        EXPECT_EQ(promised(folder_ / "variant/metrics.jsonl"), expected) << prefix << options;
+    }
+}
+
+TEST_F(SmpTrain, SixteenProcessesOnFewCores) {
+    auto job = config();
+    job["parallel"] = {{"pipeline_parallel_degree", 4}, {"tensor_parallel_degree", 2}, {"microbatches", 4}};
+    folder_.write("job.json", job.dump());
+    const Outcome outcome = train(mpirun(16), "many", "");
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+    EXPECT_EQ(Json::parse(read_text(folder_ / "many/plan.json"))["degrees"]["reduced_data"], 2);
+}
+
+}  // namespace
+}  // namespace smp::testing

@@ -1,0 +1,117 @@
+// Promise 1: what does not change the arithmetic does not change a bit. Records are compared as text, which is equal only if all bits are.
+#include "runtime/trainer.h"
+#include "tests/runtime/local_ranks.h"
+
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+namespace smp {
+namespace {
+
+using testing::on_local_ranks;
+
+/// A token file in a folder that goes away with the test.
+class SameNumbers : public ::testing::Test {
+protected:
+    SameNumbers() : folder_(std::filesystem::temp_directory_path() / fmt::format("smp-same-numbers-{}", ::getpid())) {
+        std::filesystem::create_directories(folder_);
+        std::mt19937 random(7);
+        std::ofstream stream(folder_ / "tokens.bin", std::ios::binary);
+        for (int i = 0; i < 40000; ++i) {
+            const auto token = static_cast<std::uint16_t>(random() % 97);
+            stream.write(reinterpret_cast<const char*>(&token), sizeof token);
+        }
+    }
+    ~SameNumbers() override { std::filesystem::remove_all(folder_); }
+
+    runtime::Job job() const {
+        runtime::Job job;
+        job.model.n_layer = 4;
+        job.model.n_head = 4;
+        job.model.n_embd = 32;
+        job.model.n_positions = 40;
+        job.model.vocab_size = 97;
+        job.training.steps = 4;
+        job.training.sequence_length = 40;
+        job.training.global_batch_size = 24;
+        job.training.learning_rate = 1e-2;
+        job.training.gradient_clip_norm = 0.3;
+        job.training.evaluate_every = 2;
+        job.training.evaluation_batches = 2;
+        job.parallel.microbatches = 4;
+        job.data.train = (folder_ / "tokens.bin").string();
+        job.data.format = runtime::DataFormat::nanogpt;
+        job.data.validation_fraction = 0.2;
+        return job;
+    }
+
+    /// What the promise covers of a run, as text.
+    static std::string run(const runtime::Job& job, int rdp, int threads = 1) {
+        const int ranks = job.parallel.pipeline_parallel_degree * job.parallel.tensor_parallel_degree * rdp;
+        std::string text;
+        on_local_ranks(
+            ranks,
+            [&](comms::Communicator& world) {
+                runtime::Trainer trainer(job, world);
+                while (trainer.steps_done() < job.training.steps) {
+                    auto record = trainer.step();
+                    if (record.step % job.training.evaluate_every == 0) record.validation_loss = trainer.evaluate();
+                    record.seconds = record.tokens_per_second = 0;
+                    record.memory_bytes = 0;
+                    if (world.rank() == 0) text += runtime::to_json_line(record) + "\n";
+                }
+                EXPECT_LE(trainer.peak_active_microbatches(), trainer.plan().active_microbatches);
+            },
+            threads);
+        return text;
+    }
+
+    std::filesystem::path folder_;
+};
+
+TEST_F(SameNumbers, PipelineScheduleBoundAndThreadsDoNotShow) {
+    for (const int rdp : {1, 2, 3}) {
+        for (const bool tied : {true, false}) {
+            for (const double dropout : {0.0, 0.1}) {
+                runtime::Job job = this->job();
+                job.model.tie_word_embeddings = tied;
+                job.model.embd_pdrop = job.model.resid_pdrop = job.model.attn_pdrop = dropout;
+                job.parallel.microbatches = rdp == 3 ? 4 : 6;
+                const std::string expected = run(job, rdp);
+                ASSERT_NE(expected.find("validation_loss"), std::string::npos);
+                EXPECT_EQ(run(job, rdp, /*threads=*/2), expected) << "two threads";
+                for (const int pp : {2, 4}) {
+                    job.parallel.pipeline_parallel_degree = pp;
+                    job.parallel.pipeline = partition::PipelineSchedule::simple;
+                    job.parallel.active_microbatches.reset();
+                    EXPECT_EQ(run(job, rdp), expected) << "simple, pp " << pp;
+                    job.parallel.pipeline = partition::PipelineSchedule::interleaved;
+                    for (int bound = 1; bound <= job.parallel.microbatches; bound += rdp) {
+                        job.parallel.active_microbatches = bound;
+                        EXPECT_EQ(run(job, rdp), expected) << "interleaved, pp " << pp << ", K " << bound << ", rdp " << rdp << ", tied " << tied << ", dropout " << dropout;
+                    }
+                }
+            }
+        }
+    }
+}
+
+TEST_F(SameNumbers, TensorParallelRunsToo) {
+    for (const int tp : {2, 4}) {
+        runtime::Job job = this->job();
+        job.model.attn_pdrop = job.model.resid_pdrop = job.model.embd_pdrop = 0.1;
+        job.parallel.tensor_parallel_degree = tp;
+        const std::string expected = run(job, 1);
+        job.parallel.pipeline_parallel_degree = 2;
+        EXPECT_EQ(run(job, 1), expected) << "tp " << tp;
+        EXPECT_EQ(run(job, 1, 2), expected) << "tp " << tp << ", two threads";
+        EXPECT_NE(run(this->job(), 1), expected) << "the comparison must be able to see a difference";
+    }
+}
+
+}  // namespace
+}  // namespace smp
