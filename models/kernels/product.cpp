@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <type_traits>
 #include <xmmintrin.h>
 
 #include "models/kernels/product_tile.h"
@@ -38,50 +39,53 @@ std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
 
-/// Copies `count` lines of `terms` values into panels of `width` lines, term by term; lines that are not there become
-/// 0. Value (line, term) is data[line · line_stride + term · term_stride]; one of the strides is 1.
-void pack(float* panels, const float* data, std::int64_t line_stride, std::int64_t term_stride, std::int64_t count,
-          std::int64_t terms, std::int64_t width) {
-    for (std::int64_t first = 0; first < count; first += width, panels += width * terms) {
-        const float* source = data + first * line_stride;
-        const std::int64_t lines = std::min(width, count - first);
-        if (lines < width) std::fill_n(panels, width * terms, 0.0F);
-        if (line_stride == 1) {
-            if (lines == 16 && width == 16) {
-                for (std::int64_t t = 0; t < terms; ++t)
-                    std::memcpy(panels + t * 16, source + t * term_stride, 16 * sizeof(float));
-            } else if (lines == 6 && width == 6) {
-                for (std::int64_t t = 0; t < terms; ++t)
-                    std::memcpy(panels + t * 6, source + t * term_stride, 6 * sizeof(float));
-            } else {
-                for (std::int64_t t = 0; t < terms; ++t)
-                    std::copy_n(source + t * term_stride, lines, panels + t * width);
-            }
-            continue;
+/// Copies `count` ≤ `width` lines of `terms` values into a panel, term by term; lines that are not there become 0.
+/// Value (line, term) is data[line · line_stride + term · term_stride]; one of the strides is 1.
+void pack_panel(float* panel, const float* data, std::int64_t line_stride, std::int64_t term_stride, std::int64_t count,
+                std::int64_t terms, std::int64_t width) {
+    if (count < width) std::fill_n(panel, width * terms, 0.0F);
+    if (line_stride == 1) {
+        const auto copy = [&](auto lines) {
+            for (std::int64_t t = 0; t < terms; ++t)
+                std::memcpy(panel + t * width, data + t * term_stride, lines * sizeof(float));
+        };
+        switch (count) {  // constants become a few vector moves
+            case 4: return copy(std::integral_constant<std::size_t, 4>());
+            case 16: return copy(std::integral_constant<std::size_t, 16>());
+            case 24: return copy(std::integral_constant<std::size_t, 24>());
+            case 32: return copy(std::integral_constant<std::size_t, 32>());
+            default: return copy(static_cast<std::size_t>(count));
         }
-        // Lines lie along the terms: transpose 4 by 4.
-        std::int64_t line = 0;
-        for (; line + 4 <= lines; line += 4) {
-            const float* from = source + line * line_stride;
-            float* to = panels + line;
-            std::int64_t t = 0;
-            for (; t + 4 <= terms; t += 4, from += 4, to += 4 * width) {
-                __m128 r0 = _mm_loadu_ps(from);
-                __m128 r1 = _mm_loadu_ps(from + line_stride);
-                __m128 r2 = _mm_loadu_ps(from + 2 * line_stride);
-                __m128 r3 = _mm_loadu_ps(from + 3 * line_stride);
-                _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
-                _mm_storeu_ps(to, r0);
-                _mm_storeu_ps(to + width, r1);
-                _mm_storeu_ps(to + 2 * width, r2);
-                _mm_storeu_ps(to + 3 * width, r3);
-            }
-            for (; t < terms; ++t, ++from, to += width)
-                for (std::int64_t i = 0; i < 4; ++i) to[i] = from[i * line_stride];
-        }
-        for (; line < lines; ++line)
-            for (std::int64_t t = 0; t < terms; ++t) panels[t * width + line] = source[line * line_stride + t];
     }
+    // Lines lie along the terms: transpose 4 by 4.
+    std::int64_t line = 0;
+    for (; line + 4 <= count; line += 4) {
+        const float* from = data + line * line_stride;
+        float* to = panel + line;
+        std::int64_t t = 0;
+        for (; t + 4 <= terms; t += 4, from += 4, to += 4 * width) {
+            __m128 r0 = _mm_loadu_ps(from);
+            __m128 r1 = _mm_loadu_ps(from + line_stride);
+            __m128 r2 = _mm_loadu_ps(from + 2 * line_stride);
+            __m128 r3 = _mm_loadu_ps(from + 3 * line_stride);
+            _MM_TRANSPOSE4_PS(r0, r1, r2, r3);
+            _mm_storeu_ps(to, r0);
+            _mm_storeu_ps(to + width, r1);
+            _mm_storeu_ps(to + 2 * width, r2);
+            _mm_storeu_ps(to + 3 * width, r3);
+        }
+        for (; t < terms; ++t, ++from, to += width)
+            for (std::int64_t i = 0; i < 4; ++i) to[i] = from[i * line_stride];
+    }
+    for (; line < count; ++line)
+        for (std::int64_t t = 0; t < terms; ++t) panel[t * width + line] = data[line * line_stride + t];
+}
+
+/// Width of the next panel of b, with `columns` left: wide, but narrow where that covers the rest with less.
+std::int64_t panel_width(const ProductKernel& kernel, std::int64_t columns) {
+    const bool narrow =
+        columns <= kernel.narrow_columns || (columns > kernel.wide_columns && columns <= 2 * kernel.narrow_columns);
+    return narrow ? kernel.narrow_columns : kernel.wide_columns;
 }
 
 /// Where a tile starts from; row i at data + i · stride.
@@ -90,54 +94,82 @@ struct TileStart {
     std::int64_t stride = 0;
 };
 
-/// A tile at the edge of c: through a whole one on the stack.
-void edge_tile(const ProductKernel& kernel, std::int64_t terms, const float* a, const float* b, float* c,
-               std::int64_t c_stride, TileStart start, std::int64_t rows, std::int64_t columns) {
-    constexpr std::int64_t kLargest = 12 * 32;
-    float whole[kLargest];
-    kernel.tile(terms, a, b, whole, kernel.columns, nullptr, 0);
-    for (std::int64_t i = 0; i < rows; ++i)
-        for (std::int64_t j = 0; j < columns; ++j) {
-            const float sum = whole[i * kernel.columns + j];
-            c[i * c_stride + j] = start.data == nullptr ? sum : start.data[i * start.stride + j] + sum;
+/// A block of c: panels of a (`rows` rows) times one panel of b.
+struct Block {
+    std::int64_t terms = 0, rows = 0, columns = 0, width = 0;
+    const float *a = nullptr, *b = nullptr;
+    float* c = nullptr;
+    std::int64_t c_stride = 0;
+    TileStart start;
+};
+
+void multiply_block(const ProductKernel& kernel, const Block& block) {
+    const ProductTile tile = block.width == kernel.wide_columns ? kernel.wide : kernel.narrow;
+    for (std::int64_t i = 0; i < block.rows; i += kernel.rows) {
+        const float* a = block.a + i * block.terms;
+        float* c = block.c + i * block.c_stride;
+        const float* start = block.start.data == nullptr ? nullptr : block.start.data + i * block.start.stride;
+        if (i + kernel.rows <= block.rows && block.columns == block.width) {
+            tile(block.terms, a, block.b, c, block.c_stride, start, block.start.stride);
+            continue;
         }
+        constexpr std::int64_t kLargest = 12 * 32;  // at the edge of c: a whole tile on the stack
+        float whole[kLargest];
+        tile(block.terms, a, block.b, whole, block.width, nullptr, 0);
+        for (std::int64_t y = 0; y < std::min(kernel.rows, block.rows - i); ++y)
+            for (std::int64_t x = 0; x < block.columns; ++x) {
+                const float sum = whole[y * block.width + x];
+                c[y * block.c_stride + x] = start == nullptr ? sum : start[y * block.start.stride + x] + sum;
+            }
+    }
+}
+
+/// c = what each element starts from, where there is nothing to add.
+void fill_start(const Product& p) {
+    for (std::int64_t i = 0; i < p.m; ++i)
+        for (std::int64_t j = 0; j < p.n; ++j)
+            if (p.start != Start::sum) p.c[i * p.c_stride + j] = p.start == Start::bias ? p.bias[j] : 0;
 }
 
 }  // namespace
 
 void multiply(const Product& p) {
     static const ProductKernel kernel = best_kernel();
-    if (p.k == 0) {
-        for (std::int64_t i = 0; i < p.m; ++i)
-            for (std::int64_t j = 0; j < p.n; ++j)
-                if (p.start != Start::sum) p.c[i * p.c_stride + j] = p.start == Start::bias ? p.bias[j] : 0;
-        return;
-    }
+    if (p.k == 0) return fill_start(p);
     const std::int64_t most_terms = std::min(kTerms, p.k);
     const Panels a = make_panels(round_up(std::min(kBlockRows, p.m), kernel.rows) * most_terms);
-    const Panels b = make_panels(round_up(std::min(kBlockColumns, p.n), kernel.columns) * most_terms);
+    const Panels b = make_panels((std::min(kBlockColumns, p.n) + kernel.wide_columns) * most_terms);
     for (std::int64_t column = 0; column < p.n; column += kBlockColumns)
         for (std::int64_t term = 0; term < p.k; term += kTerms) {
             const std::int64_t columns = std::min(kBlockColumns, p.n - column), terms = std::min(kTerms, p.k - term);
-            pack(b.get(), p.b.data + term * p.b.row_stride + column * p.b.column_stride, p.b.column_stride,
-                 p.b.row_stride, columns, terms, kernel.columns);
+            const float* b_data = p.b.data + term * p.b.row_stride + column * p.b.column_stride;
+            for (std::int64_t j = 0, width = 0; j < columns; j += width) {
+                width = panel_width(kernel, columns - j);
+                pack_panel(b.get() + j * terms, b_data + j * p.b.column_stride, p.b.column_stride, p.b.row_stride,
+                           std::min(width, columns - j), terms, width);
+            }
             for (std::int64_t row = 0; row < p.m; row += kBlockRows) {
                 const std::int64_t rows = std::min(kBlockRows, p.m - row);
-                pack(a.get(), p.a.data + row * p.a.row_stride + term * p.a.column_stride, p.a.row_stride,
-                     p.a.column_stride, rows, terms, kernel.rows);
-                for (std::int64_t j = 0; j < columns; j += kernel.columns)
-                    for (std::int64_t i = 0; i < rows; i += kernel.rows) {
-                        float* c = p.c + (row + i) * p.c_stride + column + j;
-                        TileStart start{c, p.c_stride};
-                        if (term == 0 && p.start == Start::zero) start = {};
-                        if (term == 0 && p.start == Start::bias) start = {p.bias + column + j, 0};
-                        const float *a_panel = a.get() + i * terms, *b_panel = b.get() + j * terms;
-                        if (i + kernel.rows <= rows && j + kernel.columns <= columns)
-                            kernel.tile(terms, a_panel, b_panel, c, p.c_stride, start.data, start.stride);
-                        else
-                            edge_tile(kernel, terms, a_panel, b_panel, c, p.c_stride, start,
-                                      std::min(kernel.rows, rows - i), std::min(kernel.columns, columns - j));
-                    }
+                const float* a_data = p.a.data + row * p.a.row_stride + term * p.a.column_stride;
+                for (std::int64_t i = 0; i < rows; i += kernel.rows)
+                    pack_panel(a.get() + i * terms, a_data + i * p.a.row_stride, p.a.row_stride, p.a.column_stride,
+                               std::min(kernel.rows, rows - i), terms, kernel.rows);
+                for (std::int64_t j = 0, width = 0; j < columns; j += width) {
+                    width = panel_width(kernel, columns - j);
+                    float* c = p.c + row * p.c_stride + column + j;
+                    TileStart start{c, p.c_stride};
+                    if (term == 0 && p.start == Start::zero) start = {};
+                    if (term == 0 && p.start == Start::bias) start = {p.bias + column + j, 0};
+                    multiply_block(kernel, {.terms = terms,
+                                            .rows = rows,
+                                            .columns = std::min(width, columns - j),
+                                            .width = width,
+                                            .a = a.get(),
+                                            .b = b.get() + j * terms,
+                                            .c = c,
+                                            .c_stride = p.c_stride,
+                                            .start = start});
+                }
             }
         }
 }

@@ -12,9 +12,10 @@ namespace smp::models::kernels {
 using ProductTile = void (*)(std::int64_t k, const float* a, const float* b, float* c, std::int64_t c_stride,
                              const float* start, std::int64_t start_stride);
 
+/// An instruction set's tiles: wide ones, and narrow ones so that less is wasted at the last columns.
 struct ProductKernel {
-    std::int64_t rows = 0, columns = 0;
-    ProductTile tile = nullptr;
+    std::int64_t rows = 0, wide_columns = 0, narrow_columns = 0;
+    ProductTile wide = nullptr, narrow = nullptr;
 };
 
 ProductKernel product_kernel_avx512();
@@ -33,6 +34,7 @@ void product_tile(std::int64_t k, const float* a, const float* b, float* c, std:
     typedef Vector Unaligned __attribute__((aligned(4), may_alias));
     typedef Vector Aligned __attribute__((may_alias));
 
+    for (int i = 0; i < kRows; ++i) __builtin_prefetch(c + i * c_stride, 1);
     Vector sum[kRows][kVectors] = {};
 #pragma GCC unroll 4
     for (std::int64_t step = 0; step < k; ++step) {

@@ -4,8 +4,13 @@ namespace smp::models::kernels {
 
 typedef float Vector __attribute__((vector_size(64)));
 
+// 24 sums of 32 registers.
 ProductKernel product_kernel_avx512() {
-    return {.rows = 12, .columns = 2 * 64 / 4, .tile = product_tile<Vector, 12, 2>};
+    return {.rows = 12,
+            .wide_columns = 32,
+            .narrow_columns = 16,
+            .wide = product_tile<Vector, 12, 2>,
+            .narrow = product_tile<Vector, 12, 1>};
 }
 
 }  // namespace smp::models::kernels

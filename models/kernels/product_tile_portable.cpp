@@ -5,7 +5,11 @@ namespace smp::models::kernels {
 typedef float Vector __attribute__((vector_size(16)));
 
 ProductKernel product_kernel_portable() {
-    return {.rows = 6, .columns = 2 * 16 / 4, .tile = product_tile<Vector, 6, 2>};
+    return {.rows = 4,
+            .wide_columns = 12,
+            .narrow_columns = 8,
+            .wide = product_tile<Vector, 4, 3>,
+            .narrow = product_tile<Vector, 4, 2>};
 }
 
 }  // namespace smp::models::kernels
