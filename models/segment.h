@@ -72,10 +72,12 @@ class Segment {
     /// only normalises: its loss is computed in backward_input, chunk by chunk beside the gradient of the logits, so
     /// that logits exist once and for one chunk; in evaluation forward computes microbatch.loss_sum.
     virtual at::Tensor forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) = 0;
-    /// gradient of the output → gradient of the input (undefined from the first module). Leaves in the stash what
-    /// backward_weight needs.
+    /// gradient of the output (undefined for the last module, whose loss starts it) → gradient of the input (undefined
+    /// from the first module). Collective over the tensor group. Leaves in the stash what backward_weight needs, the
+    /// given gradient possibly among it; never changes it.
     virtual at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) = 0;
-    /// Accumulates into the gradient views and empties the stash.
+    /// Accumulates into the gradient views and empties the stash. Local. (The head accumulates its weight's gradient in
+    /// backward_input already, since logits exist nowhere else; only its LayerNorm's is left to here.)
     virtual void backward_weight(Stash& stash, Microbatch& microbatch) = 0;
 };
 

@@ -142,6 +142,22 @@ TEST(Dropout, DiffersBetweenSitesAndLayers) {
     });
 }
 
+// Five tokens over four ranks are two, two, one and none: the last rank has padding only.
+TEST(Gradient, KeepsWithATensorRankThatHasNoToken) {
+    ModelOptions options = model(0);
+    options.vocab_size = 5;
+    options.n_head = 4;
+    const NamedTensors weights = testing::random_weights(options, at::kDouble, 4);
+    const Batch batch = testing::random_batch(options, 4, 20, 3);
+    const ModelRun one = run_model(options, weights, batch, {.dtype = at::kDouble, .logits = true});
+    for (const at::ScalarType dtype : {at::kDouble, at::kFloat}) {
+        const ModelRun four = run_model(options, weights, batch, {.tensor_degree = 4, .dtype = dtype, .logits = true});
+        const double tolerance = dtype == at::kDouble ? 1e-12 : 1e-5;  // against a defect's 1
+        expect_same(four, one, tolerance);
+        EXPECT_LE(testing::relative_error(four.logits, one.logits), tolerance);
+    }
+}
+
 // Promise 1 of the design: neither threads nor a repetition changes a bit.
 TEST(Gradient, ThreadsDoNotShow) {
     const NamedTensors weights = testing::random_weights(model(0), at::kFloat, 4);

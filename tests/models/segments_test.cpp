@@ -176,6 +176,35 @@ TEST(SegmentChecks, RefuseMistakesOfTheCaller) {
     });
 }
 
+// Transfers in flight move on at operator boundaries only: every pass of every segment has to offer some.
+TEST(SegmentChecks, OfferProgressBetweenOperators) {
+    testing::on_tensor_ranks(1, [](comms::Communicator& group) {
+        int calls = 0;
+        SegmentContext context;
+        context.tensor_group = &group;
+        context.progress = [&calls] { ++calls; };
+        const auto bound = testing::bind_model(model(), testing::random_weights(model(), at::kFloat, 1), 0, 4, context);
+        Microbatch microbatch = testing::cut(testing::random_batch(model(), 2, 60, 1))[0];
+        const auto expect_progress = [&](const char* pass, const Segment& segment) {
+            EXPECT_GT(calls, 0) << pass << " of " << segment.name();
+            calls = 0;
+        };
+        std::vector<Stash> stashes(4);
+        at::Tensor x;
+        for (int i = 0; i < 4; ++i) {
+            x = bound.segments[i]->forward(x, stashes[i], microbatch);
+            expect_progress("forward", *bound.segments[i]);
+        }
+        at::Tensor gradient;
+        for (int i = 3; i >= 0; --i) {
+            gradient = bound.segments[i]->backward_input(gradient, stashes[i], microbatch);
+            if (i > 0) expect_progress("backward_input", *bound.segments[i]);
+            bound.segments[i]->backward_weight(stashes[i], microbatch);
+            expect_progress("backward_weight", *bound.segments[i]);
+        }
+    });
+}
+
 TEST(SegmentChecks, RefuseMoreTokensThanPositions) {
     testing::on_tensor_ranks(1, [](comms::Communicator& group) {
         SegmentContext context;
