@@ -1,0 +1,242 @@
+#include "partition/lowering.h"
+
+#include <algorithm>
+#include <map>
+
+#include <gmock/gmock.h>
+
+#include "partition/precedence.h"
+#include "tests/partition/small_jobs.h"
+#include "tests/partition/timeline.h"
+
+namespace smp::partition {
+namespace {
+
+using testing::Costs;
+using testing::Job;
+using testing::makespan;
+using testing::plan_of;
+
+ComputeOrders compute_orders(const std::vector<RankProgram>& programs) {
+    ComputeOrders orders(programs.size());
+    for (std::size_t r = 0; r < programs.size(); ++r) {
+        for (const Action& action : programs[r].actions) {
+            if (action.kind != ActionKind::forward && action.kind != ActionKind::backward) continue;
+            orders[r].push_back({action.kind, action.microbatch, action.chunk});
+        }
+    }
+    return orders;
+}
+
+int steps_between(const RankProgram& program, std::size_t posted, int event) {
+    int steps = 0;
+    for (std::size_t i = posted + 1; i < program.actions.size(); ++i) {
+        const Action& action = program.actions[i];
+        if (std::find(action.waits.begin(), action.waits.end(), event) != action.waits.end()) return steps;
+        steps += action.stream == Stream::compute ? 1 : 0;
+    }
+    return -1;
+}
+
+template <typename Body>
+void for_all_jobs(Body body) {
+    for (int stages = 1; stages <= 6; ++stages) {
+        for (int microbatches = 1; microbatches <= 12; ++microbatches) {
+            body(Job{
+                .stages = stages, .microbatches = microbatches, .schedule = PipelineSchedule::simple, .tied = true});
+            for (int active = 1; active <= microbatches; ++active)
+                body(Job{.stages = stages, .microbatches = microbatches, .active = active, .tied = true});
+        }
+    }
+}
+
+// Sends, receives, their waits and bounded buffers must cost no time: programs are as fast as their bare compute orders
+// over links that never hold a message up.
+TEST(Lowering, AddsNoStallToTheComputeOrder) {
+    for_all_jobs([](const Job& job) {
+        const Plan plan = plan_of(job);
+        for (const Costs& costs :
+             {Costs{.forward = 1, .backward = 2}, Costs{.forward = 10, .backward = 20, .latency = 5},
+              Costs{.forward = 10, .backward = 13, .latency = 14}}) {
+            ASSERT_EQ(makespan(plan.training, costs), makespan(compute_orders(plan.training), costs))
+                << job.stages << " stages, " << job.microbatches << " microbatches, K " << job.active.value_or(0)
+                << ", latency " << costs.latency;
+        }
+    });
+}
+
+TEST(Lowering, KeepsTheComputeOrder) {
+    for_all_jobs([](const Job& job) {
+        const Plan plan = plan_of(job);
+        const ComputeOrders wanted = job.schedule == PipelineSchedule::simple
+                                         ? simple_orders(job.stages, job.microbatches)
+                                         : interleaved_orders(job.stages, job.microbatches, *job.active);
+        ASSERT_EQ(compute_orders(plan.training), wanted);
+    });
+}
+
+TEST(Lowering, LongerWarmUpHidesASlowLink) {
+    const Costs slow_link{.forward = 10, .backward = 20, .latency = 5};
+    for (int p = 2; p <= 6; ++p) {
+        const Plan tight = plan_of({.stages = p, .microbatches = 12, .active = p});
+        const Plan ample = plan_of({.stages = p, .microbatches = 12, .active = p + 2});
+        EXPECT_LT(makespan(ample.training, slow_link), makespan(tight.training, slow_link)) << p;
+    }
+}
+
+// In the middle of a step a receive is under way while the step before its use runs; only where a message cannot exist
+// any earlier is it posted right before its use.
+TEST(Lowering, PostsReceivesAsEarlyAsTheMessageCanExist) {
+    for_all_jobs([](const Job& job) {
+        const Plan plan = plan_of(job);
+        const ComputeOrders orders = compute_orders(plan.training);
+        const Precedence precedence(orders, job.stages, job.microbatches);
+        for (int r = 0; r < job.stages; ++r) {
+            const RankProgram& program = plan.training[static_cast<std::size_t>(r)];
+            for (std::size_t i = 0; i < program.actions.size(); ++i) {
+                const Action& action = program.actions[i];
+                if (action.kind != ActionKind::receive || action.channel == Channel::tied) continue;
+                const ActionKind kind =
+                    action.channel == Channel::activations ? ActionKind::forward : ActionKind::backward;
+                const int made = precedence.position_of(kind, action.microbatch, action.peer);
+                const int used = precedence.position_of(kind, action.microbatch, r);
+                const bool room_for_one = used - precedence.ended_before(action.peer, made, r) >= 1;
+                ASSERT_EQ(steps_between(program, i, action.signals) >= 1, room_for_one)
+                    << name_of(action) << " on stage " << r;
+            }
+        }
+    });
+}
+
+// What a receive may cost: a stage never holds more boundary inputs than the stage before it has microbatches in
+// flight, and never more than three incoming gradients.
+TEST(Lowering, BoundsReceivedBuffers) {
+    for_all_jobs([](const Job& job) {
+        const Plan plan = plan_of(job);
+        for (int r = 0; r < job.stages; ++r) {
+            const RankProgram& program = plan.training[static_cast<std::size_t>(r)];
+            std::map<BufferKind, int> live, peak;
+            for (const Action& action : program.actions) {
+                if (action.kind == ActionKind::receive) {
+                    const BufferKind kind = program.buffers[static_cast<std::size_t>(action.writes.at(0))].kind;
+                    peak[kind] = std::max(peak[kind], ++live[kind]);
+                }
+                for (const int freed : action.frees) --live[program.buffers[static_cast<std::size_t>(freed)].kind];
+            }
+            const int before = job.schedule == PipelineSchedule::simple
+                                   ? job.microbatches
+                                   : in_flight_limit(std::max(r - 1, 0), job.stages, *job.active);
+            EXPECT_LE(peak[BufferKind::activation_in], before);
+            EXPECT_LE(peak[BufferKind::gradient_in],
+                      job.schedule == PipelineSchedule::simple || plan.active_microbatches > job.stages ? 3 : 2);
+        }
+    });
+}
+
+TEST(Lowering, LastStageSendsItsTiedGradientBeforeTheCoolDownEnds) {
+    const Plan plan = plan_of({.stages = 4, .microbatches = 6, .active = 4, .tied = true});
+    const auto& last = plan.training.back().actions;
+    const auto is_tied_send = [](const Action& a) { return a.kind == ActionKind::send && a.channel == Channel::tied; };
+    const auto sent = std::find_if(last.begin(), last.end(), is_tied_send);
+    ASSERT_NE(sent, last.end());
+    // Right behind its own last backward: only the transfers of that step lie between.
+    const auto previous = std::find_if(std::make_reverse_iterator(sent), last.rend(),
+                                       [](const Action& a) { return a.stream == Stream::compute; });
+    EXPECT_EQ(name_of(*previous), "B mb5 chunk3");
+
+    // The first stage has its receive out while its last backward still runs.
+    const auto& first = plan.training.front().actions;
+    const auto receive = std::find_if(first.begin(), first.end(), [](const Action& a) {
+        return a.kind == ActionKind::receive && a.channel == Channel::tied;
+    });
+    const auto backward =
+        std::find_if(first.begin(), first.end(), [](const Action& a) { return name_of(a) == "B mb5 chunk0"; });
+    ASSERT_NE(receive, first.end());
+    EXPECT_LT(receive, backward);
+    // Stages in between have no copy.
+    for (const std::size_t middle : {1u, 2u}) {
+        for (const Action& action : plan.training[middle].actions)
+            EXPECT_NE(action.kind, ActionKind::sum_tied_gradients);
+    }
+}
+
+TEST(Lowering, EveryCopyAddsTheSameGradientsInTheSameOrder) {
+    // Three copies: two on the first stage, one on the last.
+    ModuleGraph graph = testing::chain(4, false);
+    graph.shared.push_back({.name = "three", .parameter_count = 7, .modules = {0, 1, 5}});
+    graph.shared.push_back({.name = "local", .parameter_count = 9, .modules = {0, 1}});
+    const Plan plan = make_plan(graph, testing::options_by_hand({2, 1, 1}, 3), {.pp = 3}, 1);
+    std::vector<std::vector<std::pair<int, int>>> added(3);  // (shared, module), by stage
+    for (std::size_t stage = 0; stage < 3; ++stage) {
+        for (const Action& action : plan.training[stage].actions) {
+            if (action.kind != ActionKind::sum_tied_gradients) continue;
+            for (const int b : action.reads) {
+                const Buffer& buffer = plan.training[stage].buffers[static_cast<std::size_t>(b)];
+                if (buffer.shared >= 0) added[stage].push_back({buffer.shared, buffer.module});
+            }
+        }
+    }
+    using Pairs = std::vector<std::pair<int, int>>;
+    EXPECT_EQ(added[0], (Pairs{{0, 0}, {0, 1}, {0, 5}, {1, 0}, {1, 1}}));
+    EXPECT_EQ(added[1], (Pairs{}));
+    EXPECT_EQ(added[2], (Pairs{{0, 0}, {0, 1}, {0, 5}}));
+}
+
+TEST(Lowering, TakesBytesFromTheGraph) {
+    const ModuleGraph graph = testing::chain(3, true);
+    const Plan plan = plan_of({.stages = 2, .microbatches = 2, .tied = true});
+    for (std::size_t stage = 0; stage < 2; ++stage) {
+        const Chunk& chunk = plan.chunks[stage];
+        std::int64_t stash = 0, parameters = 0;
+        for (int m = chunk.first_module; m < chunk.end_module; ++m) {
+            stash += graph.modules[static_cast<std::size_t>(m)].stash_bytes;
+            parameters += graph.modules[static_cast<std::size_t>(m)].parameter_count;
+        }
+        const std::int64_t boundary =
+            graph.modules[static_cast<std::size_t>(plan.chunks[0].end_module - 1)].output_bytes;
+        for (const Buffer& buffer : plan.training[stage].buffers) {
+            switch (buffer.kind) {
+                case BufferKind::stash: EXPECT_EQ(buffer.bytes, stash); break;
+                case BufferKind::gradients:
+                case BufferKind::parameters: EXPECT_EQ(buffer.bytes, 4 * parameters); break;
+                case BufferKind::tied_gradient:
+                case BufferKind::tied_received: EXPECT_EQ(buffer.bytes, 4 * 290); break;
+                default: EXPECT_EQ(buffer.bytes, boundary);
+            }
+        }
+    }
+}
+
+// No built schedule has chunks yet, but lowering knows them: two chunks on one stage hand their tensors over without a
+// message, chunks on two stages come back to the first.
+TEST(Lowering, HandsOverBetweenChunksOfOneStage) {
+    const ModuleGraph graph = testing::chain(4, false);
+    const std::vector<Chunk> chunks = {{0, 0, 3}, {0, 3, 6}};
+    const ComputeOrders orders = {{{ActionKind::forward, 0, 0},
+                                   {ActionKind::forward, 0, 1},
+                                   {ActionKind::backward, 0, 1},
+                                   {ActionKind::backward, 0, 0}}};
+    const std::vector<RankProgram> programs = lower(graph, chunks, orders, 1, {});
+    ASSERT_EQ(programs.size(), 1u);
+    const RankProgram& program = programs[0];
+    EXPECT_EQ(program.actions.size(), 6u);
+    EXPECT_EQ(program.actions[0].writes.back(), program.actions[1].reads.back());
+    EXPECT_EQ(name_of(program.buffers[static_cast<std::size_t>(program.actions[0].writes.back())]),
+              "activation_in mb0 chunk1");
+    EXPECT_EQ(name_of(program.buffers[static_cast<std::size_t>(program.actions[2].writes.back())]),
+              "gradient_in mb0 chunk0");
+}
+
+TEST(Lowering, RefusesOrdersThatCannotRun) {
+    const ModuleGraph graph = testing::chain(2, false);
+    const std::vector<Chunk> chunks = {{0, 0, 2}, {1, 2, 4}};
+    ComputeOrders orders = simple_orders(2, 2);
+    std::swap(orders[1][0], orders[1][2]);  // a backward before its forward
+    EXPECT_THROW(lower(graph, chunks, orders, 2, {}), std::logic_error);
+    orders = simple_orders(2, 2);
+    orders[0].push_back(orders[0].back());
+    EXPECT_THROW(lower(graph, chunks, orders, 2, {}), std::logic_error);
+}
+
+}  // namespace
+}  // namespace smp::partition

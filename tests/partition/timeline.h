@@ -1,0 +1,115 @@
+// Plays schedules and programs through with integer costs, independently of the code that made them.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <stdexcept>
+#include <tuple>
+#include <vector>
+
+#include "partition/schedule.h"
+
+namespace smp::partition::testing {
+
+struct Costs {
+    long forward = 1;
+    long backward = 2;
+    long latency = 0;  // of a message, from when both sides have posted it
+};
+
+/// When the last step of `orders` ends, if messages need `latency` and are never held up. One chunk a stage.
+inline long makespan(const ComputeOrders& orders, const Costs& costs) {
+    const int stages = static_cast<int>(orders.size());
+    std::map<std::tuple<ActionKind, int, int>, long> ends;
+    std::vector<std::size_t> next(orders.size(), 0);
+    std::vector<long> free_at(orders.size(), 0);
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (std::size_t r = 0; r < orders.size(); ++r) {
+            for (; next[r] < orders[r].size(); ++next[r], moved = true) {
+                const ComputeStep& step = orders[r][next[r]];
+                const bool is_forward = step.kind == ActionKind::forward;
+                long ready = 0;
+                if (is_forward ? step.chunk > 0 : true) {
+                    const bool turns = !is_forward && step.chunk + 1 == stages;
+                    const auto source =
+                        turns ? ends.find({ActionKind::forward, step.microbatch, step.chunk})
+                              : ends.find({step.kind, step.microbatch, step.chunk + (is_forward ? -1 : 1)});
+                    if (source == ends.end()) break;
+                    ready = source->second + (turns ? 0 : costs.latency);
+                }
+                free_at[r] = std::max(free_at[r], ready) + (is_forward ? costs.forward : costs.backward);
+                ends[{step.kind, step.microbatch, step.chunk}] = free_at[r];
+            }
+        }
+    }
+    for (std::size_t r = 0; r < orders.size(); ++r) {
+        if (next[r] != orders[r].size()) throw std::logic_error("the order cannot run to its end");
+    }
+    return *std::max_element(free_at.begin(), free_at.end());
+}
+
+/// When the last compute step of the programs ends: lists are issued in order, posting takes no time, waits block what
+/// follows, a message takes `latency` from when both sides have posted it.
+inline long makespan(const std::vector<RankProgram>& programs, const Costs& costs) {
+    const std::size_t stages = programs.size();
+    std::vector<std::vector<long>> event_at(stages), posted_at(stages);
+    std::map<std::tuple<std::size_t, std::size_t, Channel>,
+             std::pair<std::vector<std::size_t>, std::vector<std::size_t>>>
+        pairs;
+    for (std::size_t r = 0; r < stages; ++r) {
+        event_at[r].assign(static_cast<std::size_t>(programs[r].events), -1);
+        posted_at[r].assign(programs[r].actions.size(), -1);
+        for (std::size_t i = 0; i < programs[r].actions.size(); ++i) {
+            const Action& action = programs[r].actions[i];
+            const auto peer = static_cast<std::size_t>(action.peer);
+            if (action.kind == ActionKind::send) pairs[{r, peer, action.channel}].first.push_back(i);
+            if (action.kind == ActionKind::receive) pairs[{peer, r, action.channel}].second.push_back(i);
+        }
+    }
+    std::vector<std::size_t> next(stages, 0);
+    std::vector<long> now(stages, 0);
+    long last_step = 0;
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (std::size_t r = 0; r < stages; ++r) {
+            for (; next[r] < programs[r].actions.size(); ++next[r], moved = true) {
+                const Action& action = programs[r].actions[next[r]];
+                long start = now[r];
+                bool is_ready = true;
+                for (const int wait : action.waits) {
+                    const long at = event_at[r][static_cast<std::size_t>(wait)];
+                    is_ready = is_ready && at >= 0;
+                    start = std::max(start, at);
+                }
+                if (!is_ready) break;
+                posted_at[r][next[r]] = start;
+                long end = start;
+                if (action.kind == ActionKind::forward) end += costs.forward;
+                if (action.kind == ActionKind::backward) end += costs.backward;
+                if (end > start) last_step = std::max(last_step, end);
+                now[r] = end;
+                const bool is_transfer = action.kind == ActionKind::send || action.kind == ActionKind::receive;
+                if (action.signals >= 0 && !is_transfer) event_at[r][static_cast<std::size_t>(action.signals)] = end;
+            }
+        }
+        for (const auto& [key, sides] : pairs) {
+            const auto [from, to, channel] = key;
+            for (std::size_t n = 0; n < sides.first.size(); ++n) {
+                const long sent = posted_at[from][sides.first[n]], received = posted_at[to][sides.second.at(n)];
+                if (sent < 0 || received < 0) break;
+                const long arrives = std::max(sent, received) + costs.latency;
+                long& left = event_at[from][static_cast<std::size_t>(programs[from].actions[sides.first[n]].signals)];
+                moved = moved || left < 0;
+                left = event_at[to][static_cast<std::size_t>(programs[to].actions[sides.second[n]].signals)] = arrives;
+            }
+        }
+    }
+    for (std::size_t r = 0; r < stages; ++r) {
+        if (next[r] != programs[r].actions.size()) throw std::logic_error("the programs cannot run to their end");
+    }
+    return last_step;
+}
+
+}  // namespace smp::partition::testing
