@@ -1,20 +1,19 @@
 #include "launch/run_ranks.h"
 
-#include "runtime/agreement.h"
-
-#include <sched.h>
-#include <unistd.h>
-
 #include <array>
 #include <atomic>
 #include <cstdio>
 #include <cstring>
 #include <mutex>
+#include <sched.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
+
+#include "runtime/agreement.h"
 
 namespace smp::launch {
 
@@ -22,7 +21,7 @@ namespace {
 
 /// Remembers the first failure of a world and prints it, once.
 class FailureReport {
-public:
+  public:
     explicit FailureReport(const RankRun& run) : run_(run) {}
 
     /// Turns what `body` throws on `world` into a message, the end of the other ranks and an exit code.
@@ -45,10 +44,11 @@ public:
 
     int code(int otherwise) const { return code_ != 0 ? code_.load() : otherwise; }
 
-private:
+  private:
     int fail(comms::Communicator& world, const std::exception& error, int exit_code) {
         const std::string place = run_.place ? run_.place(world) : "";
-        if (remember(exit_code)) print(fmt::format("rank {}{}{}: {}", world.rank(), place.empty() ? "" : ", ", place, error.what()));
+        if (remember(exit_code))
+            print(fmt::format("rank {}{}{}: {}", world.rank(), place.empty() ? "" : ", ", place, error.what()));
         world.abort(error.what(), exit_code);
         return exit_code;
     }
@@ -110,7 +110,8 @@ int fair_thread_count(comms::Communicator& world) {
     world.all_gather(all, own).wait();
     int neighbours = 0;
     for (int rank = 0; rank < world.size(); ++rank)
-        neighbours += std::memcmp(all.const_data_ptr<std::uint8_t>() + rank * own.numel(), &seat, sizeof seat) == 0 ? 1 : 0;
+        neighbours +=
+            std::memcmp(all.const_data_ptr<std::uint8_t>() + rank * own.numel(), &seat, sizeof seat) == 0 ? 1 : 0;
     return std::max(1, CPU_COUNT(&seat.processors) / neighbours);
 }
 

@@ -1,14 +1,16 @@
-// From a process to ranks: threads of this process, or one rank of an mpirun. Failures become one message and an exit code here, and nowhere else.
+// From a process to ranks: threads of this process, or one rank of an mpirun. Failures become one message and an exit
+// code here, and nowhere else.
 #pragma once
-
-#include "comms/communicator.h"
 
 #include <functional>
 #include <string>
 
+#include "comms/communicator.h"
+
 namespace smp::launch {
 
-/// What one rank does with its world. Returns an exit code; every rank of a world returns the same. Exceptions are turned into messages and exit codes by run_*.
+/// What one rank does with its world. Returns an exit code; every rank of a world returns the same. Exceptions are
+/// turned into messages and exit codes by run_*.
 using RankMain = std::function<int(comms::Communicator& world)>;
 
 struct RankRun {
@@ -23,7 +25,8 @@ int run_as_threads(const RankRun& run, int ranks, const RankMain& body);
 /// This process is one rank of an MPI job. A failure that other ranks do not know of ends the whole job.
 int run_under_mpi(const RankRun& run, const RankMain& body);
 
-/// Intra-op threads for this rank: the processors that it may use over the ranks of this host that may use the same ones, at least 1. Collective.
+/// Intra-op threads for this rank: the processors that it may use over the ranks of this host that may use the same
+/// ones, at least 1. Collective.
 int fair_thread_count(comms::Communicator& world);
 
 }  // namespace smp::launch

@@ -1,11 +1,11 @@
 // smp_train: trains a model as its configuration says.
+#include <fmt/format.h>
+
 #include "launch/config/config.h"
 #include "launch/run_ranks.h"
 #include "launch/train_arguments.h"
 #include "launch/training_run.h"
 #include "runtime/agreement.h"
-
-#include <fmt/format.h>
 
 using namespace smp;
 
@@ -14,7 +14,8 @@ namespace {
 /// A rank's coordinate, once the configuration says what the axes are.
 std::string place_of(const comms::Communicator& world, const launch::Config& config) {
     if (config.training.steps == 0) return "";  // not loaded
-    const auto topology = partition::make_topology(partition::degrees_in(config.parallel, world.size()), config.parallel.placement_strategy);
+    const auto topology = partition::make_topology(partition::degrees_in(config.parallel, world.size()),
+                                                   config.parallel.placement_strategy);
     return partition::to_string(partition::coordinate_of(topology, world.rank()));
 }
 
@@ -22,11 +23,15 @@ std::string place_of(const comms::Communicator& world, const launch::Config& con
 int under_mpi(int argc, char** argv) {
     launch::TrainArguments arguments;
     launch::Config config;
-    const launch::RankRun run{.program = "smp_train", .communicator = {}, .place = [&](const comms::Communicator& world) { return place_of(world, config); }};
+    const launch::RankRun run{.program = "smp_train",
+                              .communicator = {},
+                              .place = [&](const comms::Communicator& world) { return place_of(world, config); }};
     return launch::run_under_mpi(run, [&](comms::Communicator& world) {
         runtime::fail_together(world, [&] {
             arguments = launch::parse_train_arguments(argc, argv);
-            if (arguments.ranks) throw partition::ConfigError(partition::Problem{"--ranks", "is for local mode; under mpirun the number of ranks is mpirun's -np"});
+            if (arguments.ranks)
+                throw partition::ConfigError(partition::Problem{
+                    "--ranks", "is for local mode; under mpirun the number of ranks is mpirun's -np"});
             if (!arguments.answer) config = launch::load_config(arguments.config, arguments.sets, world.size());
         });
         if (!arguments.answer) return launch::train(arguments, config, world);
@@ -50,8 +55,11 @@ int locally(int argc, char** argv) {
         fmt::print("{}", *arguments.answer);
         return 0;
     }
-    const launch::RankRun run{.program = "smp_train", .communicator = {}, .place = [&](const comms::Communicator& world) { return place_of(world, config); }};
-    return launch::run_as_threads(run, arguments.ranks.value_or(config.world()), [&](comms::Communicator& world) { return launch::train(arguments, config, world); });
+    const launch::RankRun run{.program = "smp_train",
+                              .communicator = {},
+                              .place = [&](const comms::Communicator& world) { return place_of(world, config); }};
+    return launch::run_as_threads(run, arguments.ranks.value_or(config.world()),
+                                  [&](comms::Communicator& world) { return launch::train(arguments, config, world); });
 }
 
 }  // namespace

@@ -1,12 +1,12 @@
 #include "launch/train_arguments.h"
 
-#include "launch/version.h"
-#include "partition/problem.h"
-
 #include <filesystem>
 
 #include <cxxopts.hpp>
 #include <fmt/format.h>
+
+#include "launch/version.h"
+#include "partition/problem.h"
 
 namespace smp::launch {
 
@@ -22,25 +22,32 @@ Exit codes: 0 done, 1 internal error, 2 usage or configuration, 3 data missing o
 past its limit, 5 out of memory.
 )";
 
-[[noreturn]] void refuse(const std::string& option, const std::string& message) { throw partition::ConfigError(partition::Problem{option, message}); }
+[[noreturn]] void refuse(const std::string& option, const std::string& message) {
+    throw partition::ConfigError(partition::Problem{option, message});
+}
 
 cxxopts::Options options() {
-    cxxopts::Options options("smp_train", "Trains a GPT-2 over pipeline, tensor and data-parallel ranks as a configuration says.");
-    options.add_options()                                                                                                          //
-        ("config", "configuration file (JSON)", cxxopts::value<std::string>(), "FILE")                                              //
-        ("set", "override SECTION.KEY=VALUE (JSON or a bare string); any number of times", cxxopts::value<std::vector<std::string>>(), "KEY=VALUE")  //
-        ("output", "directory of the results (default: runs/<config name>)", cxxopts::value<std::string>(), "DIR")                   //
-        ("resume", "auto: a finished run of the same configuration is left alone; never: train from the start", cxxopts::value<std::string>(), "auto|never")  //
-        ("ranks", "local mode: this many ranks as threads of this process (default: all that the layout needs)", cxxopts::value<int>(), "N")  //
-        ("dry-run", "plan, check, print, stop")                                                                                     //
-        ("emulate", "not yet", cxxopts::value<std::string>(), "RANK|all")                                                           //
-        ("evaluate", "not yet")                                                                                                     //
-        ("version", "versions of the program and of what it is built on, devices found")                                            //
+    cxxopts::Options options("smp_train",
+                             "Trains a GPT-2 over pipeline, tensor and data-parallel ranks as a configuration says.");
+    options.add_options()                                                               //
+        ("config", "configuration file (JSON)", cxxopts::value<std::string>(), "FILE")  //
+        ("set", "override SECTION.KEY=VALUE (JSON or a bare string); any number of times",
+         cxxopts::value<std::vector<std::string>>(), "KEY=VALUE")                                                   //
+        ("output", "directory of the results (default: runs/<config name>)", cxxopts::value<std::string>(), "DIR")  //
+        ("resume", "auto: a finished run of the same configuration is left alone; never: train from the start",
+         cxxopts::value<std::string>(), "auto|never")  //
+        ("ranks", "local mode: this many ranks as threads of this process (default: all that the layout needs)",
+         cxxopts::value<int>(), "N")                                                      //
+        ("dry-run", "plan, check, print, stop")                                           //
+        ("emulate", "not yet", cxxopts::value<std::string>(), "RANK|all")                 //
+        ("evaluate", "not yet")                                                           //
+        ("version", "versions of the program and of what it is built on, devices found")  //
         ("help", "this text");
     return options;
 }
 
-/// "--set a,b=c" must stay one value: cxxopts would split a vector at commas, so each is taken from the arguments themselves.
+/// "--set a,b=c" must stay one value: cxxopts would split a vector at commas, so each is taken from the arguments
+/// themselves.
 std::vector<std::string> sets_of(const cxxopts::ParseResult& parsed) {
     std::vector<std::string> sets;
     for (const auto& argument : parsed.arguments())
@@ -63,23 +70,30 @@ TrainArguments parse_train_arguments(int argc, const char* const* argv) {
             arguments.answer = version_text("smp_train");
             return arguments;
         }
-        if (!parsed.unmatched().empty()) refuse(parsed.unmatched().front(), "is no option of smp_train; see smp_train --help");
+        if (!parsed.unmatched().empty())
+            refuse(parsed.unmatched().front(), "is no option of smp_train; see smp_train --help");
         for (const char* later : {"emulate", "evaluate"})
             if (parsed.count(later) != 0) refuse(fmt::format("--{}", later), "is not yet available in this version");
-        if (parsed.count("config") == 0) refuse("--config", "is missing: name the configuration file, as in smp_train --config configs/quickstart.json");
+        if (parsed.count("config") == 0)
+            refuse("--config",
+                   "is missing: name the configuration file, as in smp_train --config configs/quickstart.json");
         arguments.config = parsed["config"].as<std::string>();
         arguments.sets = sets_of(parsed);
-        arguments.output = parsed.count("output") != 0 ? parsed["output"].as<std::string>() : "runs/" + std::filesystem::path(arguments.config).stem().string();
+        arguments.output = parsed.count("output") != 0
+                               ? parsed["output"].as<std::string>()
+                               : "runs/" + std::filesystem::path(arguments.config).stem().string();
         if (parsed.count("resume") != 0) {
             const auto& resume = parsed["resume"].as<std::string>();
             if (resume == "never")
                 arguments.resume = Resume::never;
             else if (resume != "auto")
-                refuse("--resume", fmt::format("is {}; allowed are auto and never (resuming from a checkpoint: not yet)", resume));
+                refuse("--resume",
+                       fmt::format("is {}; allowed are auto and never (resuming from a checkpoint: not yet)", resume));
         }
         if (parsed.count("ranks") != 0) {
             arguments.ranks = parsed["ranks"].as<int>();
-            if (*arguments.ranks < 1) refuse("--ranks", fmt::format("is {}; at least 1 rank is needed", *arguments.ranks));
+            if (*arguments.ranks < 1)
+                refuse("--ranks", fmt::format("is {}; at least 1 rank is needed", *arguments.ranks));
         }
         arguments.dry_run = parsed.count("dry-run") != 0;
     } catch (const cxxopts::exceptions::exception& error) {

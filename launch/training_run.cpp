@@ -1,5 +1,13 @@
 #include "launch/training_run.h"
 
+#include <chrono>
+#include <filesystem>
+#include <optional>
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/full.h>
+#include <fmt/format.h>
+
 #include "launch/run_ranks.h"
 #include "models/gpt2_graph.h"
 #include "models/gpt2_parameters.h"
@@ -9,14 +17,6 @@
 #include "runtime/run_directory.h"
 #include "runtime/tokenizer.h"
 #include "runtime/trainer.h"
-
-#include <chrono>
-#include <filesystem>
-#include <optional>
-
-#include <ATen/Parallel.h>
-#include <ATen/ops/full.h>
-#include <fmt/format.h>
 
 namespace smp::launch {
 
@@ -33,25 +33,30 @@ bool shared_decision(comms::Communicator& world, bool decision) {
 
 std::vector<std::string> module_names(const models::ModelOptions& model) {
     std::vector<std::string> names;
-    for (int module = 0; module < models::gpt2_module_count(model); ++module) names.push_back(models::gpt2_module_name(model, module));
+    for (int module = 0; module < models::gpt2_module_count(model); ++module)
+        names.push_back(models::gpt2_module_name(model, module));
     return names;
 }
 
-std::vector<std::pair<std::string, std::string>> settings_of(const Config& config, const partition::Plan& plan, int threads, const std::string& backend) {
+std::vector<std::pair<std::string, std::string>> settings_of(const Config& config, const partition::Plan& plan,
+                                                             int threads, const std::string& backend) {
     const partition::Degrees& degrees = plan.topology.degrees;
     const auto& model = config.model;
     const std::int64_t sequences = runtime::global_batch(config.training, config.parallel, degrees.rdp);
     const std::int64_t length = runtime::sequence_length(config.training, config.model);
     std::string stages;
-    for (const partition::Chunk& chunk : plan.chunks) stages += fmt::format("{}{}", stages.empty() ? "" : " + ", chunk.end_module - chunk.first_module);
+    for (const partition::Chunk& chunk : plan.chunks)
+        stages += fmt::format("{}{}", stages.empty() ? "" : " + ", chunk.end_module - chunk.first_module);
     return {
-        {"model", fmt::format("{} layers, {} wide, {} heads, vocabulary {}: {:.2f} M parameters", model.n_layer, model.n_embd, model.n_head, model.vocab_size,
-                              static_cast<double>(models::parameter_count(model)) / 1e6)},
-        {"ranks", fmt::format("{} ({}): {} pipeline x {} tensor x {} data, placement {}, {} thread{} each", degrees.world(), backend, degrees.pp, degrees.tp,
-                              degrees.rdp, partition::placement_letters(plan.topology), threads, threads == 1 ? "" : "s")},
+        {"model",
+         fmt::format("{} layers, {} wide, {} heads, vocabulary {}: {:.2f} M parameters", model.n_layer, model.n_embd,
+                     model.n_head, model.vocab_size, static_cast<double>(models::parameter_count(model)) / 1e6)},
+        {"ranks", fmt::format("{} ({}): {} pipeline x {} tensor x {} data, placement {}, {} thread{} each",
+                              degrees.world(), backend, degrees.pp, degrees.tp, degrees.rdp,
+                              partition::placement_letters(plan.topology), threads, threads == 1 ? "" : "s")},
         {"stages", fmt::format("{} modules", stages)},
-        {"batch", fmt::format("{} sequences of {} tokens in {} microbatch{}, at most {} active", sequences, length, plan.microbatches,
-                              plan.microbatches == 1 ? "" : "es", plan.active_microbatches)},
+        {"batch", fmt::format("{} sequences of {} tokens in {} microbatch{}, at most {} active", sequences, length,
+                              plan.microbatches, plan.microbatches == 1 ? "" : "es", plan.active_microbatches)},
         {"steps", fmt::format("{} ({} tokens)", config.training.steps, config.training.steps * sequences * length)},
         {"plan", fmt::format("{:016x}", partition::hash_of(plan))},
     };
@@ -71,20 +76,26 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
         runtime::fail_together(world, [&] {
             if (leader) directory.emplace(arguments.output);
         });
-        const bool finished = leader && arguments.resume == Resume::automatic && directory->holds_finished_run(config_json, config.training.steps);
+        const bool finished = leader && arguments.resume == Resume::automatic &&
+                              directory->holds_finished_run(config_json, config.training.steps);
         if (shared_decision(world, finished)) {
             if (leader)
-                fmt::print("{} holds this run, finished: {} steps. Train again with --resume never, or elsewhere with --output.\n", arguments.output,
-                           config.training.steps);
+                fmt::print(
+                    "{} holds this run, finished: {} steps. Train again with --resume never, or elsewhere with "
+                    "--output.\n",
+                    arguments.output, config.training.steps);
             return 0;
         }
     }
 
-    const auto limit = [&](double seconds) { world.set_timeout(std::chrono::milliseconds(static_cast<std::int64_t>(1e3 * seconds))); };
+    const auto limit = [&](double seconds) {
+        world.set_timeout(std::chrono::milliseconds(static_cast<std::int64_t>(1e3 * seconds)));
+    };
     limit(config.cluster.startup_timeout_seconds);
     runtime::Trainer trainer(config.job(), world);
     limit(config.cluster.timeout_seconds);
-    const auto settings = settings_of(config, trainer.plan(), threads, comms::launched_by_mpi() ? "processes" : "threads of one process");
+    const auto settings =
+        settings_of(config, trainer.plan(), threads, comms::launched_by_mpi() ? "processes" : "threads of one process");
     if (arguments.dry_run) {
         if (leader)
             for (const auto& [name, value] : settings) fmt::print("{:<7}| {}\n", name, value);
@@ -102,8 +113,10 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
             console->settings(settings);
             for (const std::string& note : config.notes) console->say(LogLevel::info, "note: " + note);
         } else if (config.logging.all_ranks) {
-            console.emplace(nullptr, folder / fmt::format("log.{}.txt", world.rank()), config.logging.level, training.steps);
-            console->settings({{"rank", fmt::format("{} ({})", world.rank(), partition::to_string(trainer.coordinate()))}});
+            console.emplace(nullptr, folder / fmt::format("log.{}.txt", world.rank()), config.logging.level,
+                            training.steps);
+            console->settings(
+                {{"rank", fmt::format("{} ({})", world.rank(), partition::to_string(trainer.coordinate()))}});
         }
     });
 
@@ -113,11 +126,13 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
         const bool evaluates = training.evaluate_every > 0 && (record.step % training.evaluate_every == 0 || last);
         if (evaluates) record.validation_loss = trainer.evaluate();
         if (leader) metrics->write(runtime::to_json_line(record));
-        if (console) console->step(record, evaluates || last || record.step % config.logging.every == 0 || record.step == 1);
+        if (console)
+            console->step(record, evaluates || last || record.step % config.logging.every == 0 || record.step == 1);
         if (evaluates && training.sample_tokens > 0) {
             const auto tokens = trainer.sample();
             if (leader)
-                console->say(LogLevel::info, fmt::format("--- sample ---\n{}{}\n--------------", training.sample_prompt, runtime::make_tokenizer(config.data)->decode(tokens)));
+                console->say(LogLevel::info, fmt::format("--- sample ---\n{}{}\n--------------", training.sample_prompt,
+                                                         runtime::make_tokenizer(config.data)->decode(tokens)));
         }
     }
     if (leader) console->say(LogLevel::info, fmt::format("done: results in {}", arguments.output));

@@ -7,7 +7,8 @@
 
 namespace smp::launch {
 
-/// Collective over `world`; every rank passes equal arguments. Rank 0 prints, and writes the output directory (INTERFACE §4). Returns the exit code.
+/// Collective over `world`; every rank passes equal arguments. Rank 0 prints, and writes the output directory
+/// (INTERFACE §4). Returns the exit code.
 int train(const TrainArguments& arguments, const Config& config, comms::Communicator& world);
 
 }  // namespace smp::launch

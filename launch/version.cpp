@@ -1,10 +1,10 @@
 #include "launch/version.h"
 
-#include "launch/build_facts.h"
-
 #include <thread>
 
 #include <fmt/format.h>
+
+#include "launch/build_facts.h"
 
 namespace smp::launch {
 
@@ -16,7 +16,8 @@ std::string version_text(const std::string& program) {
         "NCCL     {}\n"
         "CUDA     {}\n"
         "devices  {} processors\n",
-        program, kVersion, kBuildType, kLibTorchVersion, kMpiVersion, kNcclVersion, kCudaVersion, std::thread::hardware_concurrency());
+        program, kVersion, kBuildType, kLibTorchVersion, kMpiVersion, kNcclVersion, kCudaVersion,
+        std::thread::hardware_concurrency());
 }
 
 }  // namespace smp::launch

@@ -1,19 +1,20 @@
 // AdamW (Loshchilov & Hutter 2019, "Decoupled weight decay regularization") over flat buffers.
 #pragma once
 
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
 #include "runtime/flat_layout.h"
 #include "runtime/options.h"
 #include "runtime/stage.h"
 
-#include <ATen/core/Tensor.h>
-
-#include <vector>
-
 namespace smp::runtime {
 
-/// Moments of everything that this rank updates, and the update. The arithmetic is elementwise: neither the cut into ranges nor the number of threads shows in the bits.
+/// Moments of everything that this rank updates, and the update. The arithmetic is elementwise: neither the cut into
+/// ranges nor the number of threads shows in the bits.
 class AdamW {
-public:
+  public:
     /// `stage` must outlive the optimizer. Weight decay applies to parameters with Parameter::decays.
     AdamW(Stage& stage, const TrainingOptions& options);
 
@@ -24,7 +25,7 @@ public:
     const at::Tensor& first_moments() const { return first_moments_; }
     const at::Tensor& second_moments() const { return second_moments_; }
 
-private:
+  private:
     struct Group {
         double weight_decay = 0;
         std::vector<at::Tensor> values, gradients, first_moments, second_moments, steps;

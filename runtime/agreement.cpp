@@ -1,9 +1,5 @@
 #include "runtime/agreement.h"
 
-#include "partition/problem.h"
-#include "runtime/data_error.h"
-#include "runtime/memory_error.h"
-
 #include <algorithm>
 #include <cstring>
 #include <new>
@@ -13,6 +9,10 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
+
+#include "partition/problem.h"
+#include "runtime/data_error.h"
+#include "runtime/memory_error.h"
 
 namespace smp::runtime {
 
@@ -34,7 +34,8 @@ std::vector<std::string> gather_texts(comms::Communicator& world, const std::str
     const at::Tensor all = at::empty({world.size() * longest}, at::kByte);
     world.all_gather(all, own).wait();
     for (int rank = 0; rank < world.size(); ++rank)
-        texts[rank].assign(reinterpret_cast<const char*>(all.const_data_ptr<std::uint8_t>()) + rank * longest, sizes[rank]);
+        texts[rank].assign(reinterpret_cast<const char*>(all.const_data_ptr<std::uint8_t>()) + rank * longest,
+                           sizes[rank]);
     return texts;
 }
 
@@ -48,11 +49,13 @@ std::vector<std::string> lines_of(const std::string& text) {
 std::string difference(const std::string& reference, const std::string& other) {
     const auto expected = lines_of(reference), found = lines_of(other);
     for (std::size_t i = 0; i < std::max(expected.size(), found.size()); ++i) {
-        const std::string left = i < expected.size() ? expected[i] : "(nothing)", right = i < found.size() ? found[i] : "(nothing)";
+        const std::string left = i < expected.size() ? expected[i] : "(nothing)",
+                          right = i < found.size() ? found[i] : "(nothing)";
         if (left == right) continue;
         const std::string key = left.substr(0, left.find('='));
         if (key != right.substr(0, right.find('='))) return fmt::format("{} instead of {}", right, left);
-        return fmt::format("{} is {} there and {} on rank 0", key, right.substr(key.size() + 1), left.substr(key.size() + 1));
+        return fmt::format("{} is {} there and {} on rank 0", key, right.substr(key.size() + 1),
+                           left.substr(key.size() + 1));
     }
     return "nothing";
 }
@@ -64,7 +67,8 @@ int exit_code_of(const std::exception& error) {
     if (dynamic_cast<const partition::ConfigError*>(&error) != nullptr) return 2;
     if (dynamic_cast<const DataError*>(&error) != nullptr) return 3;
     if (dynamic_cast<const comms::CommunicationError*>(&error) != nullptr) return 4;
-    if (dynamic_cast<const MemoryError*>(&error) != nullptr || dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return 5;
+    if (dynamic_cast<const MemoryError*>(&error) != nullptr || dynamic_cast<const std::bad_alloc*>(&error) != nullptr)
+        return 5;
     return 1;
 }
 
@@ -86,7 +90,8 @@ void require_equal_text(comms::Communicator& world, const std::string& text) {
     const auto texts = gather_texts(world, text);
     for (int rank = 1; rank < world.size(); ++rank)
         if (texts[rank] != texts[0])
-            throw AgreedFailure(fmt::format("rank {} runs another configuration than rank 0: {}; start every rank with the same program, configuration and --set",
+            throw AgreedFailure(fmt::format("rank {} runs another configuration than rank 0: {}; start every rank with "
+                                            "the same program, configuration and --set",
                                             rank, difference(texts[0], texts[rank])),
                                 2, rank);
 }

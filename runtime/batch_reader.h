@@ -1,11 +1,11 @@
 // The part of each global batch that one rank reads.
 #pragma once
 
-#include "models/segment.h"
-#include "runtime/dataset.h"
-
 #include <cstdint>
 #include <vector>
+
+#include "models/segment.h"
+#include "runtime/dataset.h"
 
 namespace smp::runtime {
 
@@ -19,7 +19,9 @@ struct BatchCut {
 
     std::int64_t microbatch_sequences() const { return global_batch / replicas / microbatches; }
     /// Position in the global batch of the first sequence of a microbatch.
-    std::int64_t first_sequence(int microbatch) const { return replica * (global_batch / replicas) + microbatch * microbatch_sequences(); }
+    std::int64_t first_sequence(int microbatch) const {
+        return replica * (global_batch / replicas) + microbatch * microbatch_sequences();
+    }
 };
 
 /// Who asks for tokens: stages in the middle of the pipeline need none.
@@ -28,7 +30,9 @@ struct TokenNeeds {
     bool targets = false;  // the last module lives here
 };
 
-/// The microbatches of the global batch that starts at sample `first_sample` of the data's order. seed, step, training and gradient_scale are left at their defaults.
-std::vector<models::Microbatch> read_microbatches(const Dataset& data, std::int64_t first_sample, const BatchCut& cut, const TokenNeeds& needs);
+/// The microbatches of the global batch that starts at sample `first_sample` of the data's order. seed, step, training
+/// and gradient_scale are left at their defaults.
+std::vector<models::Microbatch> read_microbatches(const Dataset& data, std::int64_t first_sample, const BatchCut& cut,
+                                                  const TokenNeeds& needs);
 
 }  // namespace smp::runtime

@@ -1,9 +1,8 @@
 #include "runtime/console.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
+#include <unistd.h>
 
 #include <fmt/format.h>
 
@@ -17,7 +16,11 @@ std::string to_duration(double seconds) {
 }
 
 Console::Console(std::FILE* screen, const std::filesystem::path& log, LogLevel level, std::int64_t steps)
-    : screen_(screen), log_(log), level_(level), steps_(steps), terminal_(screen != nullptr && level <= LogLevel::info && ::isatty(::fileno(screen)) == 1) {}
+    : screen_(screen),
+      log_(log),
+      level_(level),
+      steps_(steps),
+      terminal_(screen != nullptr && level <= LogLevel::info && ::isatty(::fileno(screen)) == 1) {}
 
 Console::~Console() { erase_bar(); }
 
@@ -39,8 +42,10 @@ void Console::settings(const std::vector<std::pair<std::string, std::string>>& r
 void Console::step(const StepRecord& record, bool print_line) {
     if (print_line) {
         const auto digits = static_cast<int>(std::to_string(steps_).size());
-        std::string line = fmt::format("step {:>{}}/{} | loss {:>8.4f} | lr {:.2e} | grad norm {:>8.4f} | {:>9.1f} ms | {:>9.0f} tokens/s", record.step, digits,
-                                       steps_, record.loss, record.learning_rate, record.grad_norm, record.seconds * 1e3, record.tokens_per_second);
+        std::string line = fmt::format(
+            "step {:>{}}/{} | loss {:>8.4f} | lr {:.2e} | grad norm {:>8.4f} | {:>9.1f} ms | {:>9.0f} tokens/s",
+            record.step, digits, steps_, record.loss, record.learning_rate, record.grad_norm, record.seconds * 1e3,
+            record.tokens_per_second);
         if (record.mfu) line += fmt::format(" | MFU {:4.1f} %", 100 * *record.mfu);
         if (record.validation_loss) line += fmt::format(" | validation loss {:.4f}", *record.validation_loss);
         say(LogLevel::info, line);
@@ -59,7 +64,8 @@ void Console::erase_bar() {
 void Console::draw_bar(const StepRecord& record) {
     constexpr int kWidth = 40;
     const auto done = static_cast<int>(kWidth * record.step / std::max<std::int64_t>(1, steps_));
-    fmt::print(screen_, "\r\x1b[K[{:=<{}}{:<{}}] {:3} %  {} left", "", done, "", kWidth - done, 100 * record.step / std::max<std::int64_t>(1, steps_),
+    fmt::print(screen_, "\r\x1b[K[{:=<{}}{:<{}}] {:3} %  {} left", "", done, "", kWidth - done,
+               100 * record.step / std::max<std::int64_t>(1, steps_),
                to_duration(smoothed_seconds_ * static_cast<double>(steps_ - record.step)));
     std::fflush(screen_);
     bar_shown_ = true;

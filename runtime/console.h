@@ -1,10 +1,6 @@
-// What a run tells a person: settings once, one aligned line a step, a progress bar on a terminal. Rank 0's goes to the screen and to log.txt; with logging.all_ranks
-// the other ranks write theirs to log.<rank>.txt.
+// What a run tells a person: settings once, one aligned line a step, a progress bar on a terminal. Rank 0's goes to the
+// screen and to log.txt; with logging.all_ranks the other ranks write theirs to log.<rank>.txt.
 #pragma once
-
-#include "runtime/options.h"
-#include "runtime/run_directory.h"
-#include "runtime/step_record.h"
 
 #include <cstdio>
 #include <filesystem>
@@ -12,12 +8,16 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/options.h"
+#include "runtime/run_directory.h"
+#include "runtime/step_record.h"
+
 namespace smp::runtime {
 
 class Console {
-public:
-    /// Prints to `screen` (null: nowhere) and to the file `log` what is at least as grave as `level`. A bar is drawn if `screen` is a terminal and `level` lets step
-    /// lines through. Throws DataError if the file cannot be written.
+  public:
+    /// Prints to `screen` (null: nowhere) and to the file `log` what is at least as grave as `level`. A bar is drawn if
+    /// `screen` is a terminal and `level` lets step lines through. Throws DataError if the file cannot be written.
     Console(std::FILE* screen, const std::filesystem::path& log, LogLevel level, std::int64_t steps);
     ~Console();
     Console(const Console&) = delete;
@@ -26,10 +26,11 @@ public:
     void say(LogLevel level, const std::string& text);
     /// A two-column table, at level info.
     void settings(const std::vector<std::pair<std::string, std::string>>& rows);
-    /// At level info: "step 12/200 | loss 3.1416 | …"; on a terminal a bar with the time left follows, redrawn in place.
+    /// At level info: "step 12/200 | loss 3.1416 | …"; on a terminal a bar with the time left follows, redrawn in
+    /// place.
     void step(const StepRecord& record, bool print_line);
 
-private:
+  private:
     void erase_bar();
     void draw_bar(const StepRecord& record);
 

@@ -11,7 +11,8 @@ namespace {
 
 constexpr int kLowestExponent = -1074;  // of the smallest subnormal: bit 0 of limb 0
 constexpr std::int64_t kLimbMask = 0xffff'ffff;
-constexpr int kMaximumPending = 1 << 29;  // each addition changes a limb by less than 2^32; 2^29 of them stay below 2^62
+constexpr int kMaximumPending =
+    1 << 29;  // each addition changes a limb by less than 2^32; 2^29 of them stay below 2^62
 
 }  // namespace
 
@@ -92,7 +93,8 @@ double ExactSum::value() const {
 
     // The highest 96 bits and, in the lowest of them, whether anything lies below: enough to round to 53 bits once.
     unsigned __int128 head = 0;
-    for (int i = top; i > top - 3; --i) head = (head << 32) | static_cast<std::uint64_t>(i >= 0 ? magnitude.limbs_[i] : 0);
+    for (int i = top; i > top - 3; --i)
+        head = (head << 32) | static_cast<std::uint64_t>(i >= 0 ? magnitude.limbs_[i] : 0);
     bool below = false;
     for (int i = top - 3; i >= 0; --i) below = below || magnitude.limbs_[i] != 0;
 

@@ -7,10 +7,11 @@
 
 namespace smp::runtime {
 
-/// A fixed-point accumulator wide enough for every finite double (as in Kulisch's long accumulator): adding is exact, so any split of the terms over threads and
-/// ranks gives the same total, and value() rounds once. Two accumulators are added limb by limb, which any integer all-reduce does.
+/// A fixed-point accumulator wide enough for every finite double (as in Kulisch's long accumulator): adding is exact,
+/// so any split of the terms over threads and ranks gives the same total, and value() rounds once. Two accumulators are
+/// added limb by limb, which any integer all-reduce does.
 class ExactSum {
-public:
+  public:
     /// 32 bits a limb: 2^-1074 … 2^1024 and room for carries; the last one counts terms that were not finite.
     static constexpr int kLimbs = 68;
     static constexpr int kWords = kLimbs + 1;
@@ -21,11 +22,12 @@ public:
     /// The total, correctly rounded to nearest even; NaN once a term was not finite.
     double value() const;
 
-    /// Limbs with carries passed on: up to 2^31 such arrays may be summed element by element without overflow, then read back.
+    /// Limbs with carries passed on: up to 2^31 such arrays may be summed element by element without overflow, then
+    /// read back.
     std::array<std::int64_t, kWords> words() const;
     static ExactSum from_words(std::span<const std::int64_t> words);
 
-private:
+  private:
     void pass_carries();
 
     std::array<std::int64_t, kLimbs> limbs_{};

@@ -1,11 +1,11 @@
 #include "runtime/executor.h"
 
-#include <ATen/ops/empty.h>
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <optional>
 #include <stdexcept>
+
+#include <ATen/ops/empty.h>
+#include <fmt/format.h>
 
 namespace smp::runtime {
 
@@ -32,11 +32,18 @@ struct Executor::Run {
     }
 };
 
-Executor::Executor(const partition::Plan& plan, const std::vector<partition::SharedParameter>& shared, Stage& stage, RankGroups& groups)
+Executor::Executor(const partition::Plan& plan, const std::vector<partition::SharedParameter>& shared, Stage& stage,
+                   RankGroups& groups)
     : plan_(plan), shared_(shared), stage_(stage), groups_(groups) {}
 
-void Executor::run(const partition::RankProgram& program, std::span<models::Microbatch> microbatches, const StepDuties& duties) {
-    Run run{.program = program, .microbatches = microbatches, .duties = duties, .slots = {}, .events = {}, .open_chunks = {}};
+void Executor::run(const partition::RankProgram& program, std::span<models::Microbatch> microbatches,
+                   const StepDuties& duties) {
+    Run run{.program = program,
+            .microbatches = microbatches,
+            .duties = duties,
+            .slots = {},
+            .events = {},
+            .open_chunks = {}};
     run.slots.resize(program.buffers.size());
     run.events.resize(program.events);
     run.open_chunks.resize(microbatches.size());
@@ -69,12 +76,13 @@ void Executor::forward(Run& run, const Action& action) {
         if (run.open_chunks[action.microbatch]++ == 0) ++run.active;
         peak_active_ = std::max(peak_active_, run.active);
         if (run.active > plan_.active_microbatches)
-            throw std::logic_error(fmt::format("executor: {} makes {} microbatches active, the plan allows {}", partition::name_of(action), run.active,
-                                               plan_.active_microbatches));
+            throw std::logic_error(fmt::format("executor: {} makes {} microbatches active, the plan allows {}",
+                                               partition::name_of(action), run.active, plan_.active_microbatches));
     }
 
     at::Tensor hidden;
-    if (const auto input = run.find(action.reads, {BufferKind::activation_in, BufferKind::activation_out})) hidden = run.slots[*input].tensor;
+    if (const auto input = run.find(action.reads, {BufferKind::activation_in, BufferKind::activation_out}))
+        hidden = run.slots[*input].tensor;
     const auto& segments = stage_.chunk(action.chunk).segments;
     std::vector<models::Stash> stashes(segments.size());
     const bool holds_head = action.chunk + 1 == static_cast<int>(plan_.chunks.size());
@@ -85,27 +93,32 @@ void Executor::forward(Run& run, const Action& action) {
             hidden = segments[i]->forward(hidden, stashes[i], microbatch);
     }
     if (stash) run.slots[*stash].stashes = std::move(stashes);
-    if (const auto output = run.find(action.writes, {BufferKind::activation_out, BufferKind::activation_in})) run.slots[*output].tensor = hidden;
+    if (const auto output = run.find(action.writes, {BufferKind::activation_out, BufferKind::activation_in}))
+        run.slots[*output].tensor = hidden;
 }
 
 void Executor::backward(Run& run, const Action& action) {
     models::Microbatch& microbatch = run.microbatches[action.microbatch];
     at::Tensor gradient;
-    if (const auto input = run.find(action.reads, {BufferKind::gradient_in, BufferKind::gradient_out})) gradient = run.slots[*input].tensor;
+    if (const auto input = run.find(action.reads, {BufferKind::gradient_in, BufferKind::gradient_out}))
+        gradient = run.slots[*input].tensor;
     auto& stashes = run.slots[run.find(action.reads, {BufferKind::stash}).value()].stashes;
     const auto& segments = stage_.chunk(action.chunk).segments;
     for (std::size_t i = segments.size(); i-- > 0;) {
         gradient = segments[i]->backward_input(gradient, stashes[i], microbatch);
         segments[i]->backward_weight(stashes[i], microbatch);
     }
-    if (const auto output = run.find(action.writes, {BufferKind::gradient_out, BufferKind::gradient_in})) run.slots[*output].tensor = gradient;
+    if (const auto output = run.find(action.writes, {BufferKind::gradient_out, BufferKind::gradient_in}))
+        run.slots[*output].tensor = gradient;
     if (--run.open_chunks[action.microbatch] == 0) --run.active;
 }
 
 void Executor::send(Run& run, const Action& action) {
     const int id = action.reads.front();
     const Buffer& buffer = run.program.buffers[id];
-    const at::Tensor tensor = buffer.kind == BufferKind::tied_gradient ? stage_.gradient(stage_.holder_of(shared_[buffer.shared].name)) : run.slots[id].tensor;
+    const at::Tensor tensor = buffer.kind == BufferKind::tied_gradient
+                                  ? stage_.gradient(stage_.holder_of(shared_[buffer.shared].name))
+                                  : run.slots[id].tensor;
     comms::Work work = channel(action.channel).send(tensor, action.peer);
     if (action.signals < 0) throw std::logic_error("executor: nobody waits for " + partition::name_of(action));
     run.events[action.signals] = std::move(work);
@@ -118,7 +131,8 @@ void Executor::receive(Run& run, const Action& action) {
         run.slots[id].tensor = at::empty_like(stage_.gradient(stage_.holder_of(shared_[buffer.shared].name)));
     } else {
         const models::Microbatch& microbatch = run.microbatches[action.microbatch];
-        run.slots[id].tensor = at::empty({microbatch.sequences * microbatch.length, stage_.hidden_width()}, stage_.flat_values().options());
+        run.slots[id].tensor = at::empty({microbatch.sequences * microbatch.length, stage_.hidden_width()},
+                                         stage_.flat_values().options());
     }
     comms::Work work = channel(action.channel).receive(run.slots[id].tensor, action.peer);
     if (action.signals < 0) throw std::logic_error("executor: nobody waits for " + partition::name_of(action));
@@ -130,7 +144,8 @@ void Executor::sum_tied_gradients(Run& run, const Action& action) {
     // Two copies at most in GPT-2, and addition of two terms commutes: both stages get the same bits.
     for (const int id : action.reads) {
         const Buffer& buffer = run.program.buffers[id];
-        if (buffer.kind == BufferKind::tied_received) stage_.gradient(stage_.holder_of(shared_[buffer.shared].name)).add_(run.slots[id].tensor);
+        if (buffer.kind == BufferKind::tied_received)
+            stage_.gradient(stage_.holder_of(shared_[buffer.shared].name)).add_(run.slots[id].tensor);
     }
 }
 

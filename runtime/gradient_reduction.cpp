@@ -7,7 +7,8 @@ namespace smp::runtime {
 
 namespace {
 
-constexpr std::size_t kInFlight = 2;  // buckets: one moves while the next is being added up, and no more scratch memory than that
+constexpr std::size_t kInFlight =
+    2;  // buckets: one moves while the next is being added up, and no more scratch memory than that
 
 /// Starts `begin(bucket, own piece)` for every bucket with a bounded number in flight.
 template <typename Begin>
@@ -29,12 +30,14 @@ void over_buckets(const comms::Communicator& group, const FlatLayout& layout, co
 }  // namespace
 
 void reduce_scatter_gradients(comms::Communicator& group, const FlatLayout& layout, const at::Tensor& gradients) {
-    over_buckets(group, layout, gradients,
-                 [&](const at::Tensor& bucket, const at::Tensor& piece) { return comms::reduce_scatter(group, piece, bucket); });
+    over_buckets(group, layout, gradients, [&](const at::Tensor& bucket, const at::Tensor& piece) {
+        return comms::reduce_scatter(group, piece, bucket);
+    });
 }
 
 void all_gather_pieces(comms::Communicator& group, const FlatLayout& layout, const at::Tensor& flat) {
-    over_buckets(group, layout, flat, [&](const at::Tensor& bucket, const at::Tensor& piece) { return group.all_gather(bucket, piece); });
+    over_buckets(group, layout, flat,
+                 [&](const at::Tensor& bucket, const at::Tensor& piece) { return group.all_gather(bucket, piece); });
 }
 
 }  // namespace smp::runtime

@@ -1,11 +1,11 @@
 // Everything that a Trainer needs to know: the option structs of the rooms, side by side.
 #pragma once
 
+#include <string>
+
 #include "models/options.h"
 #include "partition/options.h"
 #include "runtime/options.h"
-
-#include <string>
 
 namespace smp::runtime {
 
@@ -16,8 +16,8 @@ struct Job {
     DataOptions data;
     partition::ClusterOptions cluster;
     LoggingOptions logging;
-    /// The configuration as lines "section.key=value", sorted: what ranks compare, so that one which differs can be told which key does. smp_train fills it; where it
-    /// is empty on all ranks only the plans are compared.
+    /// The configuration as lines "section.key=value", sorted: what ranks compare, so that one which differs can be
+    /// told which key does. smp_train fills it; where it is empty on all ranks only the plans are compared.
     std::string canonical_text;
 };
 

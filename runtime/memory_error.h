@@ -4,9 +4,10 @@
 
 namespace smp::runtime {
 
-/// Memory ran out, or a limit was passed (exit code 5). The message says which memory, how much was asked for and what to change.
+/// Memory ran out, or a limit was passed (exit code 5). The message says which memory, how much was asked for and what
+/// to change.
 class MemoryError : public std::runtime_error {
-public:
+  public:
     using std::runtime_error::runtime_error;
 };
 

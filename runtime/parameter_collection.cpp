@@ -1,11 +1,11 @@
 #include "runtime/parameter_collection.h"
 
-#include "models/gpt2_parameters.h"
-#include "models/slice.h"
-
 #include <stdexcept>
 
 #include <ATen/ops/empty.h>
+
+#include "models/gpt2_parameters.h"
+#include "models/slice.h"
 
 namespace smp::runtime {
 
@@ -20,7 +20,8 @@ int module_of(const models::ModelOptions& model, const std::string& name) {
     throw std::logic_error("the model has no parameter " + name);
 }
 
-models::Parameter describe(const models::ModelOptions& model, int module, const std::string& name, int tensor_degree, int tensor_rank) {
+models::Parameter describe(const models::ModelOptions& model, int module, const std::string& name, int tensor_degree,
+                           int tensor_rank) {
     const auto modules = models::gpt2_parameters(model, tensor_degree, tensor_rank);
     for (const models::Parameter& parameter : modules[module])
         if (parameter.name == name) return parameter;
@@ -33,7 +34,9 @@ int stage_of(const partition::Plan& plan, int module) {
     throw std::logic_error("no stage holds the module");
 }
 
-std::span<float> elements(const at::Tensor& tensor) { return {tensor.data_ptr<float>(), static_cast<std::size_t>(tensor.numel())}; }
+std::span<float> elements(const at::Tensor& tensor) {
+    return {tensor.data_ptr<float>(), static_cast<std::size_t>(tensor.numel())};
+}
 
 }  // namespace
 
@@ -45,8 +48,8 @@ std::vector<std::string> parameter_names(const models::ModelOptions& model) {
     return names;
 }
 
-at::Tensor gather_parameter(const Stage& stage, RankGroups& groups, const partition::Plan& plan, const models::ModelOptions& model, const std::string& name,
-                            Tensors what) {
+at::Tensor gather_parameter(const Stage& stage, RankGroups& groups, const partition::Plan& plan,
+                            const models::ModelOptions& model, const std::string& name, Tensors what) {
     const int module = module_of(model, name);
     const partition::Coordinate owner{.pp = stage_of(plan, module), .tp = 0, .rdp = 0};
     const int tensor_degree = plan.topology.degrees.tp;

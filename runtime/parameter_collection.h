@@ -1,15 +1,15 @@
 // Whole parameters out of the ranks that hold their slices.
 #pragma once
 
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
 #include "models/options.h"
 #include "partition/plan.h"
 #include "runtime/rank_groups.h"
 #include "runtime/stage.h"
-
-#include <ATen/core/Tensor.h>
-
-#include <string>
-#include <vector>
 
 namespace smp::runtime {
 
@@ -18,8 +18,9 @@ enum class Tensors { values, gradients };
 /// Logical parameters of the model in order; a tied head is the embedding and not listed.
 std::vector<std::string> parameter_names(const models::ModelOptions& model);
 
-/// The whole tensor of a logical parameter, unpadded, fp32 [Parameter::global_shape] on the CPU of world rank 0; undefined on other ranks. Collective over the world.
-at::Tensor gather_parameter(const Stage& stage, RankGroups& groups, const partition::Plan& plan, const models::ModelOptions& model, const std::string& name,
-                            Tensors what);
+/// The whole tensor of a logical parameter, unpadded, fp32 [Parameter::global_shape] on the CPU of world rank 0;
+/// undefined on other ranks. Collective over the world.
+at::Tensor gather_parameter(const Stage& stage, RankGroups& groups, const partition::Plan& plan,
+                            const models::ModelOptions& model, const std::string& name, Tensors what);
 
 }  // namespace smp::runtime

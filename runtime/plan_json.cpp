@@ -27,7 +27,8 @@ Json actions_of(const partition::RankProgram& program) {
 Json programs_of(const std::vector<partition::RankProgram>& programs) {
     Json list = Json::array();
     for (const partition::RankProgram& program : programs)
-        list.push_back({{"buffers", program.buffers.size()}, {"events", program.events}, {"actions", actions_of(program)}});
+        list.push_back(
+            {{"buffers", program.buffers.size()}, {"events", program.events}, {"actions", actions_of(program)}});
     return list;
 }
 
@@ -38,11 +39,13 @@ std::string plan_to_json(const partition::Plan& plan, const std::vector<std::str
     Json chunks = Json::array();
     for (const partition::Chunk& chunk : plan.chunks)
         chunks.push_back({{"stage", chunk.stage},
-                          {"modules", std::vector(module_names.begin() + chunk.first_module, module_names.begin() + chunk.end_module)}});
+                          {"modules", std::vector(module_names.begin() + chunk.first_module,
+                                                  module_names.begin() + chunk.end_module)}});
     const Json json{
         {"version", 1},
         {"hash", fmt::format("{:016x}", partition::hash_of(plan))},
-        {"degrees", {{"pipeline", degrees.pp}, {"tensor", degrees.tp}, {"reduced_data", degrees.rdp}, {"world", degrees.world()}}},
+        {"degrees",
+         {{"pipeline", degrees.pp}, {"tensor", degrees.tp}, {"reduced_data", degrees.rdp}, {"world", degrees.world()}}},
         {"placement", partition::placement_letters(plan.topology)},
         {"microbatches", plan.microbatches},
         {"active_microbatches", plan.active_microbatches},

@@ -1,8 +1,8 @@
 #include "runtime/rank_groups.h"
 
-#include <fmt/format.h>
-
 #include <stdexcept>
+
+#include <fmt/format.h>
 
 namespace smp::runtime {
 
@@ -15,7 +15,8 @@ void RankGroups::progress() {
 
 RankGroups make_groups(const partition::Topology& topology, comms::Communicator& world) {
     if (world.size() != topology.degrees.world())
-        throw std::logic_error(fmt::format("make_groups: {} ranks for a topology of {}", world.size(), topology.degrees.world()));
+        throw std::logic_error(
+            fmt::format("make_groups: {} ranks for a topology of {}", world.size(), topology.degrees.world()));
     RankGroups groups;
     groups.topology = topology;
     groups.at = partition::coordinate_of(topology, world.rank());

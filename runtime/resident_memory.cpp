@@ -1,8 +1,7 @@
 #include "runtime/resident_memory.h"
 
-#include <sys/resource.h>
-
 #include <cerrno>
+#include <sys/resource.h>
 #include <system_error>
 
 #include <ATen/ops/full.h>

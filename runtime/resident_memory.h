@@ -1,9 +1,9 @@
 // Memory of the process, as the operating system counts it.
 #pragma once
 
-#include "comms/communicator.h"
-
 #include <cstdint>
+
+#include "comms/communicator.h"
 
 namespace smp::runtime {
 

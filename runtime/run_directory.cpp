@@ -1,17 +1,16 @@
 #include "runtime/run_directory.h"
 
-#include "runtime/data_error.h"
-
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
 #include <sstream>
+#include <sys/file.h>
+#include <unistd.h>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "runtime/data_error.h"
 
 namespace smp::runtime {
 
@@ -27,28 +26,38 @@ std::string read_all(const std::filesystem::path& path) {
 }  // namespace
 
 LineFile::LineFile(std::filesystem::path path) : path_(std::move(path)), stream_(path_, std::ios::trunc) {
-    if (!stream_) throw DataError(fmt::format("cannot write {}: {}; choose a writable --output directory", path_.string(), std::strerror(errno)));
+    if (!stream_)
+        throw DataError(fmt::format("cannot write {}: {}; choose a writable --output directory", path_.string(),
+                                    std::strerror(errno)));
 }
 
 void LineFile::write(std::string_view line) {
     stream_ << line << '\n' << std::flush;
-    if (!stream_) throw DataError(fmt::format("cannot write to {}: {}; free space there or choose another --output directory", path_.string(), std::strerror(errno)));
+    if (!stream_)
+        throw DataError(fmt::format("cannot write to {}: {}; free space there or choose another --output directory",
+                                    path_.string(), std::strerror(errno)));
 }
 
 RunDirectory::RunDirectory(std::filesystem::path path) : path_(std::move(path)) {
     std::error_code error;
     std::filesystem::create_directories(path_, error);
-    if (error) throw DataError(fmt::format("cannot create the output directory {}: {}; choose another one with --output", path_.string(), error.message()));
+    if (error)
+        throw DataError(fmt::format("cannot create the output directory {}: {}; choose another one with --output",
+                                    path_.string(), error.message()));
     const auto lock_path = path_ / ".lock";
     lock_ = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (lock_ < 0)
-        throw DataError(fmt::format("cannot create {}: {}; choose a writable --output directory", lock_path.string(), std::strerror(errno)));
+        throw DataError(fmt::format("cannot create {}: {}; choose a writable --output directory", lock_path.string(),
+                                    std::strerror(errno)));
     if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
         const int reason = errno;
         ::close(lock_);
-        throw DataError(reason == EWOULDBLOCK
-                            ? fmt::format("another run is writing to {}; wait for it or choose another directory with --output", path_.string())
-                            : fmt::format("cannot lock {}: {}; choose another directory with --output", lock_path.string(), std::strerror(reason)));
+        throw DataError(
+            reason == EWOULDBLOCK
+                ? fmt::format("another run is writing to {}; wait for it or choose another directory with --output",
+                              path_.string())
+                : fmt::format("cannot lock {}: {}; choose another directory with --output", lock_path.string(),
+                              std::strerror(reason)));
     }
 }
 
@@ -60,11 +69,14 @@ void RunDirectory::write_file(const std::string& name, const std::string& conten
     {
         std::ofstream stream(draft, std::ios::binary | std::ios::trunc);
         stream << content << std::flush;
-        if (!stream) throw DataError(fmt::format("cannot write {}: {}; free space there or choose another --output directory", draft.string(), std::strerror(errno)));
+        if (!stream)
+            throw DataError(fmt::format("cannot write {}: {}; free space there or choose another --output directory",
+                                        draft.string(), std::strerror(errno)));
     }
     std::error_code error;
     std::filesystem::rename(draft, target, error);
-    if (error) throw DataError(fmt::format("cannot rename {} to {}: {}", draft.string(), target.string(), error.message()));
+    if (error)
+        throw DataError(fmt::format("cannot rename {} to {}: {}", draft.string(), target.string(), error.message()));
 }
 
 bool RunDirectory::holds_finished_run(const std::string& config_json, std::int64_t steps) const {

@@ -1,27 +1,32 @@
 #include "runtime/stage.h"
 
-#include "models/gpt2.h"
+#include <stdexcept>
 
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
-#include <stdexcept>
+#include "models/gpt2.h"
 
 namespace smp::runtime {
 
 namespace {
 
-constexpr std::int64_t kBucketElements = 4 << 20;  // 16 MiB of fp32: long enough to fill a link, short enough to overlap
+constexpr std::int64_t kBucketElements = 4
+                                         << 20;  // 16 MiB of fp32: long enough to fill a link, short enough to overlap
 
 }  // namespace
 
-Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, RankGroups& groups, at::Device device)
+Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, RankGroups& groups,
+             std::uint64_t tensor_parallel_seed, at::Device device)
     : hidden_width_(model.n_embd) {
-    const models::SegmentContext context{.tensor_group = groups.tensor.get(), .progress = [&groups] { groups.progress(); }};
+    const models::SegmentContext context{.tensor_group = groups.tensor.get(),
+                                         .progress = [&groups] { groups.progress(); },
+                                         .tensor_parallel_seed = tensor_parallel_seed};
     for (int index = 0; index < static_cast<int>(plan.chunks.size()); ++index) {
         const partition::Chunk& chunk = plan.chunks[index];
         if (chunk.stage != groups.at.pp) continue;
-        chunks_.push_back({.index = index, .segments = models::gpt2_segments(model, chunk.first_module, chunk.end_module, context)});
+        chunks_.push_back(
+            {.index = index, .segments = models::gpt2_segments(model, chunk.first_module, chunk.end_module, context)});
         for (const auto& segment : chunks_.back().segments)
             parameters_.insert(parameters_.end(), segment->parameters().begin(), segment->parameters().end());
     }
@@ -35,9 +40,13 @@ Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, Ran
         const models::Parameter& parameter = parameters_[i];
         const Range place = layout_.places[i];
         const bool own_place = layout_.partner[i] < 0;
-        const auto view = [&](const at::Tensor& flat) { return flat.narrow(0, place.begin, place.size()).view(parameter.local_shape); };
-        views_.push_back({.value = view(flat_values_), .gradient = own_place ? view(flat_gradients_) : at::zeros(parameter.local_shape, options)});
-        if (own_place && parameter.tied_to.empty() && (parameter.sharded || groups.at.tp == 0)) counted_.push_back(place);
+        const auto view = [&](const at::Tensor& flat) {
+            return flat.narrow(0, place.begin, place.size()).view(parameter.local_shape);
+        };
+        views_.push_back({.value = view(flat_values_),
+                          .gradient = own_place ? view(flat_gradients_) : at::zeros(parameter.local_shape, options)});
+        if (own_place && parameter.tied_to.empty() && (parameter.sharded || groups.at.tp == 0))
+            counted_.push_back(place);
     }
 
     int next = 0;

@@ -1,5 +1,12 @@
-// What one rank holds: the segments of its chunks, and the flat buffers that their parameters and gradients are views of.
+// What one rank holds: the segments of its chunks, and the flat buffers that their parameters and gradients are views
+// of.
 #pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
 
 #include "models/options.h"
 #include "models/segment.h"
@@ -7,18 +14,13 @@
 #include "runtime/flat_layout.h"
 #include "runtime/rank_groups.h"
 
-#include <ATen/core/Tensor.h>
-
-#include <memory>
-#include <string>
-#include <vector>
-
 namespace smp::runtime {
 
 class Stage {
-public:
+  public:
     /// Allocates zeroed fp32 buffers; values are filled by initial weights. `groups` must outlive the stage. Local.
-    Stage(const models::ModelOptions& model, const partition::Plan& plan, RankGroups& groups, at::Device device);
+    Stage(const models::ModelOptions& model, const partition::Plan& plan, RankGroups& groups,
+          std::uint64_t tensor_parallel_seed, at::Device device);
 
     struct LocalChunk {
         int index = 0;  // global chunk index
@@ -31,7 +33,8 @@ public:
     /// Parameters of all chunks, in order of their modules; indices below are into this list.
     const std::vector<models::Parameter>& parameters() const { return parameters_; }
     const FlatLayout& layout() const { return layout_; }
-    /// Views shaped as Parameter::local_shape. gradient() of a tied parameter is its own buffer even where the values are shared.
+    /// Views shaped as Parameter::local_shape. gradient() of a tied parameter is its own buffer even where the values
+    /// are shared.
     const at::Tensor& value(int parameter) const { return views_[parameter].value; }
     const at::Tensor& gradient(int parameter) const { return views_[parameter].gradient; }
     /// Index of a parameter of this rank, −1 if it has none of that name.
@@ -41,8 +44,8 @@ public:
     const at::Tensor& flat_values() const { return flat_values_; }
     const at::Tensor& flat_gradients() const { return flat_gradients_; }
 
-    /// Elements of the flat buffers that this rank counts in the global norm: each logical parameter is counted by one tensor rank (all, where sharded), and a
-    /// tied one by the stage of the embedding.
+    /// Elements of the flat buffers that this rank counts in the global norm: each logical parameter is counted by one
+    /// tensor rank (all, where sharded), and a tied one by the stage of the embedding.
     const std::vector<Range>& counted() const { return counted_; }
 
     std::int64_t hidden_width() const { return hidden_width_; }
@@ -52,7 +55,7 @@ public:
     /// Adds the tied copies' gradients to the embedding's, where one rank holds both.
     void sum_local_tied_gradients();
 
-private:
+  private:
     std::int64_t hidden_width_ = 0;
     std::vector<LocalChunk> chunks_;
     std::vector<models::Parameter> parameters_;

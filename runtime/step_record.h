@@ -11,20 +11,22 @@ struct StepRecord {
     std::int64_t step = 0;  // from 1
     double loss = 0;        // mean over the tokens of the global batch, before the update
     double learning_rate = 0;
-    double grad_norm = 0;  // before clipping
+    double grad_norm = 0;     // before clipping
     std::int64_t tokens = 0;  // trained on so far, this step's included
     std::int64_t skipped_updates = 0;
     double seconds = 0;  // of the step, rank 0's clock
     double tokens_per_second = 0;
-    std::optional<double> mfu;  // model FLOPs utilisation: model_flops_per_token · tokens/s / (peak of all ranks); unknown where the device's peak is
+    std::optional<double> mfu;      // model FLOPs utilisation: model_flops_per_token · tokens/s / (peak of all ranks);
+                                    // unknown where the device's peak is
     std::int64_t memory_bytes = 0;  // of the largest rank
     std::optional<double> predicted_seconds;
     std::optional<std::int64_t> predicted_memory_bytes;
     std::optional<double> validation_loss;
 };
 
-/// The record as one line of JSON, keys in the order above. Numbers are in shortest round-trip form, so equal text is equal bits; a number that is not finite, and
-/// an unknown one, is null; validation_loss is there only after an evaluation.
+/// The record as one line of JSON, keys in the order above. Numbers are in shortest round-trip form, so equal text is
+/// equal bits; a number that is not finite, and an unknown one, is null; validation_loss is there only after an
+/// evaluation.
 std::string to_json_line(const StepRecord& record);
 
 }  // namespace smp::runtime

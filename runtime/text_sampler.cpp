@@ -1,12 +1,12 @@
 #include "runtime/text_sampler.h"
 
-#include "models/kernels/philox.h"
-
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
 #include <ATen/ops/zeros.h>
+
+#include "models/kernels/philox.h"
 
 namespace smp::runtime {
 
@@ -17,15 +17,21 @@ constexpr std::uint64_t kSampling = 0x73616d706c65;  // "sample": apart from the
 /// In [0, 1), a function of its arguments alone.
 double uniform(std::uint64_t seed, std::uint64_t step, std::uint64_t draw) {
     using models::kernels::mix;
-    return static_cast<double>(mix(mix(mix(kSampling, seed), step), draw) >> 11) / static_cast<double>(std::uint64_t{1} << 53);
+    return static_cast<double>(mix(mix(mix(kSampling, seed), step), draw) >> 11) /
+           static_cast<double>(std::uint64_t{1} << 53);
 }
 
 }  // namespace
 
 TextSampler::TextSampler(const Job& job, std::int64_t length, std::uint64_t step)
-    : length_(length), wanted_(job.training.sample_tokens), temperature_(job.training.sample_temperature), seed_(job.training.seed), step_(step) {
+    : length_(length),
+      wanted_(job.training.sample_tokens),
+      temperature_(job.training.sample_temperature),
+      seed_(job.training.seed),
+      step_(step) {
     const auto tokenizer = make_tokenizer(job.data);
-    for (const auto token : tokenizer->encode(job.training.sample_prompt.empty() ? "\n" : job.training.sample_prompt)) text_.push_back(token);
+    for (const auto token : tokenizer->encode(job.training.sample_prompt.empty() ? "\n" : job.training.sample_prompt))
+        text_.push_back(token);
 }
 
 at::Tensor TextSampler::context() const {
@@ -35,7 +41,9 @@ at::Tensor TextSampler::context() const {
     return tokens;
 }
 
-std::int64_t TextSampler::position() const { return std::min<std::int64_t>(length_, static_cast<std::int64_t>(text_.size())) - 1; }
+std::int64_t TextSampler::position() const {
+    return std::min<std::int64_t>(length_, static_cast<std::int64_t>(text_.size())) - 1;
+}
 
 std::int64_t TextSampler::draw(const at::Tensor& logits) const {
     const float* values = logits.const_data_ptr<float>();

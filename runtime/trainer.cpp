@@ -1,5 +1,12 @@
 #include "runtime/trainer.h"
 
+#include <chrono>
+#include <cmath>
+#include <stdexcept>
+
+#include <ATen/ops/empty.h>
+#include <fmt/format.h>
+
 #include "models/gpt2_graph.h"
 #include "models/gpt2_head.h"
 #include "partition/checker.h"
@@ -17,20 +24,14 @@
 #include "runtime/stage.h"
 #include "runtime/text_sampler.h"
 
-#include <chrono>
-#include <cmath>
-#include <stdexcept>
-
-#include <ATen/ops/empty.h>
-#include <fmt/format.h>
-
 namespace smp::runtime {
 
 namespace {
 
 partition::Plan plan_job(const Job& job, int world) {
     const partition::Degrees degrees = partition::degrees_in(job.parallel, world);
-    const std::int64_t sequences = global_batch(job.training, job.parallel, degrees.rdp) / degrees.rdp / job.parallel.microbatches;
+    const std::int64_t sequences =
+        global_batch(job.training, job.parallel, degrees.rdp) / degrees.rdp / job.parallel.microbatches;
     const auto graph = models::gpt2_graph(job.model, degrees.tp, sequences, sequence_length(job.training, job.model));
     return partition::make_plan(graph, job.parallel, degrees, /*evaluation_microbatches=*/job.parallel.microbatches);
 }
@@ -38,7 +39,7 @@ partition::Plan plan_job(const Job& job, int world) {
 }  // namespace
 
 class Trainer::Impl {
-public:
+  public:
     Impl(const Job& job, comms::Communicator& world);
 
     StepRecord step();
@@ -58,7 +59,7 @@ public:
     std::optional<AdamW> optimizer_;
     std::int64_t steps_done_ = 0;
 
-private:
+  private:
     void prepare_locally();
     std::vector<models::Microbatch> microbatches(const Dataset& data, std::int64_t first_sample, bool training) const;
     /// Adds the losses where they were made.
@@ -66,7 +67,6 @@ private:
     /// Sums over the world, exactly.
     std::vector<double> sum_over_world(std::vector<ExactSum> sums) const;
     double tokens_per_batch() const { return static_cast<double>(cut_.global_batch * cut_.length); }
-
 };
 
 Trainer::Impl::Impl(const Job& job, comms::Communicator& world) : job_(job), world_(world) {
@@ -75,8 +75,9 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world) : job_(job), wor
 
     groups_ = make_groups(plan_.topology, world_);
     cut_.replica = groups_.at.rdp;
-    needs_ = {.inputs = groups_.at.pp == plan_.chunks.front().stage, .targets = groups_.at.pp == plan_.chunks.back().stage};
-    stage_.emplace(job_.model, plan_, groups_, at::kCPU);
+    needs_ = {.inputs = groups_.at.pp == plan_.chunks.front().stage,
+              .targets = groups_.at.pp == plan_.chunks.back().stage};
+    stage_.emplace(job_.model, plan_, groups_, job_.parallel.tensor_parallel_seed, at::kCPU);
     executor_.emplace(plan_, shared_, *stage_, groups_);
     fail_together(world_, [this] { set_initial_weights(*stage_, job_.training); });
     optimizer_.emplace(*stage_, job_.training);
@@ -93,12 +94,15 @@ void Trainer::Impl::prepare_locally() {
             .replica = 0,
             .microbatches = plan_.microbatches};
     shared_ = models::gpt2_graph(job_.model, degrees.tp, cut_.microbatch_sequences(), cut_.length).shared;
-    const auto open = [&](DataSplit split) { return open_dataset(job_.data, split, job_.model.vocab_size, cut_.length, job_.training.seed); };
+    const auto open = [&](DataSplit split) {
+        return open_dataset(job_.data, split, job_.model.vocab_size, cut_.length, job_.training.seed);
+    };
     train_ = open(DataSplit::train);
     if (runtime::has_validation_data(job_.data)) validation_ = open(DataSplit::validation);
 }
 
-std::vector<models::Microbatch> Trainer::Impl::microbatches(const Dataset& data, std::int64_t first_sample, bool training) const {
+std::vector<models::Microbatch> Trainer::Impl::microbatches(const Dataset& data, std::int64_t first_sample,
+                                                            bool training) const {
     auto microbatches = read_microbatches(data, first_sample, cut_, needs_);
     for (models::Microbatch& microbatch : microbatches) {
         microbatch.seed = job_.training.seed;
@@ -120,7 +124,8 @@ std::vector<double> Trainer::Impl::sum_over_world(std::vector<ExactSum> sums) co
     for (std::size_t i = 0; i < sums.size(); ++i) std::ranges::copy(sums[i].words(), data + i * ExactSum::kWords);
     comms::all_reduce(world_, words).wait();
     std::vector<double> totals;
-    for (std::size_t i = 0; i < sums.size(); ++i) totals.push_back(ExactSum::from_words({data + i * ExactSum::kWords, ExactSum::kWords}).value());
+    for (std::size_t i = 0; i < sums.size(); ++i)
+        totals.push_back(ExactSum::from_words({data + i * ExactSum::kWords, ExactSum::kWords}).value());
     return totals;
 }
 
@@ -135,15 +140,18 @@ StepRecord Trainer::Impl::step() {
         ExactSum losses;
         add_losses(batch, losses);
         const auto owned = stage_->layout().owned(groups_.at.rdp);
-        const auto totals = sum_over_world({losses, sum_of_squares(stage_->flat_gradients(), stage_->counted(), owned)});
+        const auto totals =
+            sum_over_world({losses, sum_of_squares(stage_->flat_gradients(), stage_->counted(), owned)});
         loss = totals[0] / tokens_per_batch();
         norm = std::sqrt(totals[1]);
         all_gather_pieces(*groups_.data, stage_->layout(), stage_->flat_gradients());
-        if (const double factor = clip_factor(norm, job_.training.gradient_clip_norm); factor < 1) stage_->flat_gradients().mul_(factor);
+        if (const double factor = clip_factor(norm, job_.training.gradient_clip_norm); factor < 1)
+            stage_->flat_gradients().mul_(factor);
         optimizer_->step(learning_rate);
     };
     executor_->run(plan_.training[groups_.at.pp], batch,
-                   {.reduce_gradients = [&] { reduce_scatter_gradients(*groups_.data, stage_->layout(), stage_->flat_gradients()); },
+                   {.reduce_gradients =
+                        [&] { reduce_scatter_gradients(*groups_.data, stage_->layout(), stage_->flat_gradients()); },
                     .optimizer_step = optimizer_step,
                     .at_head = {}});
     ++steps_done_;
@@ -183,7 +191,9 @@ std::vector<std::int64_t> Trainer::Impl::sample() {
         if (needs_.inputs) batch[0].inputs = sampler.context();
         std::int64_t token = 0;
         executor_->run(plan_.sampling[groups_.at.pp], batch,
-                       {.reduce_gradients = {}, .optimizer_step = {}, .at_head = [&](models::Segment& head, const at::Tensor& hidden) {
+                       {.reduce_gradients = {},
+                        .optimizer_step = {},
+                        .at_head = [&](models::Segment& head, const at::Tensor& hidden) {
                             token = sampler.draw(models::head_logits(head, hidden.narrow(0, sampler.position(), 1)));
                         }});
         const at::Tensor shared = at::full({1}, token, at::kLong);

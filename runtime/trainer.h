@@ -6,16 +6,10 @@
 //         runtime::StepRecord record = trainer.step();  // collective; the same numbers on every rank
 //     }
 //
-// Everything is collective over the world unless said otherwise: every rank makes the same calls in the same order. After a CommunicationError a trainer can only be
-// destroyed; a ConfigError or DataError from the constructor leaves the world usable if all ranks threw it.
+// Everything is collective over the world unless said otherwise: every rank makes the same calls in the same order.
+// After a CommunicationError a trainer can only be destroyed; a ConfigError or DataError from the constructor leaves
+// the world usable if all ranks threw it.
 #pragma once
-
-#include "comms/communicator.h"
-#include "partition/plan.h"
-#include "runtime/job.h"
-#include "runtime/step_record.h"
-
-#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 #include <memory>
@@ -23,12 +17,20 @@
 #include <string>
 #include <vector>
 
+#include <ATen/core/Tensor.h>
+
+#include "comms/communicator.h"
+#include "partition/plan.h"
+#include "runtime/job.h"
+#include "runtime/step_record.h"
+
 namespace smp::runtime {
 
 class Trainer {
-public:
-    /// Plans, compares plans with all other ranks, opens the data, allocates and fills the weights. `world` must outlive the trainer.
-    /// Throws partition::ConfigError (a rank whose job differs is named, with the key), DataError, CommunicationError.
+  public:
+    /// Plans, compares plans with all other ranks, opens the data, allocates and fills the weights. `world` must
+    /// outlive the trainer. Throws partition::ConfigError (a rank whose job differs is named, with the key), DataError,
+    /// CommunicationError.
     Trainer(const Job& job, comms::Communicator& world);
     ~Trainer();
 
@@ -37,7 +39,8 @@ public:
     /// Mean loss over the first training.evaluation_batches batches of the validation data. Requires validation data.
     double evaluate();
     bool has_validation_data() const;
-    /// training.sample_tokens tokens drawn after training.sample_prompt from the model as it is, keyed by (training.seed, steps done); the same on every rank.
+    /// training.sample_tokens tokens drawn after training.sample_prompt from the model as it is, keyed by
+    /// (training.seed, steps done); the same on every rank.
     std::vector<std::int64_t> sample();
 
     std::int64_t steps_done() const;
@@ -53,7 +56,7 @@ public:
     /// Gradient of the last step: the sum over the global batch, after clipping.
     at::Tensor gather_gradient(const std::string& name);
 
-private:
+  private:
     class Impl;
     std::unique_ptr<Impl> impl_;
 };

@@ -1,8 +1,8 @@
 // If these fail, a rank that throws leaves the others hanging, or its message is lost among theirs.
-#include "tests/programs/program.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "tests/programs/program.h"
 
 namespace smp::testing {
 namespace {
@@ -15,7 +15,8 @@ TEST(FailingRank, EndsTheJobSoonWithItsOwnMessageAndCode) {
         EXPECT_EQ(outcome.exit_code, 3) << outcome.output;
         EXPECT_LT(outcome.seconds, 10);  // promise 2; the wait itself would last 600 s
         EXPECT_EQ(outcome.count("throwing_rank: error:"), 1) << outcome.output;
-        EXPECT_THAT(outcome.output, HasSubstr("throwing_rank: error: rank 1, pp 1, tp 0, rdp 0: planted: the file is gone"));
+        EXPECT_THAT(outcome.output,
+                    HasSubstr("throwing_rank: error: rank 1, pp 1, tp 0, rdp 0: planted: the file is gone"));
     }
 }
 

@@ -1,9 +1,6 @@
 // Running a program as a user does: a command line, what it prints, how it ends.
 #pragma once
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -12,6 +9,8 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <vector>
 
 #include <fmt/format.h>
@@ -38,7 +37,8 @@ inline Outcome run(const std::string& command) {
     if (pipe == nullptr) throw std::runtime_error("popen failed");
     Outcome outcome;
     std::array<char, 4096> buffer;
-    for (std::size_t count; (count = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) outcome.output.append(buffer.data(), count);
+    for (std::size_t count; (count = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+        outcome.output.append(buffer.data(), count);
     const int status = ::pclose(pipe);
     outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -47,7 +47,10 @@ inline Outcome run(const std::string& command) {
 
 inline std::string program(const std::string& name) { return std::string(SMP_BINARY_DIR) + "/bin/" + name; }
 inline std::string mpirun(int ranks) {
-    return fmt::format("OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_NUM_THREADS=1 mpirun --oversubscribe --bind-to none -np {} ", ranks);
+    return fmt::format(
+        "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_NUM_THREADS=1 mpirun --oversubscribe --bind-to "
+        "none -np {} ",
+        ranks);
 }
 
 /// A folder that goes away with the object.
@@ -86,7 +89,8 @@ inline std::string promised(const std::string& metrics_path) {
     for (std::string line; std::getline(stream, line);) {
         const auto record = nlohmann::ordered_json::parse(line);
         nlohmann::ordered_json kept;
-        for (const char* key : {"step", "loss", "learning_rate", "grad_norm", "tokens", "skipped_updates", "validation_loss"})
+        for (const char* key :
+             {"step", "loss", "learning_rate", "grad_norm", "tokens", "skipped_updates", "validation_loss"})
             if (record.contains(key)) kept[key] = record[key];
         text += kept.dump() + "\n";
     }

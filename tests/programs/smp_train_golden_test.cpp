@@ -1,7 +1,7 @@
 // smp_train itself against the runs of an independent GPT-2, as processes and as threads, in every kind of layout.
-#include "tests/programs/program.h"
-
 #include <gtest/gtest.h>
+
+#include "tests/programs/program.h"
 
 namespace smp::testing {
 namespace {
@@ -16,7 +16,8 @@ class SmpTrainGolden : public ::testing::TestWithParam<std::string> {
   protected:
     std::string golden() const { return std::string(SMP_SOURCE_DIR) + "/tests/golden/" + GetParam(); }
 
-    /// The configuration of a reference run. batch_size counts each rank's sequences or, prescaled, each tensor group's: G is the same.
+    /// The configuration of a reference run. batch_size counts each rank's sequences or, prescaled, each tensor
+    /// group's: G is the same.
     std::string config(const Layout& layout, bool prescaled, const std::string& placement) const {
         const Json training = Json::parse(read_text(golden() + "/training.json"));
         const int batch = training["batch"];
@@ -58,8 +59,10 @@ class SmpTrainGolden : public ::testing::TestWithParam<std::string> {
         for (std::string line; std::getline(stream, line); ++step) {
             const Json record = Json::parse(line);
             ASSERT_LT(step, training["losses"].size());
-            EXPECT_NEAR(record["loss"].get<double>(), training["losses"][step].get<double>(), loss_bound) << "step " << step + 1;
-            EXPECT_NEAR(record["grad_norm"].get<double>(), training["grad_norms"][step].get<double>(), 1e-5) << "step " << step + 1;
+            EXPECT_NEAR(record["loss"].get<double>(), training["losses"][step].get<double>(), loss_bound)
+                << "step " << step + 1;
+            EXPECT_NEAR(record["grad_norm"].get<double>(), training["grad_norms"][step].get<double>(), 1e-5)
+                << "step " << step + 1;
         }
         EXPECT_EQ(step, training["losses"].size());
     }
@@ -67,21 +70,25 @@ class SmpTrainGolden : public ::testing::TestWithParam<std::string> {
 
 TEST_P(SmpTrainGolden, EveryLayoutAsProcessesAndAsThreads) {
     const bool odd = GetParam() == "odd";
-    const std::vector<Layout> layouts = {{1, 1, 1}, {2, 1, 1}, {odd ? 3 : 4, 1, 1}, {1, 2, 1}, {1, odd ? 3 : 4, 1}, {1, 1, 2}, {2, 2, 1}, {2, 1, 2}, {1, 2, 2}, {2, 2, 2}};
+    const std::vector<Layout> layouts = {{1, 1, 1}, {2, 1, 1}, {odd ? 3 : 4, 1, 1}, {1, 2, 1}, {1, odd ? 3 : 4, 1},
+                                         {1, 1, 2}, {2, 2, 1}, {2, 1, 2},           {1, 2, 2}, {2, 2, 2}};
     const Folder folder;
     for (std::size_t index = 0; index < layouts.size(); ++index) {
         const Layout& layout = layouts[index];
         const int ranks = layout.pp * layout.tp * layout.rdp;
-        const std::string placement = index % 2 == 0 ? "spread" : "cluster", other = index % 2 == 0 ? "cluster" : "spread";
+        const std::string placement = index % 2 == 0 ? "spread" : "cluster",
+                          other = index % 2 == 0 ? "cluster" : "spread";
         SCOPED_TRACE(fmt::format("{} pp {} tp {} rdp {}", GetParam(), layout.pp, layout.tp, layout.rdp));
 
         const std::string first = folder.write("first.json", config(layout, /*prescaled=*/index % 3 == 0, placement));
-        const Outcome processes = run(mpirun(ranks) + program("smp_train") + " --config " + first + " --resume never --output " + (folder / "processes"));
+        const Outcome processes = run(mpirun(ranks) + program("smp_train") + " --config " + first +
+                                      " --resume never --output " + (folder / "processes"));
         ASSERT_EQ(processes.exit_code, 0) << processes.output;
         expect_reference(folder / "processes/metrics.jsonl");
 
         const std::string second = folder.write("second.json", config(layout, /*prescaled=*/index % 3 != 0, other));
-        const Outcome threads = run(fmt::format("{} --config {} --resume never --ranks {} --output {}", program("smp_train"), second, ranks, folder / "threads"));
+        const Outcome threads = run(fmt::format("{} --config {} --resume never --ranks {} --output {}",
+                                                program("smp_train"), second, ranks, folder / "threads"));
         ASSERT_EQ(threads.exit_code, 0) << threads.output;
         expect_reference(folder / "threads/metrics.jsonl");
 
@@ -90,7 +97,8 @@ TEST_P(SmpTrainGolden, EveryLayoutAsProcessesAndAsThreads) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, SmpTrainGolden, ::testing::Values("tiny", "odd", "untied"), [](const auto& instance) { return instance.param; });
+INSTANTIATE_TEST_SUITE_P(Cases, SmpTrainGolden, ::testing::Values("tiny", "odd", "untied"),
+                         [](const auto& instance) { return instance.param; });
 
 }  // namespace
 }  // namespace smp::testing

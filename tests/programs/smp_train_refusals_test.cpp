@@ -1,8 +1,9 @@
-// What a user sees who asks for something wrong: one sentence, once, soon, with the right exit code, on any number of ranks.
-#include "tests/programs/program.h"
-
+// What a user sees who asks for something wrong: one sentence, once, soon, with the right exit code, on any number of
+// ranks.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "tests/programs/program.h"
 
 namespace smp::testing {
 namespace {
@@ -22,10 +23,13 @@ class SmpTrainRefusals : public ::testing::Test {
     }
 
     /// Locally and under mpirun: the same sentence, once, and the code.
-    void expect_refused(const Json& config, int exit_code, const std::vector<std::string>& parts, int ranks = 2, const std::string& options = "") const {
+    void expect_refused(const Json& config, int exit_code, const std::vector<std::string>& parts, int ranks = 2,
+                        const std::string& options = "") const {
         const std::string file = folder_.write("job.json", config.dump(1));
-        const std::string command = fmt::format("{} --config {} --output {} {}", program("smp_train"), file, folder_ / "out", options);
-        for (const Outcome& outcome : {run(command + fmt::format(" --ranks {}", ranks)), run(mpirun(ranks) + command)}) {
+        const std::string command =
+            fmt::format("{} --config {} --output {} {}", program("smp_train"), file, folder_ / "out", options);
+        for (const Outcome& outcome :
+             {run(command + fmt::format(" --ranks {}", ranks)), run(mpirun(ranks) + command)}) {
             EXPECT_EQ(outcome.exit_code, exit_code) << outcome.output;
             EXPECT_EQ(outcome.count("smp_train: error:"), 1) << outcome.output;
             for (const std::string& part : parts) EXPECT_THAT(outcome.output, HasSubstr(part));
@@ -79,7 +83,9 @@ TEST_F(SmpTrainRefusals, ARankWithAnotherConfigurationIsNamed) {
     auto changed = config();
     changed["training"]["seed"] = 2;
     const std::string second = folder_.write("second.json", changed.dump());
-    const auto side = [&](const std::string& file) { return fmt::format("-np 1 {} --config {} --output {}", program("smp_train"), file, folder_ / "out"); };
+    const auto side = [&](const std::string& file) {
+        return fmt::format("-np 1 {} --config {} --output {}", program("smp_train"), file, folder_ / "out");
+    };
     const std::string launcher = mpirun(1);
     const Outcome outcome = run(launcher.substr(0, launcher.find("-np")) + side(first) + " : " + side(second));
     EXPECT_EQ(outcome.exit_code, 2) << outcome.output;

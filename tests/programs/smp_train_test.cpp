@@ -1,8 +1,8 @@
 // smp_train as a user runs it: records, repeated runs, texts, many ranks.
-#include "tests/programs/program.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "tests/programs/program.h"
 
 namespace smp::testing {
 namespace {
@@ -14,7 +14,14 @@ class SmpTrain : public ::testing::Test {
   protected:
     /// A small byte-level model on the text that ships with the project.
     Json config() const {
-        return {{"model", {{"n_layer", 4}, {"n_head", 4}, {"n_embd", 32}, {"n_positions", 32}, {"vocab_size", 256}, {"resid_pdrop", 0.1}, {"attn_pdrop", 0.1}}},
+        return {{"model",
+                 {{"n_layer", 4},
+                  {"n_head", 4},
+                  {"n_embd", 32},
+                  {"n_positions", 32},
+                  {"vocab_size", 256},
+                  {"resid_pdrop", 0.1},
+                  {"attn_pdrop", 0.1}}},
                 {"parallel", {{"microbatches", 4}}},
                 {"training",
                  {{"steps", 4},
@@ -23,11 +30,14 @@ class SmpTrain : public ::testing::Test {
                   {"evaluation_batches", 2},
                   {"sample_tokens", 8},
                   {"sample_prompt", "ROMEO"}}},
-                {"data", {{"train", std::string(SMP_SOURCE_DIR) + "/configs/data/shakespeare.txt"}, {"validation_fraction", 0.05}}}};
+                {"data",
+                 {{"train", std::string(SMP_SOURCE_DIR) + "/configs/data/shakespeare.txt"},
+                  {"validation_fraction", 0.05}}}};
     }
 
     Outcome train(const std::string& prefix, const std::string& output, const std::string& options) const {
-        return run(fmt::format("{}{} --config {} --output {} {}", prefix, program("smp_train"), folder_ / "job.json", folder_ / output, options));
+        return run(fmt::format("{}{} --config {} --output {} {}", prefix, program("smp_train"), folder_ / "job.json",
+                               folder_ / output, options));
     }
 
     Folder folder_;
@@ -47,8 +57,10 @@ TEST_F(SmpTrain, LeavesTheRecordsOfTheContract) {
         EXPECT_EQ(record["tokens"], steps * 16 * 32);
         EXPECT_EQ(record["skipped_updates"], 0);
         EXPECT_EQ(record.contains("validation_loss"), steps % 2 == 0);
-        for (const char* key : {"loss", "learning_rate", "grad_norm", "seconds", "tokens_per_second", "memory_bytes"}) EXPECT_GT(record[key].get<double>(), 0) << key;
-        for (const char* key : {"mfu", "predicted_seconds", "predicted_memory_bytes"}) EXPECT_TRUE(record[key].is_null()) << key;
+        for (const char* key : {"loss", "learning_rate", "grad_norm", "seconds", "tokens_per_second", "memory_bytes"})
+            EXPECT_GT(record[key].get<double>(), 0) << key;
+        for (const char* key : {"mfu", "predicted_seconds", "predicted_memory_bytes"})
+            EXPECT_TRUE(record[key].is_null()) << key;
     }
     EXPECT_EQ(steps, 4);
     EXPECT_THAT(read_text(folder_ / "out/log.txt"), HasSubstr("step 4/4"));
@@ -57,7 +69,8 @@ TEST_F(SmpTrain, LeavesTheRecordsOfTheContract) {
     EXPECT_EQ(plan["hash"].get<std::string>().size(), 16);
 
     // The resolved configuration repeats the run.
-    const Outcome again = run(fmt::format("{} --config {} --output {}", program("smp_train"), folder_ / "out/config.json", folder_ / "again"));
+    const Outcome again = run(fmt::format("{} --config {} --output {}", program("smp_train"),
+                                          folder_ / "out/config.json", folder_ / "again"));
     ASSERT_EQ(again.exit_code, 0) << again.output;
     EXPECT_EQ(promised(folder_ / "again/metrics.jsonl"), promised(folder_ / "out/metrics.jsonl"));
     EXPECT_EQ(read_text(folder_ / "again/config.json"), read_text(folder_ / "out/config.json"));
@@ -66,13 +79,15 @@ TEST_F(SmpTrain, LeavesTheRecordsOfTheContract) {
     const Outcome finished = train("", "out", "--set parallel.pipeline_parallel_degree=2");
     EXPECT_EQ(finished.exit_code, 0);
     EXPECT_THAT(finished.output, HasSubstr("finished"));
-    EXPECT_THAT(train("", "out", "--set parallel.pipeline_parallel_degree=2 --resume never").output, HasSubstr("step 4/4"));
+    EXPECT_THAT(train("", "out", "--set parallel.pipeline_parallel_degree=2 --resume never").output,
+                HasSubstr("step 4/4"));
 }
 
 TEST_F(SmpTrain, AnOutputDirectoryBelongsToOneRunAtATime) {
     folder_.write("job.json", config().dump());
     std::filesystem::create_directories(folder_ / "out");
-    const Outcome outcome = run(fmt::format("flock {} {} --config {} --output {}", folder_ / "out/.lock", program("smp_train"), folder_ / "job.json", folder_ / "out"));
+    const Outcome outcome = run(fmt::format("flock {} {} --config {} --output {}", folder_ / "out/.lock",
+                                            program("smp_train"), folder_ / "job.json", folder_ / "out"));
     EXPECT_EQ(outcome.exit_code, 3) << outcome.output;
     EXPECT_THAT(outcome.output, HasSubstr("another run"));
 }

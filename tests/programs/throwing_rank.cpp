@@ -1,15 +1,18 @@
-// A program whose rank 1 throws while the others wait for it: tests/programs/failing_rank_test.cpp looks at how the job ends.
-#include "launch/run_ranks.h"
-#include "runtime/data_error.h"
-
+// A program whose rank 1 throws while the others wait for it: tests/programs/failing_rank_test.cpp looks at how the job
+// ends.
 #include <cstring>
 
 #include <ATen/ops/zeros.h>
 
+#include "launch/run_ranks.h"
+#include "runtime/data_error.h"
+
 using namespace smp;
 
 int main(int argc, char** argv) {
-    const launch::RankRun run{.program = "throwing_rank", .communicator = {}, .place = [](const comms::Communicator&) { return "pp 1, tp 0, rdp 0"; }};
+    const launch::RankRun run{.program = "throwing_rank", .communicator = {}, .place = [](const comms::Communicator&) {
+                                  return "pp 1, tp 0, rdp 0";
+                              }};
     const auto body = [](comms::Communicator& world) {
         world.barrier();
         if (world.rank() == 1) throw runtime::DataError("planted: the file is gone");

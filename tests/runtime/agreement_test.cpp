@@ -1,19 +1,20 @@
 // If these fail, a mistake on one rank is a hang or a flood of messages instead of one sentence.
-#include "partition/problem.h"
 #include "runtime/agreement.h"
-#include "runtime/data_error.h"
-#include "tests/runtime/local_ranks.h"
 
 #include <atomic>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "partition/problem.h"
+#include "runtime/data_error.h"
+#include "tests/runtime/local_ranks.h"
+
 namespace smp::runtime {
 namespace {
 
-using ::testing::HasSubstr;
 using smp::testing::on_local_ranks;
+using ::testing::HasSubstr;
 
 TEST(Agreement, AFailureOfOneRankIsThrownByAllWithItsCode) {
     std::atomic<int> told = 0;
@@ -45,7 +46,8 @@ TEST(Agreement, ADifferentConfigurationIsNamedWithRankKeyAndBothValues) {
     std::atomic<int> told = 0;
     on_local_ranks(3, [&](comms::Communicator& world) {
         try {
-            require_equal_text(world, world.rank() == 1 ? "model.n_layer=4\ntraining.seed=2\n" : "model.n_layer=4\ntraining.seed=1\n");
+            require_equal_text(
+                world, world.rank() == 1 ? "model.n_layer=4\ntraining.seed=2\n" : "model.n_layer=4\ntraining.seed=1\n");
             FAIL() << "rank " << world.rank() << " went on";
         } catch (const AgreedFailure& failure) {
             EXPECT_THAT(failure.what(), HasSubstr("rank 1 "));

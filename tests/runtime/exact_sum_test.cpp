@@ -1,4 +1,5 @@
-// If these fail, the gradient norm and the loss depend on how parameters and microbatches are spread over ranks and threads.
+// If these fail, the gradient norm and the loss depend on how parameters and microbatches are spread over ranks and
+// threads.
 #include "runtime/exact_sum.h"
 
 #include <algorithm>
@@ -32,7 +33,9 @@ TEST(ExactSum, OneTermComesBackAsItWas) {
     for (const double term : random_terms(random, 20000)) {
         ASSERT_EQ(sum({term}), term);
     }
-    for (const double term : {0.0, 5e-324, -5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, -1.7976931348623157e308, 1.0}) EXPECT_EQ(sum({term}), term);
+    for (const double term :
+         {0.0, 5e-324, -5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, -1.7976931348623157e308, 1.0})
+        EXPECT_EQ(sum({term}), term);
 }
 
 TEST(ExactSum, TwoTermsAreRoundedAsTheProcessorDoes) {

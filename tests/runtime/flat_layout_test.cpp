@@ -1,4 +1,5 @@
-// If these fail, parameters overlap, a shard is cut inside a block of the norm, or a bucket is left out of the reduction.
+// If these fail, parameters overlap, a shard is cut inside a block of the norm, or a bucket is left out of the
+// reduction.
 #include "runtime/flat_layout.h"
 
 #include <random>
@@ -9,7 +10,12 @@ namespace smp::runtime {
 namespace {
 
 models::Parameter parameter(const std::string& name, std::int64_t elements, const std::string& tied_to = "") {
-    return {.name = name, .global_shape = {elements}, .local_shape = {elements}, .slice = models::whole(elements), .initialisation = {}, .tied_to = tied_to};
+    return {.name = name,
+            .global_shape = {elements},
+            .local_shape = {elements},
+            .slice = models::whole(elements),
+            .initialisation = {},
+            .tied_to = tied_to};
 }
 
 TEST(FlatLayout, EveryElementHasOnePlaceAndOneOwner) {
@@ -17,7 +23,8 @@ TEST(FlatLayout, EveryElementHasOnePlaceAndOneOwner) {
     for (int round = 0; round < 500; ++round) {
         const int shards = 1 + static_cast<int>(random() % 5);
         std::vector<models::Parameter> parameters;
-        for (int i = 0; i < 1 + static_cast<int>(random() % 9); ++i) parameters.push_back(parameter(std::to_string(i), 1 + random() % 1000));
+        for (int i = 0; i < 1 + static_cast<int>(random() % 9); ++i)
+            parameters.push_back(parameter(std::to_string(i), 1 + random() % 1000));
         const FlatLayout layout = lay_out(parameters, shards, 1 + random() % 2000);
 
         std::int64_t end = 0;
@@ -40,7 +47,8 @@ TEST(FlatLayout, EveryElementHasOnePlaceAndOneOwner) {
 }
 
 TEST(FlatLayout, ATiedParameterUsesItsPartnersPlaceOnTheSameRankOnly) {
-    const FlatLayout both = lay_out({parameter("wte.weight", 100), parameter("lm_head.weight", 100, "wte.weight")}, 1, 1000);
+    const FlatLayout both =
+        lay_out({parameter("wte.weight", 100), parameter("lm_head.weight", 100, "wte.weight")}, 1, 1000);
     EXPECT_EQ(both.partner, (std::vector<int>{-1, 0}));
     EXPECT_EQ(both.places[1], both.places[0]);
     EXPECT_EQ(both.elements, 128);

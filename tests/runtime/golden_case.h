@@ -1,13 +1,13 @@
 // A reference run in tests/golden as a job: what its training.json and config.json say.
 #pragma once
 
-#include "runtime/job.h"
-
 #include <fstream>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
+
+#include "runtime/job.h"
 
 namespace smp::testing {
 
@@ -16,7 +16,8 @@ struct GoldenCase {
     std::string folder;
     runtime::Job job;
     std::vector<double> losses, grad_norms, learning_rates;
-    // How far honest fp32 arithmetic lies from the float64 reference; ten times that is the bound for any correct implementation (tests/golden/README.md).
+    // How far honest fp32 arithmetic lies from the float64 reference; ten times that is the bound for any correct
+    // implementation (tests/golden/README.md).
     double loss_drift = 0, gradient_drift = 0, final_drift = 0;
 };
 

@@ -1,14 +1,15 @@
-// The trainer against runs of an independent GPT-2, in every kind of layout, with ranks as threads. If these fail, the numbers are wrong.
-#include "runtime/safetensors.h"
-#include "runtime/trainer.h"
-#include "tests/runtime/golden_case.h"
-#include "tests/runtime/local_ranks.h"
-
+// The trainer against runs of an independent GPT-2, in every kind of layout, with ranks as threads. If these fail, the
+// numbers are wrong.
 #include <algorithm>
 #include <map>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include "runtime/safetensors.h"
+#include "runtime/trainer.h"
+#include "tests/runtime/golden_case.h"
+#include "tests/runtime/local_ranks.h"
 
 namespace smp {
 namespace {
@@ -22,7 +23,8 @@ struct Layout {
 };
 
 /// Largest |tensor − reference|, over all parameters of the model.
-std::map<std::string, double> distances(const GoldenCase& golden, const std::string& prefix, const std::map<std::string, at::Tensor>& tensors) {
+std::map<std::string, double> distances(const GoldenCase& golden, const std::string& prefix,
+                                        const std::map<std::string, at::Tensor>& tensors) {
     const auto reference = runtime::open_weights(golden.folder + "/reference.safetensors");
     std::map<std::string, double> result;
     for (const auto& [name, tensor] : tensors) {
@@ -33,7 +35,8 @@ std::map<std::string, double> distances(const GoldenCase& golden, const std::str
         reference.read_float(*entry, 0, expected);
         const float* values = tensor.const_data_ptr<float>();
         double largest = 0;
-        for (std::size_t i = 0; i < expected.size(); ++i) largest = std::max(largest, std::abs(static_cast<double>(values[i]) - expected[i]));
+        for (std::size_t i = 0; i < expected.size(); ++i)
+            largest = std::max(largest, std::abs(static_cast<double>(values[i]) - expected[i]));
         result[name] = largest;
     }
     return result;
@@ -44,7 +47,8 @@ class Golden : public ::testing::TestWithParam<std::string> {};
 TEST_P(Golden, LossesNormsGradientsAndWeightsInEveryLayout) {
     const GoldenCase golden = golden_case(GetParam());
     const bool odd = golden.name == "odd";
-    const std::vector<Layout> layouts = {{1, 1, 1}, {2, 1, 1}, {odd ? 3 : 4, 1, 1}, {1, 2, 1}, {1, odd ? 3 : 4, 1}, {1, 1, 2}, {2, 2, 1}, {2, 1, 2}, {1, 2, 2}, {2, 2, 2}};
+    const std::vector<Layout> layouts = {{1, 1, 1}, {2, 1, 1}, {odd ? 3 : 4, 1, 1}, {1, 2, 1}, {1, odd ? 3 : 4, 1},
+                                         {1, 1, 2}, {2, 2, 1}, {2, 1, 2},           {1, 2, 2}, {2, 2, 2}};
     for (std::size_t index = 0; index < layouts.size(); ++index) {
         const auto [pp, tp, rdp] = layouts[index];
         runtime::Job job = golden.job;
@@ -52,7 +56,8 @@ TEST_P(Golden, LossesNormsGradientsAndWeightsInEveryLayout) {
         job.parallel.tensor_parallel_degree = tp;
         job.parallel.microbatches = 2;
         job.parallel.placement_strategy = index % 2 == 0 ? "cluster" : "spread";
-        SCOPED_TRACE(fmt::format("{}: pp {}, tp {}, rdp {}, {}", golden.name, pp, tp, rdp, job.parallel.placement_strategy));
+        SCOPED_TRACE(
+            fmt::format("{}: pp {}, tp {}, rdp {}, {}", golden.name, pp, tp, rdp, job.parallel.placement_strategy));
 
         std::vector<runtime::StepRecord> records;
         std::map<std::string, at::Tensor> final;
@@ -71,7 +76,8 @@ TEST_P(Golden, LossesNormsGradientsAndWeightsInEveryLayout) {
             EXPECT_NEAR(records[i].grad_norm, golden.grad_norms[i], 1e-5) << "step " << i + 1;
             EXPECT_DOUBLE_EQ(records[i].learning_rate, golden.learning_rates[i]) << "step " << i + 1;
         }
-        for (const auto& [name, distance] : distances(golden, "final.", final)) EXPECT_LE(distance, 10 * golden.final_drift) << name;
+        for (const auto& [name, distance] : distances(golden, "final.", final))
+            EXPECT_LE(distance, 10 * golden.final_drift) << name;
 
         // First gradients, which clipping would scale.
         job.training.gradient_clip_norm = 0;
@@ -80,13 +86,16 @@ TEST_P(Golden, LossesNormsGradientsAndWeightsInEveryLayout) {
             runtime::Trainer trainer(job, world);
             trainer.step();
             for (const auto& name : trainer.parameter_names())
-                if (const at::Tensor gradient = trainer.gather_gradient(name); gradient.defined()) gradients[name] = gradient;
+                if (const at::Tensor gradient = trainer.gather_gradient(name); gradient.defined())
+                    gradients[name] = gradient;
         });
-        for (const auto& [name, distance] : distances(golden, "grad.", gradients)) EXPECT_LE(distance, 10 * golden.gradient_drift) << name;
+        for (const auto& [name, distance] : distances(golden, "grad.", gradients))
+            EXPECT_LE(distance, 10 * golden.gradient_drift) << name;
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, Golden, ::testing::Values("tiny", "odd", "untied"), [](const auto& instance) { return instance.param; });
+INSTANTIATE_TEST_SUITE_P(Cases, Golden, ::testing::Values("tiny", "odd", "untied"),
+                         [](const auto& instance) { return instance.param; });
 
 }  // namespace
 }  // namespace smp

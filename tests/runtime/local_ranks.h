@@ -1,8 +1,6 @@
 // Ranks as threads for tests: every rank's exception is kept, the first one is thrown in the test's thread.
 #pragma once
 
-#include "comms/communicator.h"
-
 #include <exception>
 #include <functional>
 #include <thread>
@@ -10,9 +8,12 @@
 
 #include <ATen/Parallel.h>
 
+#include "comms/communicator.h"
+
 namespace smp::testing {
 
-/// Runs `body` on `ranks` threads with one intra-op thread each (or `threads`) and waits for all. Rethrows the exception of the rank that failed first.
+/// Runs `body` on `ranks` threads with one intra-op thread each (or `threads`) and waits for all. Rethrows the
+/// exception of the rank that failed first.
 inline void on_local_ranks(int ranks, const std::function<void(comms::Communicator&)>& body, int threads = 1) {
     auto worlds = comms::local_world(ranks, {.timeout = std::chrono::seconds(60)});
     std::vector<std::exception_ptr> failures(worlds.size());

@@ -1,13 +1,14 @@
-// Promise 1: what does not change the arithmetic does not change a bit. Records are compared as text, which is equal only if all bits are.
-#include "runtime/trainer.h"
-#include "tests/runtime/local_ranks.h"
-
+// Promise 1: what does not change the arithmetic does not change a bit. Records are compared as text, which is equal
+// only if all bits are.
 #include <filesystem>
 #include <fstream>
 #include <random>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include "runtime/trainer.h"
+#include "tests/runtime/local_ranks.h"
 
 namespace smp {
 namespace {
@@ -16,7 +17,7 @@ using testing::on_local_ranks;
 
 /// A token file in a folder that goes away with the test.
 class SameNumbers : public ::testing::Test {
-protected:
+  protected:
     SameNumbers() : folder_(std::filesystem::temp_directory_path() / fmt::format("smp-same-numbers-{}", ::getpid())) {
         std::filesystem::create_directories(folder_);
         std::mt19937 random(7);
@@ -92,12 +93,26 @@ TEST_F(SameNumbers, PipelineScheduleBoundAndThreadsDoNotShow) {
                     job.parallel.pipeline = partition::PipelineSchedule::interleaved;
                     for (int bound = 1; bound <= job.parallel.microbatches; bound += rdp) {
                         job.parallel.active_microbatches = bound;
-                        EXPECT_EQ(run(job, rdp), expected) << "interleaved, pp " << pp << ", K " << bound << ", rdp " << rdp << ", tied " << tied << ", dropout " << dropout;
+                        EXPECT_EQ(run(job, rdp), expected) << "interleaved, pp " << pp << ", K " << bound << ", rdp "
+                                                           << rdp << ", tied " << tied << ", dropout " << dropout;
                     }
                 }
             }
         }
     }
+}
+
+TEST_F(SameNumbers, TensorParallelSeedKeysAttentionDropoutAlone) {
+    runtime::Job job = this->job();
+    job.model.attn_pdrop = 0.1;
+    const std::string expected = run(job, 1);
+    job.parallel.tensor_parallel_seed = 5;
+    EXPECT_NE(run(job, 1), expected);
+    job.model.attn_pdrop = 0;
+    job.model.resid_pdrop = 0.1;
+    const std::string without = run(job, 1);
+    job.parallel.tensor_parallel_seed = 0;
+    EXPECT_EQ(run(job, 1), without);
 }
 
 TEST_F(SameNumbers, TensorParallelRunsToo) {
