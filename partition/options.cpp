@@ -139,7 +139,8 @@ std::vector<Problem> validate_world(std::int64_t world, const ClusterOptions& cl
         checks.conflict("nodes", cluster.nodes, fmt::format("does not divide the {} ranks of the job", world),
                         "start a multiple of it, or leave cluster.nodes out");
     }
-    problems.insert(problems.end(), checks.problems().begin(), checks.problems().end());
+    const auto stated = checks.problems();
+    problems.insert(problems.end(), stated.begin(), stated.end());
     return problems;
 }
 

@@ -1,0 +1,159 @@
+// Rules between keys, and on how many ranks a job can run.
+#include "runtime/job_rules.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <rapidcheck/gtest.h>
+
+#include "tests/launch/small_config.h"
+
+namespace smp::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::string problem_with(const std::string& sections, std::optional<int> ranks = std::nullopt) {
+    Json config = small_config();
+    config.merge_patch(Json::parse(sections));
+    return only_problem(problems_of(config, {}, ranks));
+}
+
+TEST(JobRules, HeadsAndMlpDivideByTheTensorDegree) {
+    EXPECT_THAT(problem_with(R"({"parallel": {"tensor_parallel_degree": 3}, "model": {"n_inner": 99}})"),
+                AllOf(HasSubstr("parallel.tensor_parallel_degree = 3"), HasSubstr("model.n_head, which is 4")));
+    EXPECT_THAT(problem_with(R"({"parallel": {"tensor_parallel_degree": 4}, "model": {"n_inner": 98}})"),
+                AllOf(HasSubstr("parallel.tensor_parallel_degree = 4"), HasSubstr("model.n_inner"), HasSubstr("98")));
+    EXPECT_THAT(problem_with(R"({"model": {"n_embd": 30}})"),
+                AllOf(HasSubstr("model.n_embd = 30"), HasSubstr("model.n_head, which is 4")));
+}
+
+TEST(JobRules, StagesNeedLayers) {
+    EXPECT_THAT(problem_with(R"({"parallel": {"pipeline_parallel_degree": 5}})"),
+                HasSubstr("parallel.pipeline_parallel_degree"));
+    const auto by_hand = [](const std::string& layers) {
+        return problem_with(
+            R"({"parallel": {"pipeline_parallel_degree": 2, "auto_partition": false, "stage_layers": )" + layers +
+            "}}");
+    };
+    EXPECT_THAT(by_hand("[2, 3]"), AllOf(HasSubstr("parallel.stage_layers"), HasSubstr("5"), HasSubstr("4")));
+    EXPECT_THAT(by_hand("[4]"), HasSubstr("parallel.stage_layers"));
+    EXPECT_EQ(by_hand("[1, 3]"), "0 problems:");
+    EXPECT_THAT(problem_with(R"({"parallel": {"stage_layers": [4]}})"), HasSubstr("parallel.auto_partition = false"));
+    EXPECT_THAT(problem_with(R"({"parallel": {"auto_partition": false}})"), HasSubstr("parallel.stage_layers"));
+}
+
+TEST(JobRules, SequencesFitThePositions) {
+    EXPECT_THAT(problem_with(R"({"training": {"sequence_length": 1025}})"),
+                AllOf(HasSubstr("training.sequence_length = 1025"), HasSubstr("model.n_positions, which is 1024")));
+}
+
+TEST(JobRules, ExactlyOneBatchSize) {
+    EXPECT_THAT(problem_with(R"({"training": {"batch_size": 8}})"),
+                AllOf(HasSubstr("batch_size"), HasSubstr("global_batch_size"), HasSubstr("excludes")));
+    EXPECT_THAT(problem_with(R"({"training": {"global_batch_size": null}})"), HasSubstr("missing"));
+    EXPECT_EQ(problem_with(R"({"training": {"batch_size": 8, "global_batch_size": null}})"), "0 problems:");
+}
+
+TEST(JobRules, EvaluationAndSamplesNeedWhatTheyUse) {
+    EXPECT_THAT(problem_with(R"({"training": {"evaluate_every": 2}})"), HasSubstr("data.validation"));
+    EXPECT_EQ(problem_with(R"({"training": {"evaluate_every": 2}, "data": {"validation_fraction": 0.1}})"),
+              "0 problems:");
+    EXPECT_THAT(problem_with(R"({"training": {"sample_tokens": 2}})"), HasSubstr("training.evaluate_every"));
+    EXPECT_THAT(problem_with(R"({"data": {"validation": "x", "validation_fraction": 0.1}})"),
+                HasSubstr("excludes data.validation"));
+    EXPECT_THAT(problem_with(R"({"data": {"tokenizer_file": "x"}})"), HasSubstr("data.tokenizer"));
+    EXPECT_THAT(problem_with(R"({"data": {"format": "text"}, "model": {"vocab_size": 255}})"),
+                HasSubstr("model.vocab_size = 255"));
+}
+
+TEST(JobRules, LearningRateAndWarmup) {
+    EXPECT_THAT(problem_with(R"({"training": {"min_learning_rate": 1}})"),
+                HasSubstr("training.learning_rate, which is 0.0006"));
+    EXPECT_THAT(problem_with(R"({"training": {"warmup_steps": 11}})"), HasSubstr("training.steps, which is 10"));
+    EXPECT_EQ(problem_with(R"({"training": {"warmup_steps": 10}})"), "0 problems:");
+}
+
+TEST(JobRules, ActiveMicrobatches) {
+    EXPECT_THAT(problem_with(R"({"parallel": {"microbatches": 4, "active_microbatches": 5}})"),
+                HasSubstr("parallel.microbatches, which is 4"));
+    EXPECT_THAT(problem_with(R"({"parallel": {"microbatches": 4, "active_microbatches": 3, "pipeline": "simple"}})"),
+                HasSubstr("\"simple\""));
+    EXPECT_EQ(problem_with(R"({"parallel": {"microbatches": 4, "active_microbatches": 4, "pipeline": "simple"}})"),
+              "0 problems:");
+}
+
+TEST(JobRules, TheWorldFitsTheLayoutAndWhatIsStated) {
+    EXPECT_THAT(problem_with(R"({"parallel": {"pipeline_parallel_degree": 2}})", 3),
+                AllOf(HasSubstr("2"), HasSubstr("there are 3")));
+    EXPECT_THAT(problem_with(R"({"cluster": {"devices_per_node": 2}})", 4),
+                AllOf(HasSubstr("cluster.devices_per_node = 2"), HasSubstr("started on 4")));
+    EXPECT_THAT(problem_with(R"({"cluster": {"nodes": 3}})", 4), HasSubstr("cluster.nodes = 3"));
+    EXPECT_THAT(
+        problem_with(R"({"cluster": {"nodes": 2, "devices_per_node": 3}, "parallel": {"tensor_parallel_degree": 4}})"),
+        HasSubstr("multiple of 4"));
+    EXPECT_EQ(problem_with(R"({"cluster": {"nodes": 2, "devices_per_node": 2}})", 4), "0 problems:");
+    EXPECT_THAT(problem_with(R"({"cluster": {"nodes": 1000000, "devices_per_node": 1000000}})"),
+                HasSubstr("1000000000000 ranks"));
+}
+
+TEST(JobRules, TheGlobalBatchDividesIntoMicrobatchesOnEachReplica) {
+    EXPECT_THAT(problem_with(R"({"parallel": {"microbatches": 3}})"),
+                AllOf(HasSubstr("training.global_batch_size = 8"), HasSubstr("3")));
+    EXPECT_EQ(problem_with(R"({"parallel": {"microbatches": 2}})", 4), "0 problems:");
+    EXPECT_THAT(problem_with(R"({"parallel": {"microbatches": 4}})", 4),
+                AllOf(HasSubstr("16"), HasSubstr("parallel.microbatches")));
+    EXPECT_THAT(
+        problem_with(R"({"parallel": {"microbatches": 3}, "training": {"batch_size": 2, "global_batch_size": null}})"),
+        HasSubstr("training.batch_size = 2"));
+}
+
+TEST(JobRules, EveryRuleSpeaksAtOnce) {
+    Json config = small_config();
+    config["parallel"] = {{"tensor_parallel_degree", 3}, {"microbatches", 2}, {"active_microbatches", 3}};
+    config["training"]["sequence_length"] = 2000;
+    config["training"]["batch_size"] = 1;
+    EXPECT_THAT(keys_of(problems_of(config)),
+                ElementsAre("parallel.active_microbatches", "training.batch_size", "parallel.tensor_parallel_degree",
+                            "parallel.tensor_parallel_degree", "training.sequence_length"));
+}
+
+RC_GTEST_PROP(JobRules, BatchSizeCountsWhatPrescaledBatchSays, ()) {
+    partition::ParallelOptions parallel;
+    parallel.tensor_parallel_degree = *rc::gen::inRange(1, 9);
+    parallel.prescaled_batch = *rc::gen::arbitrary<bool>();
+    runtime::TrainingOptions training;
+    const int batch = *rc::gen::inRange(1, 100), rdp = *rc::gen::inRange(1, 9);
+    training.batch_size = batch;
+    RC_ASSERT(runtime::global_batch(training, parallel, rdp) ==
+              batch * rdp * (parallel.prescaled_batch ? 1 : parallel.tensor_parallel_degree));
+    training.batch_size.reset();
+    training.global_batch_size = batch;
+    RC_ASSERT(runtime::global_batch(training, parallel, rdp) == batch);
+}
+
+RC_GTEST_PROP(JobRules, ActiveMicrobatchesByDefault, ()) {
+    partition::ParallelOptions parallel;
+    const int microbatches = *rc::gen::inRange(1, 20), stages = *rc::gen::inRange(1, 20);
+    parallel.microbatches = microbatches;
+    parallel.pipeline_parallel_degree = stages;
+    RC_ASSERT(partition::active_microbatches(parallel) == std::min(stages + 2, microbatches));
+    parallel.pipeline = partition::PipelineSchedule::simple;
+    RC_ASSERT(partition::active_microbatches(parallel) == microbatches);
+}
+
+TEST(JobRules, AJobStatesItsWorld) {
+    partition::ParallelOptions parallel;
+    parallel.pipeline_parallel_degree = 3;
+    parallel.tensor_parallel_degree = 2;
+    partition::ClusterOptions cluster;
+    EXPECT_EQ(partition::stated_world(cluster, parallel), 6);
+    cluster.nodes = 4;
+    EXPECT_EQ(partition::devices_per_node(cluster, parallel), 2);  // 6 / 4, rounded up
+    EXPECT_EQ(partition::stated_world(cluster, parallel), 8);
+    EXPECT_FALSE(partition::validate_world(8, cluster, parallel).empty());  // 8 ranks, but the layout takes 6 or 12
+}
+
+}  // namespace
+}  // namespace smp::testing

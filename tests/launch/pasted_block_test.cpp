@@ -1,0 +1,84 @@
+// The `parameters` of a SageMaker job can be pasted as they are: what changes nothing is noted, what does not exist is
+// refused.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/launch/small_config.h"
+
+namespace smp::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAre;
+
+TEST(PastedBlock, LoadsWithANoteForWhatChangesNothing) {
+    Json config = small_config();
+    config["parallel"] = Json::parse(R"({
+        "partitions": 2, "microbatches": 4, "placement_strategy": "spread", "pipeline": "interleaved", "optimize": "speed",
+        "auto_partition": true, "default_partition": 0, "memory_weight": 0.5, "prescaled_batch": true, "ddp": true,
+        "tensor_parallel_degree": 2, "ddp_dist_backend": "auto", "skip_tracing": true, "delayed_parameter_initialization": true,
+        "deterministic_server": false, "horovod": false, "fp16": false, "shard_optimizer_state": false,
+        "offload_activations": false, "activation_loading_horizon": 4
+    })");
+    const launch::Config loaded = load(config);
+    EXPECT_EQ(loaded.parallel.pipeline_parallel_degree, 2);
+    EXPECT_EQ(loaded.parallel.placement_strategy, "spread");
+    EXPECT_TRUE(loaded.parallel.prescaled_batch);
+    EXPECT_THAT(loaded.notes,
+                UnorderedElementsAre(
+                    HasSubstr("parallel.default_partition = 0"), HasSubstr("parallel.ddp = true"),
+                    HasSubstr("parallel.ddp_dist_backend = \"auto\""), HasSubstr("parallel.skip_tracing = true"),
+                    HasSubstr("parallel.delayed_parameter_initialization = true"),
+                    HasSubstr("parallel.deterministic_server = false"), HasSubstr("parallel.horovod = false")));
+    for (const std::string& note : loaded.notes) EXPECT_THAT(note, HasSubstr("changes nothing: "));
+    EXPECT_EQ(launch::to_json(loaded).find("ddp"), std::string::npos);
+}
+
+TEST(PastedBlock, WhatDoesNotExistHereSaysWhatToUse) {
+    const auto refused = [](const std::string& key, const Json& value) {
+        return only_problem(problems_of(with(small_config(), "parallel", key, value)));
+    };
+    EXPECT_THAT(refused("horovod", true),
+                AllOf(HasSubstr("parallel.horovod = true: must be false"), HasSubstr("mpirun")));
+    EXPECT_THAT(refused("ddp_dist_backend", "smddp"), AllOf(HasSubstr("= \"smddp\""), HasSubstr("cluster.device")));
+    EXPECT_THAT(refused("sharded_data_parallel_degree", 8), HasSubstr("parallel.shard_optimizer_state"));
+    EXPECT_THAT(refused("default_partition", -1), HasSubstr("0 or more"));
+    EXPECT_THAT(refused("ddp", "yes"), HasSubstr("true or false"));
+}
+
+TEST(PastedBlock, WhatIsStillToComeSaysNotYetAndTakesItsOffValue) {
+    struct Case {
+        std::string section, key;
+        Json on, off;
+    };
+    const std::vector<Case> cases = {{"parallel", "pipeline", "zero_bubble", "interleaved"},
+                                     {"parallel", "virtual_pipeline_degree", 2, 1},
+                                     {"parallel", "optimize", "memory", "speed"},
+                                     {"parallel", "shard_optimizer_state", true, false},
+                                     {"parallel", "activation_checkpointing", "group_2", "none"},
+                                     {"parallel", "offload_activations", true, false},
+                                     {"parallel", "activation_loading_horizon", 8, 4},
+                                     {"parallel", "fp16", true, false},
+                                     {"parallel", "bf16", true, false},
+                                     {"training", "loss_scale", Json{{"initial", 65536}}, nullptr},
+                                     {"checkpoint", "every", 100, 0},
+                                     {"checkpoint", "keep", 3, nullptr},
+                                     {"checkpoint", "directory", "here", nullptr},
+                                     {"checkpoint", "asynchronous", true, false},
+                                     {"cluster", "device_kind", "h100", nullptr},
+                                     {"cluster", "memory_limit_gib", 40, nullptr},
+                                     {"logging", "trace_steps", {5}, Json::array()},
+                                     {"logging", "tensorboard", true, false},
+                                     {"logging", "prometheus_port", 9090, 0}};
+    for (const auto& [section, key, on, off] : cases) {
+        const auto problems = problems_of(with(small_config(), section, key, on));
+        EXPECT_THAT(only_problem(problems), AllOf(HasSubstr(section + '.' + key + " = " + on.dump()),
+                                                  HasSubstr("not yet"), HasSubstr("set it to ")));
+        EXPECT_TRUE(problems_of(with(small_config(), section, key, off)).empty()) << key;
+        EXPECT_EQ(Json::parse(launch::to_json(load(small_config())))[section][key], off) << key;
+    }
+}
+
+}  // namespace
+}  // namespace smp::testing
