@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "launch/run_ranks.h"
+#include "launch/terminal.h"
 #include "models/gpt2_graph.h"
 #include "models/gpt2_parameters.h"
 #include "runtime/agreement.h"
@@ -109,12 +110,17 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
             directory->write_file("config.json", config_json);
             directory->write_file("plan.json", runtime::plan_to_json(trainer.plan(), module_names(config.model)));
             metrics.emplace(directory->metrics());
-            console.emplace(stdout, folder / "log.txt", config.logging.level, training.steps);
+            console.emplace(runtime::Console::Settings{.screen = stdout,
+                                                       .bar = prints_to_terminal(),
+                                                       .log = folder / "log.txt",
+                                                       .level = config.logging.level,
+                                                       .steps = training.steps});
             console->settings(settings);
             for (const std::string& note : config.notes) console->say(LogLevel::info, "note: " + note);
         } else if (config.logging.all_ranks) {
-            console.emplace(nullptr, folder / fmt::format("log.{}.txt", world.rank()), config.logging.level,
-                            training.steps);
+            console.emplace(runtime::Console::Settings{.log = folder / fmt::format("log.{}.txt", world.rank()),
+                                                       .level = config.logging.level,
+                                                       .steps = training.steps});
             console->settings(
                 {{"rank", fmt::format("{} ({})", world.rank(), partition::to_string(trainer.coordinate()))}});
         }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <unistd.h>
 
 #include <fmt/format.h>
 
@@ -15,22 +14,17 @@ std::string to_duration(double seconds) {
     return fmt::format("{}s", whole);
 }
 
-Console::Console(std::FILE* screen, const std::filesystem::path& log, LogLevel level, std::int64_t steps)
-    : screen_(screen),
-      log_(log),
-      level_(level),
-      steps_(steps),
-      terminal_(screen != nullptr && level <= LogLevel::info && ::isatty(::fileno(screen)) == 1) {}
+Console::Console(const Settings& settings) : settings_(settings), log_(settings.log) {}
 
 Console::~Console() { erase_bar(); }
 
 void Console::say(LogLevel level, const std::string& text) {
-    if (level < level_) return;
+    if (level < settings_.level) return;
     log_.write(text);
-    if (screen_ == nullptr) return;
+    if (settings_.screen == nullptr) return;
     erase_bar();
-    fmt::print(screen_, "{}\n", text);
-    std::fflush(screen_);
+    fmt::print(settings_.screen, "{}\n", text);
+    std::fflush(settings_.screen);
 }
 
 void Console::settings(const std::vector<std::pair<std::string, std::string>>& rows) {
@@ -41,33 +35,33 @@ void Console::settings(const std::vector<std::pair<std::string, std::string>>& r
 
 void Console::step(const StepRecord& record, bool print_line) {
     if (print_line) {
-        const auto digits = static_cast<int>(std::to_string(steps_).size());
+        const auto digits = static_cast<int>(std::to_string(settings_.steps).size());
         std::string line = fmt::format(
             "step {:>{}}/{} | loss {:>8.4f} | lr {:.2e} | grad norm {:>8.4f} | {:>9.1f} ms | {:>9.0f} tokens/s",
-            record.step, digits, steps_, record.loss, record.learning_rate, record.grad_norm, record.seconds * 1e3,
-            record.tokens_per_second);
+            record.step, digits, settings_.steps, record.loss, record.learning_rate, record.grad_norm,
+            record.seconds * 1e3, record.tokens_per_second);
         if (record.mfu) line += fmt::format(" | MFU {:4.1f} %", 100 * *record.mfu);
         if (record.validation_loss) line += fmt::format(" | validation loss {:.4f}", *record.validation_loss);
         say(LogLevel::info, line);
     }
     smoothed_seconds_ = smoothed_seconds_ == 0 ? record.seconds : 0.9 * smoothed_seconds_ + 0.1 * record.seconds;
-    if (terminal_) draw_bar(record);
+    if (settings_.bar && settings_.level <= LogLevel::info) draw_bar(record);
 }
 
 void Console::erase_bar() {
     if (!bar_shown_) return;
-    fmt::print(screen_, "\r\x1b[K");
-    std::fflush(screen_);
+    fmt::print(settings_.screen, "\r\x1b[K");
+    std::fflush(settings_.screen);
     bar_shown_ = false;
 }
 
 void Console::draw_bar(const StepRecord& record) {
     constexpr int kWidth = 40;
-    const auto done = static_cast<int>(kWidth * record.step / std::max<std::int64_t>(1, steps_));
-    fmt::print(screen_, "\r\x1b[K[{:=<{}}{:<{}}] {:3} %  {} left", "", done, "", kWidth - done,
-               100 * record.step / std::max<std::int64_t>(1, steps_),
-               to_duration(smoothed_seconds_ * static_cast<double>(steps_ - record.step)));
-    std::fflush(screen_);
+    const auto done = static_cast<int>(kWidth * record.step / std::max<std::int64_t>(1, settings_.steps));
+    fmt::print(settings_.screen, "\r\x1b[K[{:=<{}}{:<{}}] {:3} %  {} left", "", done, "", kWidth - done,
+               100 * record.step / std::max<std::int64_t>(1, settings_.steps),
+               to_duration(smoothed_seconds_ * static_cast<double>(settings_.steps - record.step)));
+    std::fflush(settings_.screen);
     bar_shown_ = true;
 }
 

@@ -16,9 +16,15 @@ namespace smp::runtime {
 
 class Console {
   public:
-    /// Prints to `screen` (null: nowhere) and to the file `log` what is at least as grave as `level`. A bar is drawn if
-    /// `screen` is a terminal and `level` lets step lines through. Throws DataError if the file cannot be written.
-    Console(std::FILE* screen, const std::filesystem::path& log, LogLevel level, std::int64_t steps);
+    struct Settings {
+        std::FILE* screen = nullptr;  // null: nowhere
+        bool bar = false;             // the screen is a terminal that a person watches
+        std::filesystem::path log;
+        LogLevel level = LogLevel::info;  // only what is at least as grave is said
+        std::int64_t steps = 0;
+    };
+    /// Throws DataError if the log file cannot be written.
+    explicit Console(const Settings& settings);
     ~Console();
     Console(const Console&) = delete;
     Console& operator=(const Console&) = delete;
@@ -34,11 +40,8 @@ class Console {
     void erase_bar();
     void draw_bar(const StepRecord& record);
 
-    std::FILE* screen_;
+    Settings settings_;
     LineFile log_;
-    LogLevel level_;
-    std::int64_t steps_;
-    bool terminal_;
     bool bar_shown_ = false;
     double smoothed_seconds_ = 0;  // of a step: exponential mean
 };

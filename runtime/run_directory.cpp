@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <span>
 #include <sstream>
 #include <sys/file.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "runtime/data_error.h"
+#include "runtime/output_file.h"
 
 namespace smp::runtime {
 
@@ -64,19 +66,9 @@ RunDirectory::RunDirectory(std::filesystem::path path) : path_(std::move(path)) 
 RunDirectory::~RunDirectory() { ::close(lock_); }
 
 void RunDirectory::write_file(const std::string& name, const std::string& content) const {
-    const auto target = path_ / name;
-    const auto draft = path_ / (name + ".part");
-    {
-        std::ofstream stream(draft, std::ios::binary | std::ios::trunc);
-        stream << content << std::flush;
-        if (!stream)
-            throw DataError(fmt::format("cannot write {}: {}; free space there or choose another --output directory",
-                                        draft.string(), std::strerror(errno)));
-    }
-    std::error_code error;
-    std::filesystem::rename(draft, target, error);
-    if (error)
-        throw DataError(fmt::format("cannot rename {} to {}: {}", draft.string(), target.string(), error.message()));
+    OutputFile file(path_ / name, OutputFile::Existing::replace);
+    file.write(std::as_bytes(std::span(content)));
+    file.commit();
 }
 
 bool RunDirectory::holds_finished_run(const std::string& config_json, std::int64_t steps) const {
