@@ -51,8 +51,20 @@ void check_only_own_piece(const Communicator& group, const char* operation, cons
 
 }  // namespace
 
-std::string place(const Communicator& group, const char* preposition) {
-    return fmt::format(" {} '{}' (I am rank {})", preposition, group.name(), group.rank());
+std::string place(const Communicator& group) {
+    return fmt::format(" in '{}' (I am rank {})", group.name(), group.rank());
+}
+
+Route::Route(const Communicator& communicator, bool is_send, const at::Tensor& tensor, int other)
+    : sending(is_send),
+      bytes(static_cast<std::int64_t>(tensor.nbytes())),
+      peer(other),
+      group(communicator.name()),
+      rank(communicator.rank()) {}
+
+std::string Route::describe() const {
+    return fmt::format("{} of {} bytes {} rank {} of '{}' (I am rank {})", sending ? "send" : "receive", bytes,
+                       sending ? "to" : "from", peer, group, rank);
 }
 
 void check_message(const Communicator& group, const char* operation, const at::Tensor& tensor, int peer) {

@@ -2,6 +2,7 @@
 // rank and value.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "comms/communicator.h"
@@ -15,7 +16,20 @@ void check_broadcast(const Communicator& group, const at::Tensor& tensor, int ro
 void check_reduce(const Communicator& group, const ReduceRequest& request);
 void check_split(const Communicator& group, int color);
 
-/// " in 'tensor' (I am rank 1)", or with `of` " of 'tensor' (I am rank 1)".
-std::string place(const Communicator& group, const char* preposition = "in");
+/// " in 'tensor' (I am rank 1)".
+std::string place(const Communicator& group);
+
+/// The two ends of a message, for its description.
+struct Route {
+    bool sending;
+    std::int64_t bytes;
+    int peer;
+    std::string group;
+    int rank;
+
+    Route(const Communicator& group, bool sending, const at::Tensor& tensor, int peer);
+    /// "receive of 4096 bytes from rank 2 of 'pipeline' (I am rank 1)".
+    std::string describe() const;
+};
 
 }  // namespace smp::comms

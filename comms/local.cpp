@@ -41,7 +41,7 @@ class LocalProgress final : public Progress {
 
 class MessageOperation final : public Operation {
   public:
-    MessageOperation(std::shared_ptr<Letter> letter, std::string route)
+    MessageOperation(std::shared_ptr<Letter> letter, Route route)
         : letter_(std::move(letter)), route_(std::move(route)) {}
 
     bool advance() override {
@@ -49,11 +49,11 @@ class MessageOperation final : public Operation {
         if (!letter_->trouble.empty()) throw CommunicationError(fmt::format("{}: {}", describe(), letter_->trouble));
         return true;
     }
-    std::string describe() const override { return route_; }
+    std::string describe() const override { return route_.describe(); }
 
   private:
     std::shared_ptr<Letter> letter_;
-    std::string route_;
+    Route route_;
 };
 
 const char* name_of(Meeting::Kind kind) {
@@ -168,8 +168,7 @@ class LocalCommunicator final : public Communicator {
 Work LocalCommunicator::deliver(at::Tensor tensor, int peer, bool sending) {
     progress_->require_usable();
     finish_stream(tensor);  // has written what is sent, or has read what will be overwritten
-    const std::string route = fmt::format("{} of {} bytes {} rank {}{}", sending ? "send" : "receive", tensor.nbytes(),
-                                          sending ? "to" : "from", peer, place(*this, "of"));
+    Route route(*this, sending, tensor, peer);
     auto own = std::make_shared<Letter>();
     own->tensor = std::move(tensor);
     own->owner = group_->world_ranks[rank_];
@@ -204,7 +203,7 @@ Work LocalCommunicator::deliver(at::Tensor tensor, int peer, bool sending) {
         other->delivered.store(true, std::memory_order_release);
         group_->exchange->ring(other->owner);
     }
-    return progress_->begin(std::make_shared<MessageOperation>(std::move(own), route));
+    return progress_->begin(std::make_shared<MessageOperation>(std::move(own), std::move(route)));
 }
 
 Work LocalCommunicator::meet(const Meeting::Call& call, at::Tensor output, at::Tensor input) {

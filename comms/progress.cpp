@@ -82,6 +82,11 @@ void Progress::fail(const CommunicationError& error) noexcept {
     if (!failure_) failure_.emplace(error);
 }
 
+void Progress::leave_in_flight() noexcept {
+    for (auto& operation : in_flight_) new std::shared_ptr<Operation>(std::move(operation));
+    in_flight_.clear();
+}
+
 void PollingProgress::rest(std::uint64_t, Clock::duration waited, Clock::time_point until) {
     using std::chrono::microseconds;
     if (waited < microseconds(5)) return;

@@ -71,6 +71,8 @@ class Progress : public std::enable_shared_from_this<Progress> {
     virtual std::uint64_t events() const { return 0; }
     /// Gives the processor away until something may have happened, since `events` was read, or `until`.
     virtual void rest(std::uint64_t events, Clock::duration waited, Clock::time_point until) = 0;
+    /// Gives up what is in flight without destroying it: others may use its memory for as long as the process lives.
+    void leave_in_flight() noexcept;
 
   private:
     void step_each();

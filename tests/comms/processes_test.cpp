@@ -1,0 +1,111 @@
+// What only processes can show: each test starts a job of its own, in which this binary runs a program of faults.cpp on
+// every rank.
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <sys/wait.h>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace smp::comms {
+
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+struct Outcome {
+    int exit_code = -1;
+    std::string output;  // of all ranks and mpirun
+    std::chrono::steady_clock::duration took{};
+};
+
+Outcome job(int ranks, const std::string& program) {
+    const auto start = std::chrono::steady_clock::now();
+    const std::string command =
+        "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe --bind-to none -np " +
+        std::to_string(ranks) + " " + std::filesystem::read_symlink("/proc/self/exe").string() + " --fault " + program +
+        " 2>&1";
+    Outcome outcome;
+    std::FILE* pipe = ::popen(command.c_str(), "r");
+    if (pipe == nullptr) return outcome;
+    std::array<char, 4096> text;
+    while (const std::size_t length = std::fread(text.data(), 1, text.size(), pipe))
+        outcome.output.append(text.data(), length);
+    const int status = ::pclose(pipe);
+    outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    outcome.took = std::chrono::steady_clock::now() - start;
+    return outcome;
+}
+
+/// Ranks told of a failure once, `sentence`, and the job ended with `exit_code` long before its waits would have.
+void expect_told_once(const Outcome& outcome, const std::string& sentence, int exit_code) {
+    EXPECT_THAT(outcome.output, HasSubstr("told: " + sentence));
+    EXPECT_EQ(outcome.output.find("told:"), outcome.output.rfind("told:")) << outcome.output;
+    EXPECT_EQ(outcome.exit_code, exit_code) << outcome.output;
+    EXPECT_LT(outcome.took, std::chrono::seconds(60));
+}
+
+}  // namespace
+
+TEST(Processes, EndSilentlyAfterWorkingWell) {
+    const Outcome outcome = job(2, "works_and_ends");
+    EXPECT_EQ(outcome.exit_code, 0);
+    EXPECT_EQ(outcome.output, "");  // no warning of MPI either
+}
+
+TEST(Processes, AReceiveThatNobodyAnswersEndsTheJobAtItsLimit) {
+    expect_told_once(job(2, "receive_nobody_sends"),
+                     "receive of 4096 bytes from rank 0 of 'world' (I am rank 1) did not complete within 300 ms", 4);
+}
+
+TEST(Processes, ABarrierThatOneDoesNotReachEndsTheJobAtItsLimit) {
+    expect_told_once(job(2, "barrier_one_does_not_reach"),
+                     "barrier in 'world' (I am rank 0, still waiting for rank 1) did not complete within 300 ms", 4);
+}
+
+TEST(Processes, ARankThatThrowsEndsTheJobWithItsReasonAndCode) {
+    expect_told_once(job(3, "rank_throws"), "the data is bad", 3);
+}
+
+TEST(Processes, ARankThatIsKilledEndsTheJob) {
+    const Outcome outcome = job(3, "rank_is_killed");
+    EXPECT_NE(outcome.exit_code, 0);
+    EXPECT_THAT(outcome.output, HasSubstr("signal 9"));
+    EXPECT_LT(outcome.took, std::chrono::seconds(60));
+}
+
+TEST(Processes, TooShortAMessageIsReported) {
+    expect_told_once(job(2, "message_too_short"),
+                     "receive from rank 0 of 'world' (I am rank 1): 40 bytes were sent, 80 are to be received", 4);
+}
+
+TEST(Processes, WhatMpiReportsBecomesASentence) {
+    const Outcome outcome = job(2, "message_too_long");
+    expect_told_once(outcome,
+                     "the receive of 40 bytes, rank 0 of 'world' (more bytes were sent than are to be received), "
+                     "failed: MPI_ERR_TRUNCATE",
+                     4);
+}
+
+TEST(Processes, AWorkThatIsDroppedEndsTheJob) {
+    expect_told_once(job(2, "dropped_work"),
+                     "receive of 4096 bytes from rank 0 of 'world' (I am rank 1) was not waited for", 4);
+}
+
+TEST(Processes, MoreRanksThanProcessorsGetThrough) {
+    const Outcome outcome = job(16, "sixteen_ranks");
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    EXPECT_EQ(outcome.output, "");
+}
+
+TEST(ProcessesSlow, MessagesOverTwoGibibytesArrive) {
+    const Outcome outcome = job(2, "two_gibibytes");
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    EXPECT_THAT(outcome.output, Not(HasSubstr("told")));
+}
+
+}  // namespace smp::comms
