@@ -8,9 +8,10 @@ namespace smp::models::kernels {
 /// Places in the model where dropout happens.
 enum class DropoutSite : std::uint32_t { embedding, attention_weights, attention_output, mlp_output };
 
-/// Key of one dropout. Element indices: for [N, h] tensors, row n of the microbatch belongs to sequence first_sequence
-/// + n / length of the global batch, position n % length, and the element is position · width + column; for attention
-/// weights it is (head · length + query) · length + key, with the global head index.
+/// Key of one dropout. In a sequence of the global batch an element is named by (row, column). For [N, h] tensors, row
+/// n of the microbatch is row n % length of sequence first_sequence + n / length, and columns are columns; for
+/// attention weights the row is head · length + query, with the global head index, and the column is the key's
+/// position.
 struct DropoutKey {
     double probability = 0;
     std::uint64_t seed = 0;  // training.seed, mixed with tensor_parallel_seed at sites that tensor parallelism shards

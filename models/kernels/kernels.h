@@ -1,7 +1,12 @@
-// The operators of GPT-2's segments. Tensors are contiguous (rows may be strided where said), fp32 unless said, on one
-// device. Every operator gives the same bits for any number of intra-op threads and on any rank: work is cut into fixed
-// blocks, sums run in a fixed order. N = b·T rows (tokens), h = hidden width, H = heads on this rank, d = head width.
+// The operators of GPT-2's segments. Tensors are contiguous, fp32 unless said, on one device; matrices of linear layers
+// and logits may have strided rows. N = b·T rows (tokens), h = hidden width, H = heads on this rank, d = head width.
 // [n] after an argument: its shape.
+//
+// On the CPU, fp32 takes our own kernels: an operator gives the same bits for any number of intra-op threads, any
+// alignment, and on any x86-64 processor with AVX2 and FMA, since work is cut into fixed blocks and sums run in a fixed
+// order. A row of a product or of a row-wise operator even has the same bits in any number of rows. Other dtypes and
+// CUDA tensors take ATen's operators (aten_kernels.h), whose bits are ATen's. All operators are local; they allocate
+// what they return and, but for small scratch, nothing else.
 #pragma once
 
 #include <cstdint>
@@ -50,7 +55,7 @@ void gelu_backward(at::Tensor dy, const at::Tensor& x);
 /// Element index of the key: see DropoutKey.
 at::Tensor add_residual(const at::Tensor& residual, const at::Tensor& branch, const at::Tensor& bias,
                         const DropoutKey& key);
-/// Gradient through that dropout: ȳ · mask / (1 − p) (ȳ itself where p = 0).
+/// Gradient through that dropout: ȳ · mask / (1 − p); where p = 0 ȳ itself, not a copy.
 at::Tensor dropout_backward(const at::Tensor& dy, const DropoutKey& key);
 
 // --- causal attention

@@ -21,7 +21,7 @@ void expect_equal(PhiloxBlock x, PhiloxBlock y) {
 }
 
 // The known answers that are published with Random123 for philox4x32 with 10 rounds.
-TEST(Philox, KnownAnswers) {
+TEST(KernelsPhilox, KnownAnswers) {
     constexpr std::uint32_t kOnes = 0xffffffff;
     expect_equal(philox(block(0, 0, 0, 0), {0, 0}), block(0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8));
     expect_equal(philox(block(kOnes, kOnes, kOnes, kOnes), {kOnes, kOnes}),
@@ -30,7 +30,7 @@ TEST(Philox, KnownAnswers) {
                  block(0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1));
 }
 
-TEST(Philox, NormalNumbersHaveTheRightMoments) {
+TEST(KernelsPhilox, NormalNumbersHaveTheRightMoments) {
     constexpr int kCount = 1 << 18;
     double sum = 0, squares = 0, neighbours = 0, fourth = 0;
     for (int i = 0; i < kCount; ++i) {
@@ -47,7 +47,7 @@ TEST(Philox, NormalNumbersHaveTheRightMoments) {
     EXPECT_NEAR(neighbours / kCount, 0, 5 * std::sqrt(2.0) * deviation);  // each pair counts twice
 }
 
-TEST(Philox, NormalNumbersDependOnSeedStreamAndElement) {
+TEST(KernelsPhilox, NormalNumbersDependOnSeedStreamAndElement) {
     std::set<double> seen;
     for (std::uint64_t seed : {0, 1})
         for (std::uint64_t stream : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1} << 40})
@@ -67,7 +67,7 @@ std::vector<float> row_of(const DropoutKey& key, std::uint64_t sequence, std::ui
 }
 
 // The vector loop against the definition, element by element, for rows that end anywhere in a run of 64.
-TEST(DropoutMask, IsTheOneDefined) {
+TEST(KernelsDropoutMask, IsTheOneDefined) {
     const DropoutMask dropout = dropout_mask(key_of(0.3));
     for (const std::int64_t columns : {1, 15, 16, 17, 63, 64, 65, 130, 512}) {
         const std::uint64_t sequence = (std::uint64_t{1} << 33) + 5;
@@ -80,7 +80,7 @@ TEST(DropoutMask, IsTheOneDefined) {
     }
 }
 
-TEST(DropoutMask, KeepsTheShareItShould) {
+TEST(KernelsDropoutMask, KeepsTheShareItShould) {
     for (const double probability : {0.0, 0.1, 0.5, 0.9}) {
         std::int64_t kept = 0, pairs = 0, count = 0;
         for (std::uint32_t row = 0; row < 512; ++row) {
@@ -99,7 +99,7 @@ TEST(DropoutMask, KeepsTheShareItShould) {
     }
 }
 
-TEST(DropoutMask, DiffersWithEveryPartOfTheKey) {
+TEST(KernelsDropoutMask, DiffersWithEveryPartOfTheKey) {
     const DropoutKey key = key_of(0.5);
     std::set<std::vector<float>> seen;
     seen.insert(row_of(key, 0, 0, 256));
@@ -126,7 +126,7 @@ TEST(DropoutMask, DiffersWithEveryPartOfTheKey) {
     EXPECT_EQ(seen.size(), 10U);
 }
 
-TEST(DropoutMask, RefusesWhatIsNoProbability) {
+TEST(KernelsDropoutMask, RefusesWhatIsNoProbability) {
     for (const double probability : {-0.1, 1.0, 1.5, std::nan("")})
         EXPECT_THROW(dropout_mask(key_of(probability)), std::logic_error);
 }
