@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <exception>
 #include <filesystem>
 #include <string_view>
 
@@ -104,6 +105,14 @@ cxxopts::Options options_of(const CommandFacts& facts) {
     options.parse_positional({"input"});
     options.positional_help(facts.command == DataCommand::encode ? "TEXT..." : "FILE...");
     return options;
+}
+
+cxxopts::ParseResult parse(cxxopts::Options& options, std::string_view command, int argc, const char* const* argv) {
+    try {
+        return options.parse(argc, argv);
+    } catch (const std::exception& error) {  // the class has another name in each version of cxxopts
+        refuse("command line:", fmt::format("{}; see smp_data {} --help", error.what(), command));
+    }
 }
 
 /// The value of an enumeration by its word. `allowed` are the enumerators that make sense for the option.
@@ -250,15 +259,11 @@ DataArguments parse_data_arguments(int argc, const char* const* argv) {
                               ? std::string("is missing: encode, inspect or decode; see smp_data --help")
                               : fmt::format("\"{}\" is unknown: encode, inspect or decode; see smp_data --help", word));
     }
-    try {
-        cxxopts::Options options = options_of(*facts);
-        const cxxopts::ParseResult parsed = options.parse(argc - 1, argv + 1);
-        if (parsed.count("help") != 0) answer.answer = options.help() + facts->examples;
-        if (parsed.count("version") != 0) answer.answer = version_text("smp_data");
-        return answer.answer ? answer : take(*facts, parsed);
-    } catch (const cxxopts::exceptions::exception& error) {
-        refuse("command line:", fmt::format("{}; see smp_data {} --help", error.what(), word));
-    }
+    cxxopts::Options options = options_of(*facts);
+    const cxxopts::ParseResult parsed = parse(options, word, argc - 1, argv + 1);
+    if (parsed.count("help") != 0) answer.answer = options.help() + facts->examples;
+    if (parsed.count("version") != 0) answer.answer = version_text("smp_data");
+    return answer.answer ? answer : take(*facts, parsed);
 }
 
 }  // namespace smp::launch
