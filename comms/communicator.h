@@ -51,6 +51,9 @@ class [[nodiscard]] Work {
     /// meanwhile. The message of a time-out names the operation, the peer, the group, this rank and the limit.
     void wait();
 
+    /// For operations made of others: hands the operation and the duty to complete it over. Null if it is complete.
+    std::shared_ptr<Operation> release();
+
   private:
     void drop() noexcept;
 

@@ -79,7 +79,9 @@ void Progress::require_usable() {
 }
 
 void Progress::fail(const CommunicationError& error) noexcept {
-    if (!failure_) failure_.emplace(error);
+    if (failure_) return;
+    failure_.emplace(error);
+    on_failure();
 }
 
 void Progress::leave_in_flight() noexcept {

@@ -67,6 +67,8 @@ class Progress : public std::enable_shared_from_this<Progress> {
   protected:
     /// Reports a failure elsewhere through fail(): looked for before every wait and between its steps.
     virtual void look_for_failure() {}
+    /// The first failure has come: the rank's own thread, before anybody is told.
+    virtual void on_failure() noexcept {}
     /// A number that changes with every event that a rest() must not sleep over.
     virtual std::uint64_t events() const { return 0; }
     /// Gives the processor away until something may have happened, since `events` was read, or `until`.

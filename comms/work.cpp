@@ -38,6 +38,11 @@ void Work::wait() {
     progress_.reset();
 }
 
+std::shared_ptr<Operation> Work::release() {
+    progress_.reset();
+    return std::exchange(operation_, nullptr);
+}
+
 void Work::drop() noexcept {
     // The operation itself lives on among what its rank has in flight: peers may still use its memory.
     if (!operation_ || operation_->complete() || std::uncaught_exceptions() > exceptions_at_start_) return;

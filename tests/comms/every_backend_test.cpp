@@ -15,10 +15,11 @@ using Tensors = std::vector<at::Tensor>;
 // Odd sizes, around the edges of lines and blocks, and one above the thresholds of algorithms.
 const std::vector<std::int64_t> kSizes{0, 1, 16, 17, 1025, 20'011};
 
-const std::vector<World> kWorlds{{World::Backend::local, 1}, {World::Backend::local, 2}, {World::Backend::local, 3},
-                                 {World::Backend::local, 4}, {World::Backend::local, 8}, {World::Backend::mpi, 1},
-                                 {World::Backend::mpi, 2},   {World::Backend::mpi, 3},   {World::Backend::mpi, 4},
-                                 {World::Backend::nccl, 1}};
+const std::vector<World> kWorlds{
+    {World::Backend::local, 1}, {World::Backend::local, 2},      {World::Backend::local, 3},
+    {World::Backend::local, 4}, {World::Backend::local, 8},      {World::Backend::mpi, 1},
+    {World::Backend::mpi, 2},   {World::Backend::mpi, 3},        {World::Backend::mpi, 4},
+    {World::Backend::nccl, 1},  {World::Backend::local_cuda, 2}, {World::Backend::local_cuda, 3}};
 
 Tensors pieces_of(const at::Tensor& tensor, int ranks) {
     Tensors pieces;

@@ -12,6 +12,7 @@ namespace smp::comms {
 std::string name_of(const World& world) {
     switch (world.backend) {
         case World::Backend::local: return "local_" + std::to_string(world.ranks);
+        case World::Backend::local_cuda: return "cuda_threads_" + std::to_string(world.ranks);
         case World::Backend::mpi: return "mpi_" + std::to_string(world.ranks);
         case World::Backend::nccl: return "nccl_" + std::to_string(world.ranks);
     }
@@ -45,13 +46,14 @@ void EveryBackend::SetUp() {
         if (!mpi_world_of_process()) GTEST_SKIP() << "runs under mpirun";
         if (mpi_world_of_process()->size() < world.ranks) GTEST_SKIP() << "needs " << world.ranks << " processes";
     }
-    if (world.backend == World::Backend::nccl && !at::hasCUDA()) GTEST_SKIP() << "no GPU here";
+    if (device().is_cuda() && !at::hasCUDA()) GTEST_SKIP() << "no GPU here";
 }
 
 void EveryBackend::on_ranks(const std::function<void(Communicator&)>& body) const {
     const World& world = GetParam();
     switch (world.backend) {
-        case World::Backend::local: return on_local_ranks(world.ranks, body, {.timeout = std::chrono::minutes(2)});
+        case World::Backend::local:
+        case World::Backend::local_cuda: return on_local_ranks(world.ranks, body, {.timeout = std::chrono::minutes(2)});
         case World::Backend::mpi: {
             Communicator& all = *mpi_world_of_process();
             const bool takes_part = all.rank() < world.ranks;
@@ -72,6 +74,12 @@ void EveryBackend::on_ranks(const std::function<void(Communicator&)>& body) cons
             return;
         }
     }
+}
+
+at::Device EveryBackend::device() const {
+    const World::Backend backend = GetParam().backend;
+    return backend == World::Backend::nccl || backend == World::Backend::local_cuda ? at::Device(at::kCUDA, 0)
+                                                                                    : at::Device(at::kCPU);
 }
 
 at::Tensor EveryBackend::random(std::int64_t numel, at::ScalarType dtype, std::int64_t seed) const {

@@ -15,7 +15,7 @@
 namespace smp::comms {
 
 struct World {
-    enum class Backend { local, mpi, nccl };
+    enum class Backend { local, local_cuda, mpi, nccl };
     Backend backend;
     int ranks;
 };
@@ -35,9 +35,7 @@ class EveryBackend : public testing::TestWithParam<World> {
     void SetUp() override;
     /// Runs `body` on every rank that takes part; under mpirun the other processes wait.
     void on_ranks(const std::function<void(Communicator&)>& body) const;
-    at::Device device() const {
-        return GetParam().backend == World::Backend::nccl ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
-    }
+    at::Device device() const;
     at::Tensor random(std::int64_t numel, at::ScalarType dtype, std::int64_t seed) const;
     at::Tensor unset(std::int64_t numel, at::ScalarType dtype) const;
 };
