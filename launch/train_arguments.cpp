@@ -96,7 +96,9 @@ TrainArguments parse_train_arguments(int argc, const char* const* argv) {
                 refuse("--ranks", fmt::format("is {}; at least 1 rank is needed", *arguments.ranks));
         }
         arguments.dry_run = parsed.count("dry-run") != 0;
-    } catch (const cxxopts::exceptions::exception& error) {
+    } catch (const partition::ConfigError&) {
+        throw;
+    } catch (const std::exception& error) {  // cxxopts' own class has another name in older versions
         refuse("command line:", std::string(error.what()) + "; see smp_train --help");
     }
     return arguments;

@@ -116,6 +116,8 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
                                                        .level = config.logging.level,
                                                        .steps = training.steps});
             console->settings(settings);
+            for (const std::string& warning : trainer.warnings())
+                console->say(LogLevel::warning, "warning: " + warning);
             for (const std::string& note : config.notes) console->say(LogLevel::info, "note: " + note);
         } else if (config.logging.all_ranks) {
             console.emplace(runtime::Console::Settings{.log = folder / fmt::format("log.{}.txt", world.rank()),

@@ -210,6 +210,12 @@ StepRecord Trainer::step() { return impl_->step(); }
 double Trainer::evaluate() { return impl_->evaluate(); }
 bool Trainer::has_validation_data() const { return impl_->validation_.has_value(); }
 std::vector<std::int64_t> Trainer::sample() { return impl_->sample(); }
+std::vector<std::string> Trainer::warnings() const {
+    std::vector<std::string> all = impl_->train_->warnings();
+    if (impl_->validation_)
+        all.insert(all.end(), impl_->validation_->warnings().begin(), impl_->validation_->warnings().end());
+    return all;
+}
 std::int64_t Trainer::steps_done() const { return impl_->steps_done_; }
 const partition::Plan& Trainer::plan() const { return impl_->plan_; }
 partition::Coordinate Trainer::coordinate() const { return impl_->groups_.at; }

@@ -3,6 +3,7 @@
 
 #include <exception>
 #include <functional>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -12,10 +13,10 @@
 
 namespace smp::testing {
 
-/// Runs `body` on `ranks` threads with one intra-op thread each (or `threads`) and waits for all. Rethrows the
+/// Runs `body` on one thread a rank of `worlds` with `threads` intra-op threads each and waits for all. Rethrows the
 /// exception of the rank that failed first.
-inline void on_local_ranks(int ranks, const std::function<void(comms::Communicator&)>& body, int threads = 1) {
-    auto worlds = comms::local_world(ranks, {.timeout = std::chrono::seconds(60)});
+inline void on_ranks(std::vector<std::unique_ptr<comms::Communicator>> worlds,
+                     const std::function<void(comms::Communicator&)>& body, int threads = 1) {
     std::vector<std::exception_ptr> failures(worlds.size());
     {
         std::vector<std::jthread> running;
@@ -45,6 +46,10 @@ inline void on_local_ranks(int ranks, const std::function<void(comms::Communicat
         }
     }
     if (by_peer) std::rethrow_exception(by_peer);
+}
+
+inline void on_local_ranks(int ranks, const std::function<void(comms::Communicator&)>& body, int threads = 1) {
+    on_ranks(comms::local_world(ranks, {.timeout = std::chrono::seconds(60)}), body, threads);
 }
 
 }  // namespace smp::testing

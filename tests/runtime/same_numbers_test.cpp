@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "comms/delayed.h"
 #include "runtime/trainer.h"
 #include "tests/runtime/local_ranks.h"
 
@@ -14,6 +15,7 @@ namespace smp {
 namespace {
 
 using testing::on_local_ranks;
+using testing::on_ranks;
 
 /// A token file in a folder that goes away with the test.
 class SameNumbers : public ::testing::Test {
@@ -113,6 +115,44 @@ TEST_F(SameNumbers, TensorParallelSeedKeysAttentionDropoutAlone) {
     const std::string without = run(job, 1);
     job.parallel.tensor_parallel_seed = 0;
     EXPECT_EQ(run(job, 1), without);
+}
+
+/// Small enough for the thread sanitizer, with every kind of communication at once.
+TEST_F(SameNumbers, EightThreadsAsRanks) {
+    runtime::Job job = this->job();
+    job.training.steps = 2;
+    job.model.embd_pdrop = job.model.resid_pdrop = job.model.attn_pdrop = 0.1;
+    job.parallel.tensor_parallel_degree = 2;
+    const std::string expected = run(job, 2);
+    job.parallel.pipeline_parallel_degree = 2;
+    EXPECT_EQ(run(job, 2), expected);
+}
+
+/// With a link so slow that latency is all that counts, three microbatches on the way take less time than two: the
+/// longer warm-up that K = p + 2 allows hides latency. The numbers are the same.
+TEST_F(SameNumbers, ASlowLinkCostsLessWithALargerBound) {
+    runtime::Job job = this->job();
+    job.training.steps = 2;
+    job.parallel.microbatches = 12;
+    job.parallel.pipeline_parallel_degree = 2;
+    const auto timed = [&](int bound) {
+        job.parallel.active_microbatches = bound;
+        auto worlds = comms::local_world(2);
+        for (auto& world : worlds) world = comms::delayed(std::move(world), {.latency = std::chrono::milliseconds(40)});
+        std::pair<double, double> loss_and_seconds;
+        on_ranks(std::move(worlds), [&](comms::Communicator& world) {
+            runtime::Trainer trainer(job, world);
+            trainer.step();
+            const auto record = trainer.step();
+            if (world.rank() == 0) loss_and_seconds = {record.loss, record.seconds};
+        });
+        return loss_and_seconds;
+    };
+    const auto [loss, seconds] = timed(2);
+    const auto [loss_above, seconds_above] = timed(4);
+    // 12 microbatches, two or three at a time, 80 ms to and fro: 480 and 320 ms, and milliseconds of compute.
+    EXPECT_LT(seconds_above, seconds);
+    EXPECT_EQ(loss_above, loss);
 }
 
 TEST_F(SameNumbers, TensorParallelRunsToo) {
