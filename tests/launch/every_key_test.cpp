@@ -1,4 +1,8 @@
 // What holds for each key of the table, whatever keys there are.
+#include <algorithm>
+#include <set>
+#include <sstream>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
@@ -135,16 +139,19 @@ RC_GTEST_PROP(EveryKey, AMisspeltNameSuggestsIt, ()) {
     const Key key = *rc::gen::elementOf(configuration_keys());
     const std::string wrong = misspelt(key.alias.empty() || *rc::gen::arbitrary<bool>() ? key.name : key.alias);
     RC_PRE(!wrong.empty());
-    for (const std::string& section : launch::configuration_sections())
-        RC_PRE(launch::find_key(section, wrong) == nullptr);
+    // Not the name itself, and no other key's.
+    const auto& sections = launch::configuration_sections();
+    const bool unknown = std::none_of(sections.begin(), sections.end(), [&](const std::string& section) {
+        return launch::find_key(section, wrong) != nullptr;
+    });
+    RC_PRE(unknown);
     const auto problems = problems_of(with(small_config(), key.section, wrong, 1));
     RC_ASSERT(problems.size() == 1U);
     RC_ASSERT(problems.front().key == key.section + '.' + wrong);
     const std::string& message = problems.front().message;
     const bool suggested = message.find(key.path()) != std::string::npos ||
                            (!key.alias.empty() && message.find(key.alias) != std::string::npos);
-    if (!suggested) RC_LOG() << message;
-    RC_ASSERT(suggested);
+    if (!suggested) RC_FAIL(message);
 }
 
 /// Values of every JSON type, none of which means anything to a key of another type.
