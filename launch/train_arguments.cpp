@@ -5,6 +5,7 @@
 #include <cxxopts.hpp>
 #include <fmt/format.h>
 
+#include "launch/config/config.h"
 #include "launch/version.h"
 #include "partition/problem.h"
 
@@ -63,7 +64,7 @@ TrainArguments parse_train_arguments(int argc, const char* const* argv) {
         auto description = options();
         const auto parsed = description.parse(argc, argv);
         if (parsed.count("help") != 0) {
-            arguments.answer = description.help() + kExample;
+            arguments.answer = description.help() + kExample + "\n" + keys_help();
             return arguments;
         }
         if (parsed.count("version") != 0) {

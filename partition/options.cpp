@@ -83,12 +83,15 @@ Degrees degrees_in(const ParallelOptions& options, int world) {
     }
     throw ConfigError(
         Problem{"parallel.pipeline_parallel_degree",
-          fmt::format("= {}: with parallel.tensor_parallel_degree = {} the job needs a multiple of {} "
-                      "ranks, but there are {}; start another number of ranks, or change the degrees",
-                      options.pipeline_parallel_degree, options.tensor_parallel_degree, replica, world)});
+                fmt::format("= {}: with parallel.tensor_parallel_degree = {} the job needs a multiple of {} "
+                            "ranks, but there are {}; start another number of ranks, or change the degrees",
+                            options.pipeline_parallel_degree, options.tensor_parallel_degree, replica, world)});
 }
 
 void check(const ClusterOptions& options, OptionChecks& checks) {
+    if (options.device == Device::cuda)
+        checks.conflict("device", std::string(word_of(options.device)), "not yet: training on GPUs is still to come",
+                        "set it to \"auto\" or \"cpu\"");
     checks.between("nodes", options.nodes, 1, kMostRanks);
     checks.require("devices_per_node", options.devices_per_node,
                    options.devices_per_node.value_or(1) >= 1 && options.devices_per_node.value_or(1) <= kMostRanks,

@@ -48,7 +48,7 @@ Json unusual_config() {
                      "sample_prompt": "\"quoted\"\n\u00e9", "sample_temperature": 0.5, "deterministic": true},
         "data": {"train": "a/*.bin", "validation": "../b", "format": "nanogpt", "tokenizer": "gpt2",
                  "tokenizer_file": "v.tiktoken", "order": "sequential"},
-        "cluster": {"device": "cuda", "nodes": 2, "devices_per_node": 4, "threads_per_rank": 3,
+        "cluster": {"device": "cpu", "nodes": 2, "devices_per_node": 4, "threads_per_rank": 3,
                     "timeout_seconds": 1.5, "startup_timeout_seconds": 2.5},
         "logging": {"every": 4, "level": "debug", "all_ranks": true}
     })");
