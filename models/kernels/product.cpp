@@ -64,6 +64,8 @@ void pack_panel(float* panel, const float* data, std::int64_t line_stride, std::
         float* to = panel + line;
         std::int64_t t = 0;
         for (; t + 4 <= terms; t += 4, from += 4, to += 4 * width) {
+            if (t % 16 == 0)  // a cache line of each of the next lines, which lie in other pages
+                for (std::int64_t i = 4; i < 8; ++i) __builtin_prefetch(from + i * line_stride);
             __m128 r0 = _mm_loadu_ps(from);
             __m128 r1 = _mm_loadu_ps(from + line_stride);
             __m128 r2 = _mm_loadu_ps(from + 2 * line_stride);

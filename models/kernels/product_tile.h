@@ -7,8 +7,8 @@
 namespace smp::models::kernels {
 
 /// c [rows, columns] = start + a · b over `k` terms, summed as product.h says. a: k groups of `rows` values; b: k
-/// groups of `columns` values, 64-byte aligned. `start`: row i begins at start + i · start_stride; null: 0. It may be c
-/// itself.
+/// groups of `columns` values, aligned as a vector is. `start`: row i begins at start + i · start_stride; null: 0. It
+/// may be c itself.
 using ProductTile = void (*)(std::int64_t k, const float* a, const float* b, float* c, std::int64_t c_stride,
                              const float* start, std::int64_t start_stride);
 
@@ -26,15 +26,20 @@ ProductKernel product_kernel_portable();  // rounds twice where the others fuse
 // not be linked into the others.
 namespace {  // NOLINT(google-build-namespaces)
 
-template <class Vector, int kRows, int kVectors>
+/// Instructions: a type Vector, and multiply_add(x, y, sum) = x · y + sum for a scalar x.
+template <class Instructions, int kRows, int kVectors>
 void product_tile(std::int64_t k, const float* a, const float* b, float* c, std::int64_t c_stride, const float* start,
                   std::int64_t start_stride) {
+    using Vector = typename Instructions::Vector;
     constexpr int kWidth = sizeof(Vector) / sizeof(float);
     constexpr int kColumns = kWidth * kVectors;
     typedef Vector Unaligned __attribute__((aligned(4), may_alias));
     typedef Vector Aligned __attribute__((may_alias));
 
-    for (int i = 0; i < kRows; ++i) __builtin_prefetch(c + i * c_stride, 1);
+    for (int i = 0; i < kRows; ++i) {
+        __builtin_prefetch(c + i * c_stride, 1);
+        __builtin_prefetch(c + i * c_stride + kColumns - 1, 1);
+    }
     Vector sum[kRows][kVectors] = {};
 #pragma GCC unroll 4
     for (std::int64_t step = 0; step < k; ++step) {
@@ -45,7 +50,8 @@ void product_tile(std::int64_t k, const float* a, const float* b, float* c, std:
 #pragma GCC unroll 16
         for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 8
-            for (int v = 0; v < kVectors; ++v) sum[i][v] += a[step * kRows + i] * column[v];
+            for (int v = 0; v < kVectors; ++v)
+                sum[i][v] = Instructions::multiply_add(a[step * kRows + i], column[v], sum[i][v]);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i)
