@@ -31,7 +31,7 @@ void Bell::ring() {
 void Bell::wait(std::uint64_t seen, Clock::duration patience, Clock::time_point until) {
     if (patience > Clock::duration::zero()) {
         const Clock::time_point stop = std::min(Clock::now() + patience, until);
-        while (rings_.load() == seen && Clock::now() < stop) std::this_thread::yield();
+        while (rings_.load() == seen && Clock::now() < stop) {}
     }
     std::unique_lock lock(mutex_);
     asleep_.store(true);
@@ -115,14 +115,24 @@ void Meeting::perform(std::int64_t part) {
     const bool everywhere = call_.kind == Kind::all_reduce;
     const std::int64_t begin = chunk * chunk_, end = std::min(piece_, begin + chunk_),
                        start = everywhere ? 0 : to * piece_;
-    const c10::OptionalDeviceGuard guard(inputs_.front().is_cpu() ? std::nullopt
-                                                                  : std::optional(outputs_[to].device()));
+    if (!inputs_.front().is_cpu())
+        return combine_on_device(everywhere ? -1 : to, {start + begin, start + end}, {begin, end});
+    const auto bytes = static_cast<std::int64_t>(c10::elementSize(call_.dtype));
+    std::vector<const void*> terms;
+    std::vector<void*> sums;
+    for (const at::Tensor& input : inputs_)
+        terms.push_back(static_cast<const std::byte*>(input.const_data_ptr()) + (start + begin) * bytes);
+    for (int rank = everywhere ? 0 : to; rank < (everywhere ? ranks : to + 1); ++rank)
+        sums.push_back(static_cast<std::byte*>(outputs_[rank].data_ptr()) + begin * bytes);
+    combine_on_cpu(call_.reduction, call_.dtype, terms, sums, end - begin);
+}
+
+void Meeting::combine_on_device(int only, Piece from, Piece to) const {
+    const int first = std::max(only, 0), end = only < 0 ? static_cast<int>(outputs_.size()) : only + 1;
+    const c10::DeviceGuard guard(outputs_[first].device());
     std::vector<at::Tensor> terms, sums;
-    for (const at::Tensor& input : inputs_) terms.push_back(view_of(input, {start + begin, start + end}));
-    if (everywhere)
-        sums = terms;
-    else
-        sums.push_back(view_of(outputs_[to], {begin, end}));
+    for (const at::Tensor& input : inputs_) terms.push_back(view_of(input, from));
+    for (int rank = first; rank < end; ++rank) sums.push_back(view_of(outputs_[rank], to));
     combine_in_rank_order(call_.reduction, terms, sums);
     for (const at::Tensor& sum : sums) finish_stream(sum);
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "comms/progress.h"
+#include "comms/rank_order_sum.h"
 
 namespace smp::comms {
 
@@ -73,6 +74,8 @@ class Meeting {
     void cut();
     void finish();
     void perform(std::int64_t part);
+    /// Elements `from` of all inputs into elements `to` of rank `only`'s output, or of all outputs if that is negative.
+    void combine_on_device(int only, Piece from, Piece to) const;
     void copy(int to, std::int64_t to_begin, int from, std::int64_t from_begin, std::int64_t chunk) const;
 
     Call call_;

@@ -91,7 +91,7 @@ void Progress::leave_in_flight() noexcept {
 
 void PollingProgress::rest(std::uint64_t, Clock::duration waited, Clock::time_point until) {
     using std::chrono::microseconds;
-    if (waited < microseconds(5)) return;
+    if (waited < microseconds(20)) return;
     if (waited < (own_processor_ ? microseconds(20'000) : microseconds(50))) {
         std::this_thread::yield();
         return;

@@ -19,6 +19,10 @@ bool can_be_summed(c10::ScalarType type);
 void combine_in_rank_order(Reduction reduction, std::span<const at::Tensor> inputs,
                            std::span<const at::Tensor> outputs);
 
+/// The same on memory of the CPU, `numel` elements of `dtype` each.
+void combine_on_cpu(Reduction reduction, c10::ScalarType dtype, std::span<const void* const> inputs,
+                    std::span<void* const> outputs, std::int64_t numel);
+
 /// Elements [begin, end) of a tensor, of `numel` cut for `ranks`: piece sizes differ by at most one granule of 16
 /// elements.
 struct Piece {
