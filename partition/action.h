@@ -9,9 +9,9 @@ namespace smp::partition {
 
 enum class ActionKind {
     forward,
-    backward,  // inputs and weights at once
-    backward_input,
-    backward_weight,
+    backward,         // inputs and weights at once
+    backward_input,   // split: gradients of inputs, which the previous stage waits for …
+    backward_weight,  // … and of weights, which nobody does before the reduction
     recompute,
     send,
     receive,
@@ -20,7 +20,7 @@ enum class ActionKind {
     sum_tied_gradients,  // local, one for each shared parameter on each stage that holds a copy: adds all copies'
                          // gradients, in ascending order of modules, which is the order in which `reads` lists them
                          // behind `gradients`
-    reduce_gradients,    // over the data-parallel group
+    reduce_gradients,    // of one chunk, over the data-parallel group
     optimizer_step,      // norm, clipping and update; the norm is collective over the world
     gather_parameters,
     join,  // local: nothing but its waits. Ends a forward-only program, whose last messages no other action waits for
@@ -32,7 +32,8 @@ enum class ActionKind {
 enum class Channel { none, activations, gradients, tied, data, world };
 
 /// Actions of one stream start in list order; streams are ordered against each other by events only. Compute actions
-/// also end in list order; those of the communication stream are posted in list order and end when they end.
+/// also end in list order; those of the communication stream (messages, and collectives over the data-parallel group)
+/// are posted in list order and end when they end.
 enum class Stream { compute, communication };
 
 enum class BufferKind {
@@ -41,9 +42,10 @@ enum class BufferKind {
     gradient_in,     // gradient of activation_out, from the next chunk
     gradient_out,    // gradient of activation_in, for the previous chunk
     stash,           // everything that a chunk keeps from the forward to the backward of one microbatch
+    deferred,       // everything that a chunk keeps from the input to the weight part of the backward of one microbatch
     tied_gradient,  // the own gradient of a shared parameter once the last microbatch is in it: a view into `gradients`
     tied_received,  // another copy's gradient of it
-    gradients,      // the flat gradient buffer of the rank
+    gradients,      // a chunk's part of the flat gradient buffer of the rank
     parameters,     // the flat parameter buffer of the rank
 };
 
@@ -56,10 +58,13 @@ enum class BufferKind {
 /// stash (training): written by forward; read and freed by backward.
 /// gradient_in (not the last chunk): written by a receive; read and freed by backward.
 /// gradient_out (not chunk 0): written by backward; read and freed by a send.
+/// deferred (split backward): written by backward_input; read and freed by backward_weight.
 /// tied_gradient: written by the last microbatch's backward; read by sends; read and freed by sum_tied_gradients.
 /// tied_received: written by a receive; read and freed by sum_tied_gradients.
 /// gradients: read and written by backward, sum_tied_gradients and reduce_gradients; read by optimizer_step.
 /// parameters: read by forward and backward; written by optimizer_step.
+/// Where the backward is split, its input part does what is said of the backward here, but that it leaves
+/// tied_gradient to the weight part, which adds to `gradients` too.
 ///
 /// Where chunk i and i + 1 live on one stage nothing is sent: one buffer, activation_in of chunk i + 1, is written by
 /// the forward of chunk i, and one, gradient_in of chunk i, by the backward of chunk i + 1.
@@ -75,14 +80,16 @@ struct Buffer {
 };
 
 /// Buffers and events are indices that belong to one rank's program. The executor runs the list in order: for each
-/// action it first waits for all of `waits`, then performs it. A compute action signals its event when it is done. A
-/// send or receive is posted, which never blocks; it signals its event when the message has left or arrived, and
-/// whoever needs that lists the event in `waits`. `frees` happen after the action (for a send: after its completion).
+/// action it first waits for all of `waits`, then performs it. A compute action signals its event when it is done. An
+/// action of the communication stream is posted, which never blocks; it signals its event when the message has left or
+/// arrived or the collective has ended, and whoever needs that lists the event in `waits`. `frees` happen after the
+/// action (for a send: after its completion).
 /// An action has an event only if another, later one waits for it.
 struct Action {
     ActionKind kind;
     int microbatch = -1;
-    int chunk = -1;  // global chunk index; for send and receive: the own chunk that made or will use the tensor
+    int chunk = -1;  // global chunk index; for send and receive: the own chunk that made or will use the tensor; for
+                     // reduce_gradients: whose gradients
     int peer = -1;   // pipeline rank (not a world rank), for send and receive
     Channel channel = Channel::none;
     Stream stream = Stream::compute;
@@ -102,6 +109,14 @@ struct RankProgram {
     std::vector<Action> actions = {};
 
     bool operator==(const RankProgram&) const = default;
+};
+
+/// Place of one action: stage, and position in that stage's list.
+struct Place {
+    int stage = 0;
+    int position = 0;
+
+    bool operator==(const Place&) const = default;
 };
 
 /// "F mb3 chunk1", "send activations mb3 chunk1 -> stage 2", …: names in logs, traces and refusals.

@@ -1,5 +1,8 @@
 #include <algorithm>
+#include <array>
+#include <cstdint>
 #include <optional>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -10,9 +13,9 @@ namespace {
 
 /// What an action needs to touch, beside the flat buffers.
 struct Need {
-    BufferKind kind;
-    int microbatch;
-    int chunk;
+    BufferKind kind = BufferKind::stash;
+    int microbatch = -1;
+    int chunk = -1;
 
     bool is(const Buffer& b) const { return b.kind == kind && b.microbatch == microbatch && b.chunk == chunk; }
 };
@@ -20,66 +23,96 @@ struct Need {
 bool is_flat(const Buffer& b) { return b.kind == BufferKind::gradients || b.kind == BufferKind::parameters; }
 bool is_tied(const Buffer& b) { return b.kind == BufferKind::tied_gradient || b.kind == BufferKind::tied_received; }
 
+bool is_backward(ActionKind kind) { return kind == ActionKind::backward || kind == ActionKind::backward_input; }
+
 class ComputePass {
   public:
     ComputePass(const std::vector<RankProgram>& programs, const Duty& duty)
         : programs_(programs), duty_(duty), stages_(static_cast<int>(programs.size())) {
-        const auto steps = static_cast<std::size_t>(duty.chunks * duty.microbatches);
-        forwards_.resize(steps);
-        backwards_.resize(steps);
+        const auto steps = static_cast<std::size_t>(duty.chunks) * static_cast<std::size_t>(duty.microbatches);
+        for (auto* places : {&forwards_, &backwards_, &weights_}) places->resize(steps);
+        last_weights_.resize(static_cast<std::size_t>(duty.chunks));
     }
 
     Findings run() {
         for (int stage = 0; stage < stages_; ++stage) check_stage(stage);
         for (int chunk = 0; chunk < duty_.chunks; ++chunk) {
-            for (int microbatch = 0; microbatch < duty_.microbatches; ++microbatch) check_both_ran(microbatch, chunk);
+            for (int microbatch = 0; microbatch < duty_.microbatches; ++microbatch) check_all_ran(microbatch, chunk);
         }
         return std::move(findings_);
     }
 
   private:
+    using Places = std::vector<std::optional<Place>>;
+
     std::string name(Place place) const { return shown(programs_, place); }
-    std::optional<Place>& forward(int microbatch, int chunk) { return forwards_[index(microbatch, chunk)]; }
-    std::optional<Place>& backward(int microbatch, int chunk) { return backwards_[index(microbatch, chunk)]; }
-    std::size_t index(int microbatch, int chunk) const {
-        return static_cast<std::size_t>(chunk * duty_.microbatches + microbatch);
+    std::optional<Place>& of(Places& places, int microbatch, int chunk) {
+        return places[static_cast<std::size_t>(chunk) * static_cast<std::size_t>(duty_.microbatches) +
+                      static_cast<std::size_t>(microbatch)];
     }
     bool is_local(int chunk, int next) const { return chunk % stages_ == next % stages_; }
 
     void check_stage(int stage) {
         const auto actions = static_cast<int>(programs_[static_cast<std::size_t>(stage)].actions.size());
-        std::optional<Place> reduced, updated, last_sum, previous;
-        int in_flight = 0;
+        std::vector<std::optional<Place>> reduced(static_cast<std::size_t>(duty_.chunks));
+        std::optional<Place> updated, last_sum, last_reduced;
+        held_ = {};
         for (int i = 0; i < actions; ++i) {
             const Place here{stage, i};
             const Action& action = at(programs_, here);
             const auto refuse_after = [&](const std::optional<Place>& earlier) {
                 if (earlier) findings_.push_back(fmt::format("{} comes after {}", name(here), name(*earlier)));
             };
+            const auto reduction_of = [&](int chunk) { return reduced[static_cast<std::size_t>(chunk)]; };
             switch (action.kind) {
                 case ActionKind::forward:
-                case ActionKind::backward: {
+                case ActionKind::backward:
+                case ActionKind::backward_input:
+                case ActionKind::backward_weight: {
                     if (!check_step(here)) break;
-                    refuse_after(last_sum ? last_sum : reduced ? reduced : updated);
-                    in_flight += action.kind == ActionKind::forward ? 1 : -1;
-                    if (action.kind == ActionKind::forward) check_bounds(here, in_flight, previous);
-                    previous = here;
+                    const bool adds = action.kind != ActionKind::forward;
+                    refuse_after(last_sum                             ? last_sum
+                                 : adds && reduction_of(action.chunk) ? reduction_of(action.chunk)
+                                                                      : updated);
+                    check_bounds(here);
                     break;
                 }
                 case ActionKind::send:
                 case ActionKind::receive: check_transfer(here); break;
-                case ActionKind::sum_tied_gradients:
+                case ActionKind::sum_tied_gradients: {
                     check_sum(here);
-                    refuse_after(reduced ? reduced : updated);
+                    std::optional<Place> too_early = updated;
+                    for (const int b : action.writes) {
+                        const int chunk = buffer(here, b).chunk;
+                        if (chunk >= 0 && chunk < duty_.chunks && reduction_of(chunk)) too_early = reduction_of(chunk);
+                    }
+                    refuse_after(too_early);
                     last_sum = here;
                     break;
-                case ActionKind::reduce_gradients:
-                    require_flat(here, BufferKind::gradients, BufferKind::gradients);
-                    refuse_after(reduced ? reduced : updated);
-                    reduced = here;
+                }
+                case ActionKind::reduce_gradients: {
+                    if (action.chunk < 0 || action.chunk >= duty_.chunks || action.chunk % stages_ != stage) {
+                        findings_.push_back(fmt::format("{} is not of a chunk of this stage", name(here)));
+                        break;
+                    }
+                    require_gradients(here, action.chunk);
+                    for (const int b : action.writes) {
+                        if (action.bytes == buffer(here, b).bytes) continue;
+                        findings_.push_back(fmt::format("{} reduces {} bytes of {}, which has {}", name(here),
+                                                        action.bytes, name_of(buffer(here, b)), buffer(here, b).bytes));
+                    }
+                    refuse_after(reduction_of(action.chunk) ? reduction_of(action.chunk) : updated);
+                    reduced[static_cast<std::size_t>(action.chunk)] = last_reduced = here;
                     break;
+                }
                 case ActionKind::optimizer_step:
-                    require_flat(here, BufferKind::gradients, BufferKind::parameters);
+                    for (int chunk = stage; chunk < duty_.chunks; chunk += stages_) {
+                        if (!touches(here, action.reads, BufferKind::gradients, chunk))
+                            findings_.push_back(
+                                fmt::format("{} does not read the gradients of chunk {}", name(here), chunk));
+                    }
+                    if (!touches(here, action.writes, BufferKind::parameters, -1))
+                        findings_.push_back(name(here) + " does not write the parameters");
                     refuse_after(updated);
                     updated = here;
                     break;
@@ -87,19 +120,24 @@ class ComputePass {
                 default: findings_.push_back(fmt::format("{} is of a kind that is not checked yet", name(here)));
             }
         }
-        if (duty_.training && (!reduced || !updated)) {
-            findings_.push_back(fmt::format("stage {} ends with {} without {}", stage,
-                                            actions > 0 ? name({stage, actions - 1}) : "nothing",
-                                            !reduced ? "reduce gradients" : "optimizer step"));
-        } else if (!duty_.training && (reduced || updated || last_sum)) {
-            findings_.push_back(
-                fmt::format("{} does not belong into a forward-only program", name(reduced   ? *reduced
-                                                                                   : updated ? *updated
-                                                                                             : *last_sum)));
+        const std::string last = actions > 0 ? name({stage, actions - 1}) : "nothing";
+        for (int chunk = stage; duty_.training && chunk < duty_.chunks; chunk += stages_) {
+            const auto& reduction = reduced[static_cast<std::size_t>(chunk)];
+            if (!reduction)
+                findings_.push_back(
+                    fmt::format("stage {} ends with {} without reduce gradients chunk{}", stage, last, chunk));
+            else if (updated && updated->position < reduction->position)
+                findings_.push_back(fmt::format("{} comes before {}", name(*updated), name(*reduction)));
         }
+        if (duty_.training && !updated)
+            findings_.push_back(fmt::format("stage {} ends with {} without optimizer step", stage, last));
+        const auto& stray = last_reduced ? last_reduced : updated ? updated : last_sum;
+        if (!duty_.training && stray)
+            findings_.push_back(fmt::format("{} does not belong into a forward-only program", name(*stray)));
     }
 
-    /// Once each, on the right stage, forward before backward, backwards of a chunk ascending, on its own buffers.
+    /// Once each, on the right stage, forward before backward, weight gradients of a chunk ascending, on its own
+    /// buffers.
     bool check_step(Place here) {
         const Action& action = at(programs_, here);
         const bool is_forward = action.kind == ActionKind::forward;
@@ -109,78 +147,105 @@ class ComputePass {
             findings_.push_back(fmt::format("{} is not among this stage's steps", name(here)));
             return false;
         }
-        auto& place = is_forward ? forward(action.microbatch, action.chunk) : backward(action.microbatch, action.chunk);
+        auto& place = of(is_forward                 ? forwards_
+                         : is_backward(action.kind) ? backwards_
+                                                    : weights_,
+                         action.microbatch, action.chunk);
         if (place) {
             findings_.push_back(fmt::format("{} repeats {}", name(here), name(*place)));
             return false;
         }
         place = here;
         if (!is_forward) {
-            for (int later = action.microbatch + 1; later < duty_.microbatches; ++later) {
-                if (!backward(later, action.chunk)) continue;
+            // The head adds its weight's gradient in the input part, all others in the weight part: both ascend.
+            auto& last = last_weights_[static_cast<std::size_t>(action.chunk)][is_backward(action.kind) ? 0 : 1];
+            if (last && at(programs_, *last).microbatch > action.microbatch)
                 findings_.push_back(
                     fmt::format("{} adds weight gradients after {}; microbatches must add theirs in ascending order",
-                                name(here), name(*backward(later, action.chunk))));
-                break;
-            }
+                                name(here), name(*last)));
+            else
+                last = here;
         }
-        check_accesses(here, is_forward);
+        check_accesses(here);
         return true;
     }
 
-    void check_accesses(Place here, bool is_forward) {
+    void check_accesses(Place here) {
         const Action& action = at(programs_, here);
         const int mb = action.microbatch, chunk = action.chunk;
         const bool has_input = chunk > 0, has_output = chunk + 1 < duty_.chunks;
-        std::vector<Need> reads, writes;
-        if (has_input) reads.push_back({BufferKind::activation_in, mb, chunk});
+        const bool is_forward = action.kind == ActionKind::forward,
+                   is_weight = action.kind == ActionKind::backward_weight;
+        std::array<Need, 3> reads{}, writes{};
+        std::size_t reads_count = 0, writes_count = 0;
+        const auto must_read = [&](BufferKind kind, int of) { reads[reads_count++] = {kind, mb, of}; };
+        const auto must_write = [&](BufferKind kind, int of) { writes[writes_count++] = {kind, mb, of}; };
+        if (has_input && !is_weight) must_read(BufferKind::activation_in, chunk);
         if (is_forward) {
-            if (duty_.training) writes.push_back({BufferKind::stash, mb, chunk});
-            if (has_output && is_local(chunk, chunk + 1)) writes.push_back({BufferKind::activation_in, mb, chunk + 1});
-            if (has_output && !is_local(chunk, chunk + 1)) writes.push_back({BufferKind::activation_out, mb, chunk});
+            if (duty_.training) must_write(BufferKind::stash, chunk);
+            if (has_output && is_local(chunk, chunk + 1)) must_write(BufferKind::activation_in, chunk + 1);
+            if (has_output && !is_local(chunk, chunk + 1)) must_write(BufferKind::activation_out, chunk);
+        } else if (is_weight) {
+            must_read(BufferKind::deferred, chunk);
         } else {
-            reads.push_back({BufferKind::stash, mb, chunk});
-            if (has_output) reads.push_back({BufferKind::gradient_in, mb, chunk});
-            if (has_input && is_local(chunk, chunk - 1)) writes.push_back({BufferKind::gradient_in, mb, chunk - 1});
-            if (has_input && !is_local(chunk, chunk - 1)) writes.push_back({BufferKind::gradient_out, mb, chunk});
+            must_read(BufferKind::stash, chunk);
+            if (has_output) must_read(BufferKind::gradient_in, chunk);
+            if (has_input && is_local(chunk, chunk - 1)) must_write(BufferKind::gradient_in, chunk - 1);
+            if (has_input && !is_local(chunk, chunk - 1)) must_write(BufferKind::gradient_out, chunk);
+            if (action.kind == ActionKind::backward_input) must_write(BufferKind::deferred, chunk);
         }
-        check_needs(here, "read", action.reads, reads);
-        check_needs(here, "write", action.writes, writes);
-        if (!touches(here, action.reads, BufferKind::parameters))
+        check_needs(here, "read", action.reads, std::span(reads).first(reads_count));
+        check_needs(here, "write", action.writes, std::span(writes).first(writes_count));
+        if (!is_weight && !touches(here, action.reads, BufferKind::parameters, -1))
             findings_.push_back(name(here) + " does not read the parameters");
-        if (!is_forward) require_flat(here, BufferKind::gradients, BufferKind::gradients);
+        if (!is_forward) require_gradients(here, chunk);
         for (const int b : action.writes) {
             if (!is_tied(buffer(here, b))) continue;
-            const bool is_complete = !is_forward && mb + 1 == duty_.microbatches && buffer(here, b).chunk == chunk;
+            const bool is_complete = (action.kind == ActionKind::backward || is_weight) &&
+                                     mb + 1 == duty_.microbatches && buffer(here, b).chunk == chunk;
             if (!is_complete)
                 findings_.push_back(fmt::format("{} must not write {}: it is not the last to add to it", name(here),
                                                 name_of(buffer(here, b))));
         }
     }
 
-    bool touches(Place here, const std::vector<int>& list, BufferKind kind) const {
-        return std::any_of(list.begin(), list.end(), [&](int b) { return buffer(here, b).kind == kind; });
+    bool touches(Place here, const std::vector<int>& list, BufferKind kind, int chunk) const {
+        return std::any_of(list.begin(), list.end(),
+                           [&](int b) { return buffer(here, b).kind == kind && buffer(here, b).chunk == chunk; });
     }
 
-    void require_flat(Place here, BufferKind read, BufferKind written) {
+    /// Adds to the gradients of one chunk and of no other.
+    void require_gradients(Place here, int chunk) {
         const Action& action = at(programs_, here);
-        if (!touches(here, action.reads, read))
-            findings_.push_back(fmt::format("{} does not read {}", name(here), name_of(Buffer{.kind = read})));
-        if (!touches(here, action.writes, written))
-            findings_.push_back(fmt::format("{} does not write {}", name(here), name_of(Buffer{.kind = written})));
+        const auto gradients = name_of(Buffer{.kind = BufferKind::gradients, .chunk = chunk});
+        if (!touches(here, action.reads, BufferKind::gradients, chunk))
+            findings_.push_back(fmt::format("{} does not read {}", name(here), gradients));
+        if (!touches(here, action.writes, BufferKind::gradients, chunk))
+            findings_.push_back(fmt::format("{} does not write {}", name(here), gradients));
+        for (const auto* list : {&action.reads, &action.writes}) {
+            for (const int b : *list) {
+                if (buffer(here, b).kind == BufferKind::gradients && buffer(here, b).chunk != chunk)
+                    findings_.push_back(fmt::format("{} must not use {}", name(here), name_of(buffer(here, b))));
+            }
+        }
     }
 
-    /// All copies of one shared parameter, in ascending order of modules: otherwise stages add in different orders.
+    /// All copies of one shared parameter, in ascending order of modules: otherwise stages add in different orders. It
+    /// writes the gradients of the chunks whose copies it reads.
     void check_sum(Place here) {
-        require_flat(here, BufferKind::gradients, BufferKind::gradients);
+        const Action& action = at(programs_, here);
         const Buffer* previous = nullptr;
-        for (const int b : at(programs_, here).reads) {
+        for (const int b : action.reads) {
             const Buffer& copy = buffer(here, b);
             if (!is_tied(copy)) continue;
             if (previous && (previous->shared != copy.shared || previous->module >= copy.module)) {
                 findings_.push_back(fmt::format("{} adds {} after {}", name(here), name_of(copy), name_of(*previous)));
             }
             previous = &copy;
+            if (copy.kind == BufferKind::tied_gradient &&
+                !touches(here, action.writes, BufferKind::gradients, copy.chunk))
+                findings_.push_back(fmt::format("{} does not write {}", name(here),
+                                                name_of(Buffer{.kind = BufferKind::gradients, .chunk = copy.chunk})));
         }
     }
 
@@ -188,7 +253,7 @@ class ComputePass {
         return programs_[static_cast<std::size_t>(here.stage)].buffers[static_cast<std::size_t>(id)];
     }
 
-    void check_needs(Place here, const char* verb, const std::vector<int>& list, const std::vector<Need>& needs) {
+    void check_needs(Place here, const char* verb, const std::vector<int>& list, std::span<const Need> needs) {
         for (const Need& need : needs) {
             if (std::any_of(list.begin(), list.end(), [&](int b) { return need.is(buffer(here, b)); })) continue;
             findings_.push_back(
@@ -223,38 +288,76 @@ class ComputePass {
                                             name_of(moved), moved.bytes));
     }
 
-    void check_bounds(Place here, int in_flight, const std::optional<Place>& previous) {
-        if (!duty_.training) return;
-        const bool counts_active = here.stage == 0 && duty_.chunks == stages_;
-        int limit = duty_.in_flight.empty() ? duty_.active_microbatches * (duty_.chunks / stages_)
-                                            : duty_.in_flight[static_cast<std::size_t>(here.stage)];
-        if (counts_active) limit = std::min(limit, duty_.active_microbatches);
-        if (in_flight <= limit) return;
-        findings_.push_back(
-            fmt::format("{} makes {} microbatches in flight on stage {} right after {}, where at most {} may be",
-                        name(here), in_flight, here.stage, previous ? name(*previous) : "nothing", limit));
+    /// What a stage holds while its list is read.
+    struct Held {
+        int in_flight = 0;
+        int active = 0;          // on stage 0: where each microbatch's first forward and last backward are
+        std::int64_t bytes = 0;  // of stashes and of what is deferred
+        std::optional<Place> previous;
+    };
+
+    void check_bounds(Place here) {
+        const Action& action = at(programs_, here);
+        const bool is_forward = action.kind == ActionKind::forward;
+        const int change = is_forward ? 1 : is_backward(action.kind) ? -1 : 0;
+        held_.in_flight += change;
+        if (action.chunk == 0) held_.active += change;
+        const auto bytes_of = [&](const std::vector<int>& list) {
+            std::int64_t bytes = 0;
+            for (const int b : list) {
+                const BufferKind kind = buffer(here, b).kind;
+                if (kind == BufferKind::stash || kind == BufferKind::deferred) bytes += buffer(here, b).bytes;
+            }
+            return bytes;
+        };
+        held_.bytes += bytes_of(action.writes) - bytes_of(action.frees);
+        const auto stage = static_cast<std::size_t>(here.stage);
+        const auto refuse = [&](const std::string& what, auto limit) {
+            findings_.push_back(fmt::format("{} makes {} on stage {} right after {}, where at most {} may be",
+                                            name(here), what, here.stage,
+                                            held_.previous ? name(*held_.previous) : "nothing", limit));
+        };
+        if (duty_.training && is_forward) {
+            if (action.chunk == 0 && held_.active > duty_.active_microbatches)
+                refuse(fmt::format("{} microbatches active", held_.active), duty_.active_microbatches);
+            else if (!duty_.in_flight.empty() && held_.in_flight > duty_.in_flight[stage])
+                refuse(fmt::format("{} microbatches in flight", held_.in_flight), duty_.in_flight[stage]);
+        }
+        if (duty_.training && !duty_.held_bytes.empty() && held_.bytes > duty_.held_bytes[stage])
+            refuse(fmt::format("{} bytes held", held_.bytes), duty_.held_bytes[stage]);
+        held_.previous = here;
     }
 
-    void check_both_ran(int microbatch, int chunk) {
-        const auto& forward_place = forward(microbatch, chunk);
-        const auto& backward_place = backward(microbatch, chunk);
+    void check_all_ran(int microbatch, int chunk) {
+        const auto& forward_place = of(forwards_, microbatch, chunk);
+        const auto& backward_place = of(backwards_, microbatch, chunk);
+        const auto& weight_place = of(weights_, microbatch, chunk);
         const auto missing = [&](ActionKind kind, const std::optional<Place>& other) {
             const std::string step = name_of(Action{.kind = kind, .microbatch = microbatch, .chunk = chunk});
             findings_.push_back(other ? fmt::format("{} has no {}", name(*other), step)
                                       : fmt::format("stage {} never runs {}", chunk % stages_, step));
         };
+        const auto in_order = [&](const std::optional<Place>& earlier, const std::optional<Place>& later) {
+            if (earlier && later && earlier->position > later->position)
+                findings_.push_back(fmt::format("{} comes after {}", name(*earlier), name(*later)));
+        };
         if (!forward_place) missing(ActionKind::forward, backward_place);
         if (!duty_.training) return;
-        if (!backward_place) missing(ActionKind::backward, forward_place);
-        if (forward_place && backward_place && forward_place->position > backward_place->position) {
-            findings_.push_back(fmt::format("{} comes after {}", name(*forward_place), name(*backward_place)));
-        }
+        if (!backward_place) missing(weight_place ? ActionKind::backward_input : ActionKind::backward, forward_place);
+        const bool is_split = backward_place && at(programs_, *backward_place).kind == ActionKind::backward_input;
+        if (is_split && !weight_place) missing(ActionKind::backward_weight, backward_place);
+        if (backward_place && !is_split && weight_place)
+            findings_.push_back(fmt::format("{} repeats what {} did", name(*weight_place), name(*backward_place)));
+        in_order(forward_place, backward_place);
+        in_order(backward_place, weight_place);
     }
 
     const std::vector<RankProgram>& programs_;
     const Duty& duty_;
     int stages_;
-    std::vector<std::optional<Place>> forwards_, backwards_;
+    Places forwards_, backwards_, weights_;                          // by chunk and microbatch
+    std::vector<std::array<std::optional<Place>, 2>> last_weights_;  // by chunk: backward or input part; weight part
+    Held held_;
     Findings findings_;
 };
 

@@ -34,10 +34,13 @@ std::vector<std::string> check(const Plan& plan) {
                   .microbatches = plan.microbatches,
                   .training = true,
                   .active_microbatches = plan.active_microbatches};
-    if (plan.schedule == PipelineSchedule::interleaved && training.chunks == stages) {
-        for (int r = 0; r < stages; ++r)
-            training.in_flight.push_back(in_flight_limit(r, stages, plan.active_microbatches));
+    for (int r = 0; r < stages && plan.schedule != PipelineSchedule::simple; ++r) {
+        const int per_stage = training.chunks / stages;
+        training.in_flight.push_back(
+            per_stage > 1 ? chunked_limit(r, stages, per_stage, largest_chunked_group(stages, plan.microbatches))
+                          : in_flight_limit(r, stages, plan.active_microbatches));
     }
+    if (plan.schedule == PipelineSchedule::zero_bubble) training.held_bytes = plan.held_bytes;
     Duty evaluation = training, sampling = training;
     evaluation.training = sampling.training = false;
     evaluation.microbatches = plan.evaluation_microbatches;

@@ -2,6 +2,7 @@
 // are rendezvous, posting never blocks but waits do, nothing is ordered across streams but by events.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -13,16 +14,20 @@ namespace smp::partition {
 struct Duty {
     int chunks = 1;  // chunk i on stage i mod stages
     int microbatches = 1;
-    bool training = true;             // otherwise forwards only
-    int active_microbatches = 1;      // bound between the first forward and the last backward, in training
-    std::vector<int> in_flight = {};  // bound on each stage between forward and backward, in training; empty: as above
+    bool training = true;         // otherwise forwards only
+    int active_microbatches = 1;  // bound between the first forward and the last backward, in training
+    /// Bounds on each stage, in training; empty: none but the one above. Microbatches between forward and backward (or
+    /// its input part), counted on each chunk; and bytes of what is kept for a backward or its weight part.
+    std::vector<int> in_flight = {};
+    std::vector<std::int64_t> held_bytes = {};
 };
 
 /// What is wrong with the programs, in sentences that name the actions which disagree, with stage, position in its
 /// list (from 0) and name; empty if they are proven. Passes, each only if the ones before found nothing:
 /// 1. form: indices in range, each event signalled once and waited for later, streams and channels as the kinds ask;
-/// 2. compute: every microbatch once per chunk, forward before backward, weight gradients in ascending order, buffers
-///    those of the action's microbatch and chunk, the bounds kept, reduction and update after the last backward;
+/// 2. compute: every microbatch once per chunk, forward before backward (whole, or its input part before its weight
+///    part), weight gradients in ascending order, buffers those of the action's microbatch and chunk, the bounds kept,
+///    the reduction of each chunk after its last backward, the update after all;
 /// 3. messages: the n-th send of a pair and channel meets the n-th receive with the same content and bytes; collectives
 ///    come in the same order on all stages;
 /// 4. end: the abstract machine runs all programs to their end;

@@ -10,14 +10,6 @@
 
 namespace smp::partition::passes {
 
-/// Place of one action: stage, and position in that stage's list.
-struct Place {
-    int stage = 0;
-    int position = 0;
-
-    bool operator==(const Place&) const = default;
-};
-
 const Action& at(const std::vector<RankProgram>& programs, Place place);
 
 /// "stage 1 action 7 (B mb2 chunk1)"

@@ -18,24 +18,32 @@ constexpr std::int64_t kElementBytes = 4;  // fp32
 /// the end.
 class ProgramBuilder {
   public:
-    ProgramBuilder(const ModuleGraph& graph, std::span<const Chunk> chunks, int stage, int microbatches, bool training)
-        : graph_(graph), chunks_(chunks), stage_(stage), microbatches_(microbatches), training_(training) {
-        std::int64_t parameters = 0;
-        for (const Chunk& chunk : chunks_) {
-            if (chunk.stage != stage_) continue;
-            for (int m = chunk.first_module; m < chunk.end_module; ++m) parameters += module(m).parameter_count;
+    /// `messages` are those this stage sends or receives, in the order of messages_of.
+    ProgramBuilder(const ModuleGraph& graph, std::span<const Chunk> chunks, int stage, int stages, int microbatches,
+                   bool training, std::span<const Message> messages)
+        : graph_(graph),
+          chunks_(chunks),
+          stage_(stage),
+          stages_(stages),
+          microbatches_(microbatches),
+          training_(training),
+          messages_(messages),
+          action_of_(messages.size(), -1),
+          passing_(kPassingKinds * static_cast<std::size_t>(own_chunks()) * static_cast<std::size_t>(microbatches),
+                   -1) {
+        std::int64_t all_bytes = 0;
+        for (int c = stage_; c < chunk_count(); c += stages_) all_bytes += parameter_bytes(c);
+        parameters_ = add_buffer({.kind = BufferKind::parameters, .bytes = all_bytes});
+        for (int c = stage_; training_ && c < chunk_count(); c += stages_) {
+            gradients_.push_back(add_buffer({.kind = BufferKind::gradients, .chunk = c, .bytes = parameter_bytes(c)}));
         }
-        flat_bytes_ = kElementBytes * parameters;
-        parameters_ = buffer({.kind = BufferKind::parameters, .bytes = flat_bytes_});
-        if (training_) gradients_ = buffer({.kind = BufferKind::gradients, .bytes = flat_bytes_});
     }
 
-    /// `messages` are those this stage sends or receives, in the order of messages_of.
-    RankProgram build(std::span<const ComputeStep> steps, std::span<const Message> messages) {
+    RankProgram build(std::span<const ComputeStep> steps) {
         const auto end = static_cast<int>(steps.size());
         std::vector<std::vector<const Message*>> made(steps.size() + 1), posted(steps.size() + 1),
             left(steps.size() + 1), used(steps.size() + 1);
-        for (const Message& m : messages) {
+        for (const Message& m : messages_) {
             if (m.from_stage == stage_) {
                 made[static_cast<std::size_t>(m.made)].push_back(&m);
                 left[static_cast<std::size_t>(m.left)].push_back(&m);
@@ -47,8 +55,8 @@ class ProgramBuilder {
         const auto transfers_at = [&](int position) {
             const auto at = static_cast<std::size_t>(position);
             std::vector<int> waits;
-            for (const Message* m : used[at]) waits.push_back(action_of_.at(m));
-            for (const Message* m : left[at]) waits.push_back(action_of_.at(m));
+            for (const Message* m : used[at]) waits.push_back(action_of(*m));
+            for (const Message* m : left[at]) waits.push_back(action_of(*m));
             return waits;
         };
         for (int position = 0; position <= end; ++position) {
@@ -62,10 +70,13 @@ class ProgramBuilder {
             send_made(false);
             for (const Message* m : posted[at]) add_receive(*m);
             send_made(true);
-            if (position < end) add_step(steps[at], transfers_at(position));
+            if (position == end) break;
+            add_step(steps[at], transfers_at(position));
+            if (completes_gradients(steps[at]) && !holds_shared(steps[at].chunk))
+                add_reduction(steps[at].chunk, last_step_);
         }
         if (training_) {
-            add_end_of_step(messages, transfers_at(end));
+            add_end_of_step(transfers_at(end));
         } else if (const auto waits = transfers_at(end); !waits.empty()) {
             add({.kind = ActionKind::join, .waits = waits});
         }
@@ -76,23 +87,62 @@ class ProgramBuilder {
   private:
     const Module& module(int index) const { return graph_.modules[static_cast<std::size_t>(index)]; }
     const Chunk& chunk(int index) const { return chunks_[static_cast<std::size_t>(index)]; }
-    bool is_last(int chunk) const { return chunk + 1 == static_cast<int>(chunks_.size()); }
+    int chunk_count() const { return static_cast<int>(chunks_.size()); }
+    int own_chunks() const { return (chunk_count() - stage_ + stages_ - 1) / stages_; }
+    bool is_last(int chunk) const { return chunk + 1 == chunk_count(); }
+    bool holds(int of_chunk, int of_module) const {
+        return of_module >= chunk(of_chunk).first_module && of_module < chunk(of_chunk).end_module;
+    }
+    bool holds_shared(int of_chunk) const {
+        return std::any_of(graph_.shared.begin(), graph_.shared.end(), [&](const SharedParameter& shared) {
+            return std::any_of(shared.modules.begin(), shared.modules.end(), [&](int m) { return holds(of_chunk, m); });
+        });
+    }
+    /// Sum over the modules of a chunk.
+    std::int64_t sum_over(int of_chunk, std::int64_t Module::*bytes) const {
+        std::int64_t sum = 0;
+        for (int m = chunk(of_chunk).first_module; m < chunk(of_chunk).end_module; ++m) sum += module(m).*bytes;
+        return sum;
+    }
+    std::int64_t parameter_bytes(int of_chunk) const {
+        return kElementBytes * sum_over(of_chunk, &Module::parameter_count);
+    }
+    /// Whether a step is the last to add to the gradients of its chunk.
+    bool completes_gradients(const ComputeStep& step) const {
+        return training_ && step.microbatch + 1 == microbatches_ &&
+               (step.kind == ActionKind::backward || step.kind == ActionKind::backward_weight);
+    }
     std::int64_t boundary_bytes(int before_chunk) const {
         return module(chunk(before_chunk - 1).end_module - 1).output_bytes;
     }
 
+    int add_buffer(const Buffer& buffer) {
+        program_.buffers.push_back(buffer);
+        return static_cast<int>(program_.buffers.size()) - 1;
+    }
+    /// The one buffer of its kind, microbatch and chunk, which is one of this stage's.
     int buffer(const Buffer& wanted) {
-        const auto key = std::tuple(wanted.kind, wanted.microbatch, wanted.chunk, wanted.shared, wanted.module);
-        const auto [found, is_new] = buffers_.emplace(key, static_cast<int>(program_.buffers.size()));
-        if (is_new) program_.buffers.push_back(wanted);
-        return found->second;
+        const auto kind = static_cast<std::size_t>(wanted.kind);
+        const auto own_chunk = static_cast<std::size_t>(wanted.chunk / stages_);
+        int& id = passing_[(kind * static_cast<std::size_t>(own_chunks()) + own_chunk) *
+                               static_cast<std::size_t>(microbatches_) +
+                           static_cast<std::size_t>(wanted.microbatch)];
+        if (id < 0) id = add_buffer(wanted);
+        return id;
     }
     int stash(const ComputeStep& step) {
-        std::int64_t bytes = 0;
-        for (int m = chunk(step.chunk).first_module; m < chunk(step.chunk).end_module; ++m)
-            bytes += module(m).stash_bytes;
-        return buffer({.kind = BufferKind::stash, .microbatch = step.microbatch, .chunk = step.chunk, .bytes = bytes});
+        return buffer({.kind = BufferKind::stash,
+                       .microbatch = step.microbatch,
+                       .chunk = step.chunk,
+                       .bytes = sum_over(step.chunk, &Module::stash_bytes)});
     }
+    int deferred(const ComputeStep& step) {
+        return buffer({.kind = BufferKind::deferred,
+                       .microbatch = step.microbatch,
+                       .chunk = step.chunk,
+                       .bytes = sum_over(step.chunk, &Module::deferred_bytes)});
+    }
+    int gradients(int of_chunk) const { return gradients_[static_cast<std::size_t>(of_chunk / stages_)]; }
     /// The boundary tensors of a chunk; the one between two chunks of this stage is the later chunk's input and the
     /// earlier chunk's incoming gradient.
     int activation_in(int microbatch, int of) {
@@ -116,11 +166,16 @@ class ProgramBuilder {
             {.kind = BufferKind::gradient_out, .microbatch = microbatch, .chunk = of, .bytes = boundary_bytes(of)});
     }
     int tied(BufferKind kind, int shared, int of_module, int of_chunk) {
-        return buffer({.kind = kind,
-                       .chunk = of_chunk,
-                       .shared = shared,
-                       .bytes = kElementBytes * graph_.shared[static_cast<std::size_t>(shared)].parameter_count,
-                       .module = of_module});
+        const auto [found, is_new] = tied_.try_emplace({kind, shared, of_module}, -1);
+        if (is_new) {
+            found->second =
+                add_buffer({.kind = kind,
+                            .chunk = of_chunk,
+                            .shared = shared,
+                            .bytes = kElementBytes * graph_.shared[static_cast<std::size_t>(shared)].parameter_count,
+                            .module = of_module});
+        }
+        return found->second;
     }
 
     int add(Action action) {
@@ -131,26 +186,32 @@ class ProgramBuilder {
     void add_step(const ComputeStep& step, std::vector<int> waits) {
         Action action{.kind = step.kind, .microbatch = step.microbatch, .chunk = step.chunk, .waits = std::move(waits)};
         const bool has_input = step.chunk > 0;
+        const bool is_split = step.kind == ActionKind::backward_input;
         if (step.kind == ActionKind::forward) {
             action.reads = {parameters_};
             if (has_input) action.reads.push_back(activation_in(step.microbatch, step.chunk));
             if (has_input && !training_) action.frees.push_back(activation_in(step.microbatch, step.chunk));
             if (training_) action.writes.push_back(stash(step));
             if (!is_last(step.chunk)) action.writes.push_back(activation_out(step.microbatch, step.chunk));
-        } else if (step.kind == ActionKind::backward) {
+        } else if (step.kind == ActionKind::backward || is_split) {
             std::vector<int> used_up = {stash(step)};
             if (has_input) used_up.push_back(activation_in(step.microbatch, step.chunk));
             if (!is_last(step.chunk)) used_up.push_back(gradient_in(step.microbatch, step.chunk));
-            action.reads = {parameters_, gradients_};
+            action.reads = {parameters_, gradients(step.chunk)};
             action.reads.insert(action.reads.end(), used_up.begin(), used_up.end());
-            action.writes = {gradients_};
+            action.writes = {gradients(step.chunk)};
             if (has_input) action.writes.push_back(gradient_out(step.microbatch, step.chunk));
-            if (step.microbatch + 1 == microbatches_) {
-                for (const int copy : tied_gradients_of(step.chunk)) action.writes.push_back(copy);
-            }
-            action.frees = used_up;
+            if (is_split) action.writes.push_back(deferred(step));
+            action.frees = std::move(used_up);
+        } else if (step.kind == ActionKind::backward_weight) {
+            action.reads = {gradients(step.chunk), deferred(step)};
+            action.writes = {gradients(step.chunk)};
+            action.frees = {deferred(step)};
         } else {
             throw std::logic_error(fmt::format("lowering: no rule for {}", name_of(action)));
+        }
+        if (completes_gradients(step)) {
+            for (const int copy : tied_gradients_of(step.chunk)) action.writes.push_back(copy);
         }
         last_step_ = add(std::move(action));
     }
@@ -159,8 +220,8 @@ class ProgramBuilder {
         std::vector<int> copies;
         for (std::size_t s = 0; s < graph_.shared.size(); ++s) {
             for (const int m : graph_.shared[s].modules) {
-                if (m < chunk(of_chunk).first_module || m >= chunk(of_chunk).end_module) continue;
-                copies.push_back(tied(BufferKind::tied_gradient, static_cast<int>(s), m, of_chunk));
+                if (holds(of_chunk, m))
+                    copies.push_back(tied(BufferKind::tied_gradient, static_cast<int>(s), m, of_chunk));
             }
         }
         return copies;
@@ -172,7 +233,7 @@ class ProgramBuilder {
         action.stream = Stream::communication;
         action.bytes = m.bytes;
         if (last_step_ >= 0) action.waits = {last_step_};
-        action_of_[&m] = add(std::move(action));
+        action_of(m) = add(std::move(action));
     }
     void add_send(const Message& m) {
         const int sent = m.channel == Channel::activations ? activation_out(m.microbatch, m.from_chunk)
@@ -191,46 +252,65 @@ class ProgramBuilder {
         add_transfer(m, {.kind = ActionKind::receive, .chunk = m.to_chunk, .peer = m.from_stage, .writes = {received}});
     }
 
-    void add_end_of_step(std::span<const Message> messages, const std::vector<int>& outstanding) {
-        std::vector<int> waits_of_sum;
-        for (std::size_t s = 0; s < graph_.shared.size(); ++s) {
-            Action sum{.kind = ActionKind::sum_tied_gradients, .reads = {gradients_}, .writes = {gradients_}};
-            bool held_here = false;
-            for (const int m : graph_.shared[s].modules) {
-                const auto holder = std::find_if(chunks_.begin(), chunks_.end(), [&](const Chunk& c) {
-                    return m >= c.first_module && m < c.end_module;
+    /// Behind `made`, the position of the last action that writes the chunk's gradients.
+    void add_reduction(int of_chunk, int made) {
+        reductions_.push_back(add({.kind = ActionKind::reduce_gradients,
+                                   .chunk = of_chunk,
+                                   .channel = Channel::data,
+                                   .stream = Stream::communication,
+                                   .bytes = parameter_bytes(of_chunk),
+                                   .reads = {gradients(of_chunk)},
+                                   .writes = {gradients(of_chunk)},
+                                   .waits = {made}}));
+    }
+
+    /// Adds up all copies of one shared parameter, if this stage holds one: returns the action, or −1.
+    int add_sum(int shared) {
+        Action sum{.kind = ActionKind::sum_tied_gradients};
+        for (const int m : graph_.shared[static_cast<std::size_t>(shared)].modules) {
+            int of_chunk = 0;
+            while (!holds(of_chunk, m)) ++of_chunk;
+            if (chunk(of_chunk).stage == stage_) {
+                const bool is_listed = !sum.writes.empty() && sum.writes.back() == gradients(of_chunk);
+                if (!is_listed) sum.writes.push_back(gradients(of_chunk));
+                sum.frees.push_back(tied(BufferKind::tied_gradient, shared, m, of_chunk));
+            } else {
+                const auto copy = std::find_if(messages_.begin(), messages_.end(), [&](const Message& x) {
+                    return x.to_stage == stage_ && x.shared == shared && x.module == m;
                 });
-                const auto of_chunk = static_cast<int>(holder - chunks_.begin());
-                if (holder->stage == stage_) {
-                    held_here = true;
-                    sum.frees.push_back(tied(BufferKind::tied_gradient, static_cast<int>(s), m, of_chunk));
-                } else {
-                    const auto copy = std::find_if(messages.begin(), messages.end(), [&](const Message& x) {
-                        return x.to_stage == stage_ && x.shared == static_cast<int>(s) && x.module == m;
-                    });
-                    if (copy == messages.end()) break;  // no copy on this stage
-                    sum.frees.push_back(tied(BufferKind::tied_received, static_cast<int>(s), m, copy->to_chunk));
-                }
+                if (copy == messages_.end()) return -1;  // no copy on this stage
+                sum.frees.push_back(tied(BufferKind::tied_received, shared, m, copy->to_chunk));
             }
-            if (!held_here) continue;
-            sum.reads.insert(sum.reads.end(), sum.frees.begin(), sum.frees.end());
-            for (const Message& m : messages) {
-                if (m.shared == static_cast<int>(s)) sum.waits.push_back(action_of_.at(&m));
-            }
-            waits_of_sum.insert(waits_of_sum.end(), sum.waits.begin(), sum.waits.end());
-            add(std::move(sum));
         }
-        add({.kind = ActionKind::reduce_gradients,
-             .channel = Channel::data,
-             .bytes = flat_bytes_,
-             .reads = {gradients_},
-             .writes = {gradients_}});
+        sum.reads = sum.writes;
+        sum.reads.insert(sum.reads.end(), sum.frees.begin(), sum.frees.end());
+        for (const Message& m : messages_) {
+            if (m.shared == shared) sum.waits.push_back(action_of(m));
+        }
+        return add(std::move(sum));
+    }
+
+    void add_end_of_step(const std::vector<int>& outstanding) {
+        std::vector<int> waited_for;
+        int last_sum = -1;
+        for (std::size_t s = 0; s < graph_.shared.size(); ++s) {
+            const int sum = add_sum(static_cast<int>(s));
+            if (sum < 0) continue;
+            last_sum = sum;
+            const auto& waits = program_.actions[static_cast<std::size_t>(sum)].waits;
+            waited_for.insert(waited_for.end(), waits.begin(), waits.end());
+        }
+        for (int c = stage_; c < chunk_count(); c += stages_) {
+            if (holds_shared(c)) add_reduction(c, last_sum);
+        }
         Action step{.kind = ActionKind::optimizer_step,
                     .channel = Channel::world,
-                    .reads = {gradients_, parameters_},
-                    .writes = {parameters_}};
+                    .reads = gradients_,
+                    .writes = {parameters_},
+                    .waits = reductions_};
+        step.reads.push_back(parameters_);
         for (const int transfer : outstanding) {
-            if (std::find(waits_of_sum.begin(), waits_of_sum.end(), transfer) == waits_of_sum.end())
+            if (std::find(waited_for.begin(), waited_for.end(), transfer) == waited_for.end())
                 step.waits.push_back(transfer);
         }
         add(std::move(step));
@@ -250,16 +330,26 @@ class ProgramBuilder {
         }
     }
 
+    /// Position of the action that sends or receives a message.
+    int& action_of(const Message& message) { return action_of_[static_cast<std::size_t>(&message - messages_.data())]; }
+
+    /// BufferKind's first enumerators: one buffer for each microbatch and chunk.
+    static constexpr std::size_t kPassingKinds = static_cast<std::size_t>(BufferKind::deferred) + 1;
+
     const ModuleGraph& graph_;
     std::span<const Chunk> chunks_;
     int stage_;
+    int stages_;
     int microbatches_;
     bool training_;
-    std::int64_t flat_bytes_ = 0;
-    int parameters_ = -1, gradients_ = -1;
-    int last_step_ = -1;  // position of the compute action added last
-    std::map<const Message*, int> action_of_;
-    std::map<std::tuple<BufferKind, int, int, int, int>, int> buffers_;
+    std::span<const Message> messages_;
+    std::vector<int> action_of_;                            // by message
+    std::vector<int> passing_;                              // buffers by kind, own chunk and microbatch
+    std::map<std::tuple<BufferKind, int, int>, int> tied_;  // buffers by kind, shared parameter and module
+    int parameters_ = -1;
+    std::vector<int> gradients_;   // by own chunk
+    std::vector<int> reductions_;  // positions
+    int last_step_ = -1;           // position of the compute action added last
     RankProgram program_;
 };
 
@@ -275,8 +365,9 @@ std::vector<RankProgram> lower(const ModuleGraph& graph, std::span<const Chunk> 
     }
     std::vector<RankProgram> programs;
     for (std::size_t stage = 0; stage < orders.size(); ++stage) {
-        ProgramBuilder builder(graph, chunks, static_cast<int>(stage), microbatches, options.training);
-        programs.push_back(builder.build(orders[stage], of_stage[stage]));
+        ProgramBuilder builder(graph, chunks, static_cast<int>(stage), static_cast<int>(orders.size()), microbatches,
+                               options.training, of_stage[stage]);
+        programs.push_back(builder.build(orders[stage]));
     }
     return programs;
 }

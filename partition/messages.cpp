@@ -81,17 +81,16 @@ class MessageBuilder {
                 const int from_chunk = chunk_of(module);
                 for (const auto& [to_stage, to_chunk] : chunk_on_stage) {
                     if (to_stage == chunk(from_chunk).stage) continue;
-                    messages_.push_back(
-                        {.channel = Channel::tied,
-                         .from_stage = chunk(from_chunk).stage,
-                         .to_stage = to_stage,
-                         .from_chunk = from_chunk,
-                         .to_chunk = to_chunk,
-                         .shared = static_cast<int>(s),
-                         .module = module,
-                         .bytes = kGradientBytes * shared.parameter_count,
-                         .made = precedence_.position_of(ActionKind::backward, microbatches_ - 1, from_chunk),
-                         .used = steps(to_stage)});
+                    messages_.push_back({.channel = Channel::tied,
+                                         .from_stage = chunk(from_chunk).stage,
+                                         .to_stage = to_stage,
+                                         .from_chunk = from_chunk,
+                                         .to_chunk = to_chunk,
+                                         .shared = static_cast<int>(s),
+                                         .module = module,
+                                         .bytes = kGradientBytes * shared.parameter_count,
+                                         .made = precedence_.completed_at(microbatches_ - 1, from_chunk),
+                                         .used = steps(to_stage)});
                 }
             }
         }

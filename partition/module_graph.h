@@ -15,10 +15,11 @@ struct Module {
     bool is_layer = false;             // counted by `parallel.stage_layers`; embedding and head are not
     std::int64_t parameter_count = 0;  // elements, shared parameters included
     double forward_flops = 0;
-    double backward_flops = 0;      // all of it: for inputs and for weights
-    double weight_flops = 0;        // the part of backward_flops that makes weight gradients
-    std::int64_t stash_bytes = 0;   // kept from forward to backward
-    std::int64_t output_bytes = 0;  // boundary tensor handed to the next module; 0 after the last
+    double backward_flops = 0;        // all of it: for inputs and for weights
+    double weight_flops = 0;          // the part of backward_flops that makes weight gradients
+    std::int64_t stash_bytes = 0;     // kept from forward to backward
+    std::int64_t deferred_bytes = 0;  // kept from the input part of the backward to its weight part, where it is split
+    std::int64_t output_bytes = 0;    // boundary tensor handed to the next module; 0 after the last
 };
 
 /// A parameter that several modules use (the tied embedding). Each stage that holds one of them keeps a copy; the

@@ -9,6 +9,7 @@ namespace {
 
 constexpr int kMostRanks = 1'000'000;  // keeps products of two degrees far inside an int
 constexpr int kMostMicrobatches = 1'000'000;
+constexpr int kMostChunksPerStage = 1'000;
 
 bool is_placement(const std::string& text) {
     try {
@@ -28,8 +29,31 @@ void check_stages(const ParallelOptions& options, OptionChecks& checks) {
                         "set parallel.auto_partition = false, or leave stage_layers out");
     }
     if (!options.auto_partition && layers.empty()) {
-        checks.conflict("auto_partition", false, "needs the number of layers of each stage",
-                        "set parallel.stage_layers, one entry for each stage");
+        checks.conflict(
+            "auto_partition", false, "needs the number of layers of each stage",
+            "set parallel.stage_layers, one entry for each stage (for each chunk, where a stage has several)");
+    }
+}
+
+/// With several chunks a stage there is one order of the steps, which needs min(microbatches, 2 · stages) of them
+/// active.
+void check_chunks(const ParallelOptions& options, OptionChecks& checks) {
+    const int degree = options.virtual_pipeline_degree;
+    checks.between("virtual_pipeline_degree", degree, 1, kMostChunksPerStage);
+    if (degree <= 1) return;
+    if (options.pipeline != PipelineSchedule::interleaved) {
+        checks.conflict("virtual_pipeline_degree", degree,
+                        fmt::format("parallel.pipeline = \"{}\" has one chunk a stage", word_of(options.pipeline)),
+                        "set parallel.pipeline = \"interleaved\", or leave virtual_pipeline_degree out");
+        return;
+    }
+    const int least = std::min<std::int64_t>(options.microbatches, 2 * std::int64_t{options.pipeline_parallel_degree});
+    if (options.active_microbatches && *options.active_microbatches >= 1 && *options.active_microbatches < least) {
+        checks.conflict("active_microbatches", *options.active_microbatches,
+                        fmt::format("with parallel.virtual_pipeline_degree = {} and {} stages at least {} of {} "
+                                    "microbatches must be active: with fewer the chunks wait for each other",
+                                    degree, options.pipeline_parallel_degree, least, options.microbatches),
+                        fmt::format("set it to {}, or leave virtual_pipeline_degree out", least));
     }
 }
 
@@ -45,6 +69,7 @@ void check(const ParallelOptions& options, OptionChecks& checks) {
                    "\"cluster\" (= DPT), \"spread\" (= TPD) or any order of the letters D, P and T");
     checks.between("memory_weight", options.memory_weight, 0.0, 1.0);
     check_stages(options, checks);
+    check_chunks(options, checks);
 
     if (!options.active_microbatches) return;
     const int active = *options.active_microbatches;
@@ -68,10 +93,16 @@ std::vector<Problem> validate(const ParallelOptions& options) {
     return checks.problems();
 }
 
+int chunk_count(const ParallelOptions& options) {
+    return options.pipeline_parallel_degree * options.virtual_pipeline_degree;
+}
+
 int active_microbatches(const ParallelOptions& options) {
     if (options.active_microbatches) return *options.active_microbatches;
     if (options.pipeline == PipelineSchedule::simple) return options.microbatches;
-    return std::clamp(options.pipeline_parallel_degree + 2, 1, std::max(1, options.microbatches));
+    const int stages = options.pipeline_parallel_degree;
+    const int wanted = options.virtual_pipeline_degree > 1 ? 2 * stages : stages + 2;
+    return std::clamp(wanted, 1, std::max(1, options.microbatches));
 }
 
 Degrees degrees_in(const ParallelOptions& options, int world) {

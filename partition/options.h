@@ -21,10 +21,11 @@ class OptionChecks;
 enum class PipelineSchedule {
     simple,       // all forwards, then all backwards
     interleaved,  // backward first
+    zero_bubble,  // backward first, split into input and weight parts
 };
 template <>
 struct Words<PipelineSchedule> {
-    static constexpr std::array<std::string_view, 2> list = {"simple", "interleaved"};
+    static constexpr std::array<std::string_view, 3> list = {"simple", "interleaved", "zero_bubble"};
 };
 
 struct ParallelOptions {
@@ -33,10 +34,11 @@ struct ParallelOptions {
     int microbatches = 1;                    // a step is split into, on each data-parallel rank
     std::optional<int> active_microbatches;  // bound on those in flight; not given: see active_microbatches()
     PipelineSchedule pipeline = PipelineSchedule::interleaved;
+    int virtual_pipeline_degree = 1;  // chunks on each stage; above 1 with `interleaved` only
     std::string placement_strategy = "cluster";
     bool auto_partition = true;
     double memory_weight = 0.8;     // of memory against compute in the automatic stage assignment, 0…1
-    std::vector<int> stage_layers;  // layers of each stage, in order; with auto_partition = false only
+    std::vector<int> stage_layers;  // layers of each chunk, in order; with auto_partition = false only
     bool prescaled_batch = false;   // what training.batch_size counts: a tensor group's batch (true) or each rank's
     std::uint64_t tensor_parallel_seed = 0;  // mixed into the dropout keys of sites that tensor parallelism shards
 
@@ -47,7 +49,11 @@ struct ParallelOptions {
 void check(const ParallelOptions& options, OptionChecks& checks);
 std::vector<Problem> validate(const ParallelOptions& options);
 
-/// K: as given, else `simple`: all microbatches; `interleaved`: stages + 2, clamped to 1…microbatches.
+/// Chunks of the model: stages · virtual_pipeline_degree.
+int chunk_count(const ParallelOptions& options);
+
+/// K: as given, else `simple`: all microbatches; with several chunks a stage: 2 · stages; else stages + 2; clamped to
+/// 1…microbatches.
 int active_microbatches(const ParallelOptions& options);
 
 /// Degrees of a world of `world` ranks: `rdp` is what the other two leave. Throws ConfigError if the world is no

@@ -1,6 +1,7 @@
 #include "partition/plan.h"
 
 #include <charconv>
+#include <cmath>
 #include <stdexcept>
 #include <string_view>
 
@@ -9,13 +10,18 @@
 namespace smp::partition {
 namespace {
 
+constexpr double kChainTicks = 1e9;
 constexpr int kReceivesAhead = 2;             // one being used, one on its way
 constexpr int kReceivesAheadForwardOnly = 4;  // no stash: boundary tensors are all that a forward-only program holds
 
-ComputeOrders orders_of(PipelineSchedule schedule, int stages, int microbatches, int active) {
-    switch (schedule) {
-        case PipelineSchedule::simple: return simple_orders(stages, microbatches);
-        case PipelineSchedule::interleaved: return interleaved_orders(stages, microbatches, active);
+ComputeOrders training_orders(const Plan& plan, std::span<const StepCosts> costs) {
+    const int stages = plan.topology.degrees.pp, m = plan.microbatches, active = plan.active_microbatches;
+    const int per_stage = static_cast<int>(plan.chunks.size()) / stages;
+    switch (plan.schedule) {
+        case PipelineSchedule::simple: return simple_orders(stages, m);
+        case PipelineSchedule::interleaved:
+            return per_stage > 1 ? chunked_orders(stages, per_stage, m, active) : interleaved_orders(stages, m, active);
+        case PipelineSchedule::zero_bubble: return zero_bubble_orders(stages, m, active, costs);
     }
     throw std::logic_error("plan: no such schedule");
 }
@@ -34,9 +40,10 @@ class Hash {
     template <typename Enum>
     requires std::is_enum_v<Enum>
     void add(std::string_view name, Enum value) { add(name, static_cast<std::int64_t>(value)); }
-    void add(std::string_view name, const std::vector<int>& values) {
+    template <typename Integer>
+    void add(std::string_view name, const std::vector<Integer>& values) {
         add(name, static_cast<std::int64_t>(values.size()));
-        for (const int value : values) add("", value);
+        for (const Integer value : values) add("", value);
     }
     void add(const Buffer& buffer) {
         add("kind", buffer.kind);
@@ -97,17 +104,50 @@ Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const D
               .active_microbatches = active_microbatches(options),
               .schedule = options.pipeline,
               .evaluation_microbatches = evaluation_microbatches};
+    const std::vector<StepCosts> costs = step_costs(graph, plan.chunks);
+    for (int r = 0; plan.schedule == PipelineSchedule::zero_bubble && r < degrees.pp; ++r) {
+        plan.held_bytes.push_back(
+            zero_bubble_bound(r, degrees.pp, plan.active_microbatches, costs[static_cast<std::size_t>(r)]));
+    }
     // The longer warm-up above K = stages leaves time for one more gradient on its way; so does draining all of them.
     const bool is_ample = plan.schedule == PipelineSchedule::simple || plan.active_microbatches > degrees.pp;
     const int receives_ahead = is_ample ? kReceivesAhead + 1 : kReceivesAhead;
-    plan.training =
-        lower(graph, plan.chunks, orders_of(plan.schedule, degrees.pp, plan.microbatches, plan.active_microbatches),
-              plan.microbatches, {.training = true, .receives_ahead = receives_ahead});
+    plan.training = lower(graph, plan.chunks, training_orders(plan, costs), plan.microbatches,
+                          {.training = true, .receives_ahead = receives_ahead});
     const LoweringOptions forward_only{.training = false, .receives_ahead = kReceivesAheadForwardOnly};
-    plan.evaluation = lower(graph, plan.chunks, forward_only_orders(degrees.pp, evaluation_microbatches),
-                            evaluation_microbatches, forward_only);
-    plan.sampling = lower(graph, plan.chunks, forward_only_orders(degrees.pp, 1), 1, forward_only);
+    const auto forwards = [&](int microbatches) {
+        return lower(graph, plan.chunks, forward_only_orders(degrees.pp, microbatches, options.virtual_pipeline_degree),
+                     microbatches, forward_only);
+    };
+    plan.evaluation = forwards(evaluation_microbatches);
+    plan.sampling = forwards(1);
     return plan;
+}
+
+std::vector<StepCosts> step_costs(const ModuleGraph& graph, std::span<const Chunk> chunks) {
+    double all_flops = 0;
+    for (const Module& module : graph.modules) all_flops += module.forward_flops + module.backward_flops;
+    const auto ticks = [&](double flops) {
+        return all_flops > 0 ? std::llround(flops / all_flops * kChainTicks) : 0LL;
+    };
+    std::vector<StepCosts> costs;
+    for (const Chunk& chunk : chunks) {
+        double forward = 0, backward = 0, weight = 0;
+        StepCosts cost{.stash_bytes = 0, .deferred_bytes = 0};
+        for (int m = chunk.first_module; m < chunk.end_module; ++m) {
+            const Module& module = graph.modules[static_cast<std::size_t>(m)];
+            forward += module.forward_flops;
+            backward += module.backward_flops;
+            weight += module.weight_flops;
+            cost.stash_bytes += module.stash_bytes;
+            cost.deferred_bytes += module.deferred_bytes;
+        }
+        cost.forward = ticks(forward);
+        cost.backward_input = ticks(backward - weight);
+        cost.backward_weight = ticks(weight);
+        costs.push_back(cost);
+    }
+    return costs;
 }
 
 std::uint64_t hash_of(const Plan& plan) {
@@ -126,6 +166,7 @@ std::uint64_t hash_of(const Plan& plan) {
     hash.add("active_microbatches", plan.active_microbatches);
     hash.add("schedule", plan.schedule);
     hash.add("evaluation_microbatches", plan.evaluation_microbatches);
+    hash.add("held_bytes", plan.held_bytes);
     hash.add("training", plan.training);
     hash.add("evaluation", plan.evaluation);
     hash.add("sampling", plan.sampling);

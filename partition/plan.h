@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "partition/action.h"
@@ -21,13 +22,21 @@ struct Plan {
     int active_microbatches = 1;  // the bound K
     PipelineSchedule schedule = PipelineSchedule::interleaved;
     int evaluation_microbatches = 1;
+    /// With a split backward: bound on the bytes that each stage keeps for a backward or its weight part
+    /// (zero_bubble_bound).
+    std::vector<std::int64_t> held_bytes = {};
     std::vector<RankProgram> training = {};    // one for each pipeline rank
     std::vector<RankProgram> evaluation = {};  // forward only, `evaluation_microbatches` of them
     std::vector<RankProgram> sampling = {};    // forward only, one microbatch
 };
 
+/// What one microbatch costs on each chunk: FLOPs in ticks, 10⁹ for the whole chain both ways, and bytes.
+std::vector<StepCosts> step_costs(const ModuleGraph& graph, std::span<const Chunk> chunks);
+
 /// Builds the whole plan. `graph` holds the costs of one microbatch; `evaluation_microbatches` ≥ 1.
-/// Throws ConfigError with all problems found (layers fewer than stages, stage_layers that do not add up, …).
+/// The orders of `interleaved` come from unit costs, since that order is right for any; those of `zero_bubble` from
+/// step_costs, which decide where a weight part fits. Throws ConfigError with all problems found (layers fewer than
+/// stages, stage_layers that do not add up, …).
 Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const Degrees& degrees,
                int evaluation_microbatches);
 

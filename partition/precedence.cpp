@@ -17,7 +17,7 @@ std::string shown(const ComputeStep& step) {
 Precedence::Precedence(const ComputeOrders& orders, int chunks, int microbatches)
     : chunks_(chunks),
       microbatches_(microbatches),
-      positions_(static_cast<std::size_t>(2 * chunks * microbatches), -1),
+      positions_(3 * static_cast<std::size_t>(chunks) * static_cast<std::size_t>(microbatches), -1),
       clocks_(orders.size()) {
     const auto stages = orders.size();
     for (std::size_t stage = 0; stage < stages; ++stage) {
@@ -35,16 +35,19 @@ Precedence::Precedence(const ComputeOrders& orders, int chunks, int microbatches
     // The chunk whose step of the same microbatch comes first, and that step's kind.
     const auto source_of = [&](const ComputeStep& step) -> ComputeStep {
         if (step.kind == ActionKind::forward) return {ActionKind::forward, step.microbatch, step.chunk - 1};
+        if (step.kind == ActionKind::backward_weight) return {ActionKind::backward, step.microbatch, step.chunk};
         if (step.chunk + 1 < chunks) return {ActionKind::backward, step.microbatch, step.chunk + 1};
         return {ActionKind::forward, step.microbatch, step.chunk};
     };
+    for (std::size_t stage = 0; stage < stages; ++stage) clocks_[stage].reserve(orders[stage].size() * stages);
     std::vector<std::size_t> next(stages, 0);  // step that each stage runs next
+    std::vector<int> clock(stages);
     for (bool moved = true; moved;) {
         moved = false;
         for (std::size_t stage = 0; stage < stages; ++stage) {
             for (; next[stage] < orders[stage].size(); ++next[stage], moved = true) {
                 const ComputeStep source = source_of(orders[stage][next[stage]]);
-                std::vector<int> clock(stages, 0);
+                clock.assign(stages, 0);
                 if (next[stage] > 0) {
                     const auto previous = clocks_[stage].end() - static_cast<std::ptrdiff_t>(stages);
                     std::copy(previous, clocks_[stage].end(), clock.begin());
@@ -53,10 +56,9 @@ Precedence::Precedence(const ComputeOrders& orders, int chunks, int microbatches
                     const int position = position_of(source.kind, source.microbatch, source.chunk);
                     const auto maker = static_cast<std::size_t>(source.chunk) % stages;
                     if (position < 0 || static_cast<std::size_t>(position) >= next[maker]) break;
-                    for (std::size_t other = 0; other < stages; ++other) {
-                        clock[other] = std::max(
-                            clock[other], ended_before(static_cast<int>(maker), position, static_cast<int>(other)));
-                    }
+                    const int* known = &clocks_[maker][static_cast<std::size_t>(position) * stages];
+                    for (std::size_t other = 0; other < stages; ++other)
+                        clock[other] = std::max(clock[other], known[other]);
                     clock[maker] = std::max(clock[maker], position + 1);
                 }
                 clock[stage] = static_cast<int>(next[stage]);
@@ -76,19 +78,28 @@ int Precedence::position_of(ActionKind kind, int microbatch, int chunk) const {
     return positions_[index_of(kind, microbatch, chunk)];
 }
 
+int Precedence::completed_at(int microbatch, int chunk) const {
+    const int weight_part = position_of(ActionKind::backward_weight, microbatch, chunk);
+    return weight_part >= 0 ? weight_part : position_of(ActionKind::backward, microbatch, chunk);
+}
+
 int Precedence::ended_before(int stage, int position, int other) const {
     const auto step = static_cast<std::size_t>(position) * clocks_.size() + static_cast<std::size_t>(other);
     return clocks_[static_cast<std::size_t>(stage)][step];
 }
 
 std::size_t Precedence::index_of(ActionKind kind, int microbatch, int chunk) const {
-    const bool known = kind == ActionKind::forward || kind == ActionKind::backward;
-    if (!known || microbatch < 0 || microbatch >= microbatches_ || chunk < 0 || chunk >= chunks_) {
+    const bool is_backward = kind == ActionKind::backward || kind == ActionKind::backward_input;
+    const bool is_weight = kind == ActionKind::backward_weight;
+    if ((kind != ActionKind::forward && !is_backward && !is_weight) || microbatch < 0 || microbatch >= microbatches_ ||
+        chunk < 0 || chunk >= chunks_) {
         throw std::logic_error(fmt::format("schedule: no step {} in {} chunks and {} microbatches",
                                            shown({kind, microbatch, chunk}), chunks_, microbatches_));
     }
-    const int of_kind = kind == ActionKind::forward ? 0 : 1;
-    return static_cast<std::size_t>((of_kind * chunks_ + chunk) * microbatches_ + microbatch);
+    const std::size_t of_kind = is_weight ? 2 : is_backward ? 1 : 0;
+    return (of_kind * static_cast<std::size_t>(chunks_) + static_cast<std::size_t>(chunk)) *
+               static_cast<std::size_t>(microbatches_) +
+           static_cast<std::size_t>(microbatch);
 }
 
 }  // namespace smp::partition

@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "partition/play.h"
+
 namespace smp::partition {
 namespace {
 
@@ -16,21 +18,64 @@ void require_positive(int stages, int microbatches, int active_microbatches) {
     }
 }
 
-constexpr long kForwardTicks = 1;
-constexpr long kBackwardTicks = 2;
+/// One entry a chunk, none of them without time: a step that takes none could start before what it needs was seen.
+std::vector<StepCosts> costs_of(std::span<const StepCosts> given, int chunks) {
+    if (!given.empty() && given.size() != static_cast<std::size_t>(chunks)) {
+        throw std::logic_error(fmt::format("schedule: costs of {} chunks for {}", given.size(), chunks));
+    }
+    std::vector<StepCosts> costs(given.begin(), given.end());
+    costs.resize(static_cast<std::size_t>(chunks));
+    for (StepCosts& cost : costs) {
+        cost.forward = std::max<std::int64_t>(cost.forward, 1);
+        cost.backward_input = std::max<std::int64_t>(cost.backward_input, 1);
+        cost.backward_weight = std::max<std::int64_t>(cost.backward_weight, 1);
+    }
+    return costs;
+}
 
-/// One stage while the backward-first order is being played through.
-struct Player {
-    int limit = 1;
-    long busy_until = 0;
-    std::vector<long> forward_ends, backward_ends;  // of microbatches 0, 1, …, as far as they have started
+/// Groups of microbatches pass a stage's chunks one after the other; `downwards`: its first chunk first.
+std::vector<Visit> visits(std::span<const int> groups, int chunks_per_stage, bool downwards) {
+    std::vector<Visit> list;
+    int first = 0;
+    for (const int size : groups) {
+        for (int i = 0; i < chunks_per_stage; ++i) {
+            const int own_chunk = downwards ? i : chunks_per_stage - 1 - i;
+            for (int microbatch = first; microbatch < first + size; ++microbatch)
+                list.push_back({microbatch, own_chunk});
+        }
+        first += size;
+    }
+    return list;
+}
 
-    int forwards() const { return static_cast<int>(forward_ends.size()); }
-    int backwards() const { return static_cast<int>(backward_ends.size()); }
-};
+/// The ways to cut m microbatches into groups that are worth a try: what is left over of whole groups of p spread
+/// evenly over them, all in the first one, or (best where K leaves no room for larger groups) in a last one of its own.
+std::vector<std::vector<int>> groupings(int microbatches, int stages) {
+    const int groups = std::max(1, microbatches / stages);
+    const int left_over = microbatches - std::min(groups * stages, microbatches);
+    std::vector<int> first(static_cast<std::size_t>(groups), std::min(stages, microbatches)), even = first;
+    first.front() += left_over;
+    for (int i = 0; i < left_over; ++i) ++even[static_cast<std::size_t>(i % groups)];
+    if (left_over == 0) return {first};
+    std::vector<int> last(static_cast<std::size_t>(groups), stages);
+    last.push_back(left_over);
+    return {even, first, last};
+}
 
-bool has_ended(const std::vector<long>& ends, int microbatch, long now) {
-    return microbatch < static_cast<int>(ends.size()) && ends[static_cast<std::size_t>(microbatch)] <= now;
+/// Backward-first rules for one chunk a stage.
+PlayRules backward_first_rules(int stages, int microbatches, int active_microbatches,
+                               std::span<const StepCosts> costs) {
+    require_positive(stages, microbatches, active_microbatches);
+    const int active = std::min(active_microbatches, microbatches);
+    const int group[] = {microbatches};
+    PlayRules rules{.stages = stages,
+                    .microbatches = microbatches,
+                    .forwards = visits(group, 1, true),
+                    .backwards = visits(group, 1, false),
+                    .costs = costs_of(costs, stages),
+                    .active_limit = active};
+    for (int r = 0; r < stages; ++r) rules.held_limit.push_back(in_flight_limit(r, stages, active));
+    return rules;
 }
 
 }  // namespace
@@ -52,42 +97,77 @@ ComputeOrders simple_orders(int stages, int microbatches) {
     return orders;
 }
 
-ComputeOrders interleaved_orders(int stages, int microbatches, int active_microbatches) {
-    require_positive(stages, microbatches, active_microbatches);
-    const int active = std::min(active_microbatches, microbatches);
-    std::vector<Player> players(static_cast<std::size_t>(stages));
-    ComputeOrders orders(static_cast<std::size_t>(stages));
-    for (int r = 0; r < stages; ++r) players[static_cast<std::size_t>(r)].limit = in_flight_limit(r, stages, active);
-
-    for (long now = 0; players.front().backwards() < microbatches; ++now) {
-        for (std::size_t r = 0; r < players.size(); ++r) {
-            Player& player = players[r];
-            if (player.busy_until > now) continue;
-            const int backward = player.backwards();
-            const int forward = player.forwards();
-            const bool is_last = r + 1 == players.size();
-            const auto& gradient_ends = is_last ? player.forward_ends : players[r + 1].backward_ends;
-            if (backward < forward && has_ended(gradient_ends, backward, now)) {
-                player.busy_until = now + kBackwardTicks;
-                player.backward_ends.push_back(player.busy_until);
-                orders[r].push_back({ActionKind::backward, backward, static_cast<int>(r)});
-            } else if (forward < microbatches && forward - backward < player.limit &&
-                       (r == 0 || has_ended(players[r - 1].forward_ends, forward, now))) {
-                player.busy_until = now + kForwardTicks;
-                player.forward_ends.push_back(player.busy_until);
-                orders[r].push_back({ActionKind::forward, forward, static_cast<int>(r)});
-            }
-        }
-    }
-    return orders;
+ComputeOrders interleaved_orders(int stages, int microbatches, int active_microbatches,
+                                 std::span<const StepCosts> costs) {
+    return play(backward_first_rules(stages, microbatches, active_microbatches, costs)).orders;
 }
 
-ComputeOrders forward_only_orders(int stages, int microbatches) {
+int chunked_limit(int stage, int stages, int chunks_per_stage, int largest_group) {
+    return (chunks_per_stage - 1) * largest_group + 2 * (stages - stage - 1) + 1;
+}
+
+int largest_chunked_group(int stages, int microbatches) {
+    return microbatches < stages ? microbatches : stages + microbatches % stages;
+}
+
+ComputeOrders chunked_orders(int stages, int chunks_per_stage, int microbatches, int active_microbatches,
+                             std::span<const StepCosts> costs) {
+    require_positive(stages, microbatches, active_microbatches);
+    const int active = std::min(active_microbatches, microbatches);
+    if (chunks_per_stage < 1 || active < std::min(microbatches, 2 * stages)) {
+        throw std::logic_error(fmt::format(
+            "schedule: {} chunks a stage with {} of {} microbatches active on {} stages; chunks need min(microbatches, "
+            "2 · stages) of them active",
+            chunks_per_stage, active, microbatches, stages));
+    }
+    PlayRules rules{.stages = stages,
+                    .chunks_per_stage = chunks_per_stage,
+                    .microbatches = microbatches,
+                    .forward_first = true,
+                    .costs = costs_of(costs, stages * chunks_per_stage),
+                    .active_limit = active};
+    Played best;
+    for (const std::vector<int>& groups : groupings(microbatches, stages)) {
+        rules.forwards = visits(groups, chunks_per_stage, true);
+        rules.backwards = visits(groups, chunks_per_stage, false);
+        rules.held_limit.clear();
+        for (int r = 0; r < stages; ++r) {
+            rules.held_limit.push_back(chunked_limit(r, stages, chunks_per_stage, groups.front()));
+        }
+        Played played = play(rules);
+        if (best.orders.empty() || played.makespan < best.makespan) best = std::move(played);
+    }
+    return std::move(best.orders);
+}
+
+ComputeOrders zero_bubble_orders(int stages, int microbatches, int active_microbatches,
+                                 std::span<const StepCosts> costs) {
+    PlayRules rules = backward_first_rules(stages, microbatches, active_microbatches, costs);
+    rules.forward_first = rules.split_backward = true;
+    for (int r = 0; r < stages; ++r) {
+        rules.bytes_limit.push_back(
+            zero_bubble_bound(r, stages, rules.active_limit, rules.costs[static_cast<std::size_t>(r)]));
+    }
+    return play(rules).orders;
+}
+
+std::int64_t zero_bubble_bound(int stage, int stages, int active_microbatches, const StepCosts& costs) {
+    const std::int64_t fullest = in_flight_limit(0, stages, active_microbatches);
+    const std::int64_t held = in_flight_limit(stage, stages, active_microbatches);
+    // Where a backward leaves more than it takes, the in-flight microbatches alone could go over the first term.
+    return std::max(fullest * costs.stash_bytes,
+                    (held - 1) * costs.stash_bytes + std::max(costs.stash_bytes, costs.deferred_bytes));
+}
+
+ComputeOrders forward_only_orders(int stages, int microbatches, int chunks_per_stage) {
     require_positive(stages, microbatches, 1);
+    std::vector<int> groups(static_cast<std::size_t>(microbatches / stages), stages);
+    if (microbatches % stages != 0) groups.push_back(microbatches % stages);
     ComputeOrders orders(static_cast<std::size_t>(stages));
     for (int stage = 0; stage < stages; ++stage) {
-        for (int microbatch = 0; microbatch < microbatches; ++microbatch) {
-            orders[static_cast<std::size_t>(stage)].push_back({ActionKind::forward, microbatch, stage});
+        for (const Visit& visit : visits(groups, chunks_per_stage, true)) {
+            orders[static_cast<std::size_t>(stage)].push_back(
+                {ActionKind::forward, visit.microbatch, visit.own_chunk * stages + stage});
         }
     }
     return orders;

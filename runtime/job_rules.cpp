@@ -27,7 +27,7 @@ void check_layout(const Job& job, OptionChecks& checks) {
 
 /// Layers by hand may not add up, and stages may be too many; the automatic assignment finds a way for all others.
 std::vector<partition::Problem> stage_problems(const Job& job) {
-    const bool automatic = job.parallel.auto_partition && job.parallel.pipeline_parallel_degree <= job.model.n_layer;
+    const bool automatic = job.parallel.auto_partition && partition::chunk_count(job.parallel) <= job.model.n_layer;
     if (automatic || !models::validate(job.model).empty() || !partition::validate(job.parallel).empty()) return {};
     try {
         partition::assign_stages(models::gpt2_graph(job.model, 1, 1, job.model.n_positions), job.parallel);

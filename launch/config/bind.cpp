@@ -25,17 +25,6 @@ std::string alternatives(const std::vector<std::string>& words) {
     return text;
 }
 
-Key with_words_to_come(Key key, const std::vector<std::string>& words) {
-    key.read = [read = key.read, type = key.type, words](Config& config, const Json& value,
-                                                         const std::filesystem::path& base) {
-        if (std::any_of(words.begin(), words.end(), [&](const std::string& word) { return value == word; })) {
-            return std::optional<Refusal>{{"not yet: this value is still to come", "set it to " + type}};
-        }
-        return read(config, value, base);
-    };
-    return key;
-}
-
 Key only(const std::string& section, const std::string& name, const Json& value, const std::string& why,
          const std::string& doc) {
     return {.section = section,

@@ -195,9 +195,6 @@ struct Section {
     }
 };
 
-/// `key` with words that will name a value in a later version.
-Key with_words_to_come(Key key, const std::vector<std::string>& words);
-
 /// A key that takes one value only.
 Key only(const std::string& section, const std::string& name, const Json& value, const std::string& why,
          const std::string& doc);

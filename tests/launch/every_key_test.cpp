@@ -37,11 +37,12 @@ Json unusual_config() {
         "model": {"n_layer": 6, "n_head": 8, "n_embd": 48, "n_positions": 77, "vocab_size": 300, "n_inner": 100,
                   "layer_norm_epsilon": 2e-5, "tie_word_embeddings": false, "activation_function": "gelu_new",
                   "embd_pdrop": 0.1, "resid_pdrop": 0.2, "attn_pdrop": 0.3, "initializer_range": 0.05},
-        "parallel": {"pipeline_parallel_degree": 2, "tensor_parallel_degree": 2, "microbatches": 3,
-                     "active_microbatches": 2, "pipeline": "interleaved", "placement_strategy": "PTD",
-                     "auto_partition": false, "memory_weight": 0.25, "stage_layers": [4, 2], "prescaled_batch": true,
+        "parallel": {"pipeline_parallel_degree": 2, "tensor_parallel_degree": 2, "microbatches": 5,
+                     "active_microbatches": 5, "pipeline": "interleaved", "virtual_pipeline_degree": 2,
+                     "placement_strategy": "PTD", "auto_partition": false, "memory_weight": 0.25,
+                     "stage_layers": [2, 1, 1, 2], "prescaled_batch": true,
                      "tensor_parallel_seed": 18446744073709551615},
-        "training": {"steps": 11, "sequence_length": 13, "batch_size": 6, "seed": 9223372036854775809,
+        "training": {"steps": 11, "sequence_length": 13, "batch_size": 10, "seed": 9223372036854775809,
                      "learning_rate": 0.1, "min_learning_rate": 0.07, "warmup_steps": 3, "schedule": "linear",
                      "beta1": 0.8, "beta2": 0.85, "epsilon": 1e-7, "weight_decay": 0.3, "gradient_clip_norm": 0,
                      "initial_weights": "weights", "evaluate_every": 2, "evaluation_batches": 5, "sample_tokens": 7,
@@ -83,9 +84,11 @@ TEST(EveryKey, RoundTrips) {
 TEST(EveryKey, ValuesThatExcludeOthersRoundTripToo) {
     Json config = small_config();
     config["parallel"] = {{"pipeline", "simple"}, {"microbatches", 2}};
+    EXPECT_EQ(resolved(config)["parallel"]["pipeline"], "simple");
+    config["parallel"]["pipeline"] = "zero_bubble";
     config["data"]["validation_fraction"] = 0.125;
     const Json written = resolved(config);
-    EXPECT_EQ(written["parallel"]["pipeline"], "simple");
+    EXPECT_EQ(written["parallel"]["pipeline"], "zero_bubble");
     EXPECT_EQ(written["data"]["validation_fraction"], 0.125);
     EXPECT_EQ(written["training"]["global_batch_size"], 8);
 }
@@ -198,6 +201,7 @@ TEST(EveryKey, IsRefusedOutsideItsLimitsWithTheLimit) {
         {"parallel", "tensor_parallel_degree", 0},
         {"parallel", "microbatches", 0},
         {"parallel", "active_microbatches", 0},
+        {"parallel", "virtual_pipeline_degree", 0},
         {"parallel", "placement_strategy", "DP"},
         {"parallel", "memory_weight", 1.5},
         {"parallel", "stage_layers", Json::array({-1, 5})},

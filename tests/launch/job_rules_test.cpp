@@ -44,6 +44,23 @@ TEST(JobRules, StagesNeedLayers) {
     EXPECT_THAT(problem_with(R"({"parallel": {"auto_partition": false}})"), HasSubstr("parallel.stage_layers"));
 }
 
+TEST(JobRules, ChunksNeedLayersAndEnoughActiveMicrobatches) {
+    EXPECT_THAT(problem_with(R"({"parallel": {"pipeline_parallel_degree": 2, "virtual_pipeline_degree": 3}})"),
+                AllOf(HasSubstr("parallel.virtual_pipeline_degree"), HasSubstr("4 layers")));
+    EXPECT_THAT(problem_with(R"({"parallel": {"pipeline_parallel_degree": 2, "virtual_pipeline_degree": 2,
+                                              "microbatches": 8, "active_microbatches": 3}})"),
+                AllOf(HasSubstr("parallel.active_microbatches = 3"), HasSubstr("at least 4 of 8"),
+                      HasSubstr("set it to 4, or leave virtual_pipeline_degree out")));
+    EXPECT_THAT(
+        problem_with(R"({"parallel": {"pipeline": "simple", "virtual_pipeline_degree": 2}})"),
+        AllOf(HasSubstr("parallel.virtual_pipeline_degree = 2"), HasSubstr("\"simple\" has one chunk a stage")));
+    EXPECT_THAT(problem_with(R"({"parallel": {"pipeline": "zero_bubble", "virtual_pipeline_degree": 2}})"),
+                HasSubstr("\"zero_bubble\" has one chunk a stage"));
+    EXPECT_EQ(problem_with(R"({"parallel": {"pipeline_parallel_degree": 2, "virtual_pipeline_degree": 2,
+                                            "microbatches": 8, "active_microbatches": 4}})"),
+              "0 problems:");
+}
+
 TEST(JobRules, SequencesFitThePositions) {
     EXPECT_THAT(problem_with(R"({"training": {"sequence_length": 1025}})"),
                 AllOf(HasSubstr("training.sequence_length = 1025"), HasSubstr("model.n_positions, which is 1024")));

@@ -52,9 +52,7 @@ TEST(PastedBlock, WhatIsStillToComeSaysNotYetAndTakesItsOffValue) {
         std::string section, key;
         Json on, off;
     };
-    const std::vector<Case> cases = {{"parallel", "pipeline", "zero_bubble", "interleaved"},
-                                     {"parallel", "virtual_pipeline_degree", 2, 1},
-                                     {"parallel", "optimize", "memory", "speed"},
+    const std::vector<Case> cases = {{"parallel", "optimize", "memory", "speed"},
                                      {"parallel", "shard_optimizer_state", true, false},
                                      {"parallel", "activation_checkpointing", "group_2", "none"},
                                      {"parallel", "offload_activations", true, false},

@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <functional>
-#include <map>
+#include <numeric>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <rapidcheck/gtest.h>
@@ -19,28 +23,60 @@ using ::testing::HasSubstr;
 using testing::options_by_hand;
 using testing::options_of;
 
-/// Largest chunk and sum of squares: what cheapest_split minimises, in this order, before it prefers early cuts.
-using Quality = std::pair<std::int64_t, __int128>;
+/// What these modules cost whoever holds them, from the definition of ChainCosts.
+std::int64_t cost_of(const ChainCosts& costs, const std::vector<int>& modules) {
+    std::int64_t sum = 0;
+    for (const int m : modules) sum += costs.module_ticks[static_cast<std::size_t>(m)];
+    for (const auto& parameter : costs.shared) {
+        std::int64_t copies = 0;
+        for (const int m : modules) copies += std::count(parameter.modules.begin(), parameter.modules.end(), m);
+        if (copies > 1) sum -= (copies - 1) * parameter.ticks;
+    }
+    return sum;
+}
 
-Quality quality_of(const ChainCosts& costs, const std::vector<int>& first_modules) {
-    Quality quality{0, 0};
-    for (std::size_t i = 0; i < first_modules.size(); ++i) {
-        const int end =
-            i + 1 < first_modules.size() ? first_modules[i + 1] : static_cast<int>(costs.module_ticks.size());
-        const std::int64_t ticks = costs.of(first_modules[i], end);
-        quality.first = std::max(quality.first, ticks);
-        quality.second += static_cast<__int128>(ticks) * ticks;
+/// What cheapest_split minimises, in this order.
+struct Quality {
+    std::int64_t largest_chunk = 0;
+    std::int64_t largest_rank = 0;
+    __int128 squares = 0;
+    std::vector<int> cuts;  // stage by stage
+
+    auto key() const { return std::tie(largest_chunk, largest_rank, squares, cuts); }
+    bool operator<(const Quality& other) const { return key() < other.key(); }
+};
+
+Quality quality_of(const ChainCosts& costs, const std::vector<int>& first_modules, int stages) {
+    Quality quality;
+    const auto chunks = first_modules.size(), step = static_cast<std::size_t>(stages);
+    for (std::size_t stage = 0; stage < step; ++stage) {
+        std::vector<int> of_rank;
+        for (std::size_t chunk = stage; chunk < chunks; chunk += step) {
+            std::vector<int> modules(static_cast<std::size_t>(
+                (chunk + 1 < chunks ? first_modules[chunk + 1] : static_cast<int>(costs.module_ticks.size())) -
+                first_modules[chunk]));
+            std::iota(modules.begin(), modules.end(), first_modules[chunk]);
+            const std::int64_t ticks = cost_of(costs, modules);
+            quality.largest_chunk = std::max(quality.largest_chunk, ticks);
+            quality.squares += static_cast<__int128>(ticks) * ticks;
+            quality.cuts.push_back(first_modules[chunk]);
+            of_rank.insert(of_rank.end(), modules.begin(), modules.end());
+        }
+        quality.largest_rank = std::max(quality.largest_rank, cost_of(costs, of_rank));
     }
     return quality;
 }
 
-/// All splits, in ascending order of their cuts; the first of the best ones.
-std::vector<int> by_brute_force(const ChainCosts& costs, int chunks) {
+std::vector<int> by_brute_force(const ChainCosts& costs, int stages, int chunks_per_stage) {
     const auto modules = static_cast<int>(costs.module_ticks.size());
     std::vector<int> best, current = {0};
+    Quality least;
     const std::function<void()> extend = [&] {
-        if (static_cast<int>(current.size()) == chunks) {
-            if (best.empty() || quality_of(costs, current) < quality_of(costs, best)) best = current;
+        if (static_cast<int>(current.size()) == stages * chunks_per_stage) {
+            Quality quality = quality_of(costs, current, stages);
+            if (!best.empty() && !(quality < least)) return;
+            best = current;
+            least = std::move(quality);
             return;
         }
         for (int next = current.back() + 1; next < modules; ++next) {
@@ -53,39 +89,61 @@ std::vector<int> by_brute_force(const ChainCosts& costs, int chunks) {
     return best;
 }
 
-rc::Gen<ChainCosts> random_chain() {
-    return rc::gen::exec([] {
-        ChainCosts costs;
-        const int modules = *rc::gen::inRange(1, 10);
-        // Small numbers make ties, large ones uneven modules.
-        const int largest = *rc::gen::element(2, 10, 1000000);
-        for (int i = 0; i < modules; ++i) costs.module_ticks.push_back(*rc::gen::inRange(0, largest));
-        const int shared = *rc::gen::inRange(0, 3);
-        for (int s = 0; s < shared; ++s) {
-            ChainCosts::Shared parameter{.ticks = *rc::gen::inRange(0, largest), .modules = {}};
-            for (int i = 0; i < modules; ++i) {
-                if (*rc::gen::inRange(0, 3) == 0) parameter.modules.push_back(i);
-            }
-            for (const int i : parameter.modules) costs.module_ticks[static_cast<std::size_t>(i)] += parameter.ticks;
-            costs.shared.push_back(parameter);
+void share(ChainCosts& costs, std::int64_t ticks, std::vector<int> modules) {
+    for (const int m : modules) costs.module_ticks[static_cast<std::size_t>(m)] += ticks;
+    costs.shared.push_back({.ticks = ticks, .modules = std::move(modules)});
+}
+
+/// A GPT-2's: layers that cost the same or not, an embedding and a head, tied or not.
+ChainCosts random_model(int modules) {
+    ChainCosts costs;
+    const std::int64_t layer = *rc::gen::inRange(0, 20);
+    const bool uneven = *rc::gen::arbitrary<bool>();
+    for (int i = 0; i < modules; ++i) costs.module_ticks.push_back(uneven ? *rc::gen::inRange(0, 1000) : layer);
+    costs.module_ticks.front() = *rc::gen::inRange(0, 60);
+    costs.module_ticks.back() = *rc::gen::inRange(0, 60);
+    if (modules > 1 && *rc::gen::arbitrary<bool>()) share(costs, *rc::gen::inRange(0, 40), {0, modules - 1});
+    return costs;
+}
+
+/// Anything: small numbers make ties, large ones uneven modules; parameters shared by any modules.
+ChainCosts random_chain(int modules) {
+    ChainCosts costs;
+    const int largest = *rc::gen::element(2, 10, 1000000);
+    for (int i = 0; i < modules; ++i) costs.module_ticks.push_back(*rc::gen::inRange(0, largest));
+    const int shared = *rc::gen::inRange(0, 3);
+    for (int s = 0; s < shared; ++s) {
+        std::vector<int> users;
+        for (int i = 0; i < modules; ++i) {
+            if (*rc::gen::inRange(0, 3) == 0) users.push_back(i);
         }
-        return costs;
-    });
+        share(costs, *rc::gen::inRange(0, largest), std::move(users));
+    }
+    return costs;
 }
 
 TEST(Assignment, SplitIsTheBestOfAllSplitsOnRandomChains) {
-    int compared = 0;
-    // 100 cases of growing size by default, 40 chains each, every number of chunks.
+    int chains = 0, splits = 0, several_chunks = 0;
+    // 100 cases by default, 40 chains each, every way to deal it out to ranks.
     ASSERT_TRUE(rc::check([&] {
         for (int i = 0; i < 40; ++i) {
-            const ChainCosts costs = *random_chain();
-            for (int chunks = 1; chunks <= static_cast<int>(costs.module_ticks.size()); ++chunks) {
-                RC_ASSERT(cheapest_split(costs, chunks) == by_brute_force(costs, chunks));
-                ++compared;
+            const int modules = *rc::gen::inRange(1, 11);
+            const ChainCosts costs = i % 2 == 0 ? random_model(modules) : random_chain(modules);
+            ++chains;
+            for (int stages = 1; stages <= modules; ++stages) {
+                for (int chunks = 1; chunks * stages <= modules; ++chunks) {
+                    const Split split = cheapest_split(costs, stages, chunks);
+                    RC_ASSERT(split.proven);
+                    RC_ASSERT(split.first_modules == by_brute_force(costs, stages, chunks));
+                    ++splits;
+                    several_chunks += stages > 1 && chunks > 1;
+                }
             }
         }
     }));
-    EXPECT_GT(compared, 10000);
+    EXPECT_GE(chains, 4000);
+    EXPECT_GT(splits, 40000);
+    EXPECT_GT(several_chunks, 10000);
 }
 
 TEST(Assignment, ChainCostsAreSharesOfTheWholeChain) {
@@ -160,7 +218,7 @@ TEST(Assignment, RefusesWhatDoesNotAddUpBySayingWhy) {
     options.stage_layers = {3, 4, -1};
     EXPECT_THAT(refusal_of(chain(6, false), options), HasSubstr("0 layers or more"));
     options.stage_layers = {3, 0, 3};
-    EXPECT_THAT(refusal_of(chain(6, false), options), HasSubstr("leaves stage 1 without any module"));
+    EXPECT_THAT(refusal_of(chain(6, false), options), HasSubstr("leaves chunk 1 (stage 1) without any module"));
     EXPECT_THAT(refusal_of(chain(2, false), options_of({.stages = 3})),
                 HasSubstr("parallel.pipeline_parallel_degree is 3, but the model has only 2 layers"));
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "partition/precedence.h"
@@ -21,8 +22,15 @@ ComputeOrders compute_orders(const std::vector<RankProgram>& programs) {
     ComputeOrders orders(programs.size());
     for (std::size_t r = 0; r < programs.size(); ++r) {
         for (const Action& action : programs[r].actions) {
-            if (action.kind != ActionKind::forward && action.kind != ActionKind::backward) continue;
-            orders[r].push_back({action.kind, action.microbatch, action.chunk});
+            switch (action.kind) {
+                case ActionKind::forward:
+                case ActionKind::backward:
+                case ActionKind::backward_input:
+                case ActionKind::backward_weight:
+                    orders[r].push_back({action.kind, action.microbatch, action.chunk});
+                    break;
+                default: break;
+            }
         }
     }
     return orders;
@@ -50,19 +58,42 @@ void for_all_jobs(Body body) {
     }
 }
 
+/// The schedules with chunks and with a split backward.
+template <typename Body>
+void for_all_later_jobs(Body body) {
+    for (int stages = 1; stages <= 4; ++stages) {
+        for (int microbatches = 1; microbatches <= 12; ++microbatches) {
+            for (int active = 1; active <= microbatches; ++active) {
+                Job job{.stages = stages, .microbatches = microbatches, .active = active, .tied = true};
+                job.schedule = PipelineSchedule::zero_bubble;
+                body(job);
+                if (active < std::min(microbatches, 2 * stages)) continue;
+                job.schedule = PipelineSchedule::interleaved;
+                for (job.chunks_per_stage = 2; job.chunks_per_stage <= 3; ++job.chunks_per_stage) body(job);
+            }
+        }
+    }
+}
+
+std::string text_of(const Job& job) {
+    return fmt::format("{} stages of {} chunks, {} microbatches, K {}, {}", job.stages, job.chunks_per_stage,
+                       job.microbatches, job.active.value_or(0), word_of(job.schedule));
+}
+
 // Sends, receives, their waits and bounded buffers must cost no time: programs are as fast as their bare compute orders
 // over links that never hold a message up.
 TEST(Lowering, AddsNoStallToTheComputeOrder) {
-    for_all_jobs([](const Job& job) {
+    const auto adds_none = [](const Job& job) {
         const Plan plan = plan_of(job);
         for (const Costs& costs :
              {Costs{.forward = 1, .backward = 2}, Costs{.forward = 10, .backward = 20, .latency = 5},
               Costs{.forward = 10, .backward = 13, .latency = 14}}) {
             ASSERT_EQ(makespan(plan.training, costs), makespan(compute_orders(plan.training), costs))
-                << job.stages << " stages, " << job.microbatches << " microbatches, K " << job.active.value_or(0)
-                << ", latency " << costs.latency;
+                << text_of(job) << ", latency " << costs.latency;
         }
-    });
+    };
+    for_all_jobs(adds_none);
+    for_all_later_jobs(adds_none);
 }
 
 TEST(Lowering, KeepsTheComputeOrder) {
@@ -72,6 +103,39 @@ TEST(Lowering, KeepsTheComputeOrder) {
                                          ? simple_orders(job.stages, job.microbatches)
                                          : interleaved_orders(job.stages, job.microbatches, *job.active);
         ASSERT_EQ(compute_orders(plan.training), wanted);
+    });
+    for_all_later_jobs([](const Job& job) {
+        const Plan plan = plan_of(job);
+        const ComputeOrders wanted =
+            job.schedule == PipelineSchedule::zero_bubble
+                ? zero_bubble_orders(job.stages, job.microbatches, *job.active,
+                                     step_costs(testing::chain(job.stages + 1, true), plan.chunks))
+                : chunked_orders(job.stages, job.chunks_per_stage, job.microbatches, *job.active);
+        ASSERT_EQ(compute_orders(plan.training), wanted) << text_of(job);
+    });
+}
+
+// Gradients of a chunk are reduced while other chunks' backwards still run.
+TEST(Lowering, ReducesAChunkRightBehindItsLastBackward) {
+    for_all_later_jobs([](const Job& job) {
+        const Plan plan = plan_of(job);
+        for (const RankProgram& program : plan.training) {
+            const auto& actions = program.actions;
+            for (std::size_t i = 0; i < actions.size(); ++i) {
+                if (actions[i].kind != ActionKind::reduce_gradients) continue;
+                const int chunk = actions[i].chunk;
+                const bool is_tied = chunk == 0 || chunk + 1 == static_cast<int>(plan.chunks.size());
+                const ActionKind last = is_tied                                         ? ActionKind::sum_tied_gradients
+                                        : job.schedule == PipelineSchedule::zero_bubble ? ActionKind::backward_weight
+                                                                                        : ActionKind::backward;
+                std::size_t before = i - 1;
+                while (actions[before].stream != Stream::compute) --before;
+                ASSERT_EQ(actions[before].kind, last) << text_of(job);
+                if (!is_tied) {
+                    ASSERT_EQ(actions[before].chunk, chunk);
+                }
+            }
+        }
     });
 }
 
@@ -197,6 +261,7 @@ TEST(Lowering, TakesBytesFromTheGraph) {
         for (const Buffer& buffer : plan.training[stage].buffers) {
             switch (buffer.kind) {
                 case BufferKind::stash: EXPECT_EQ(buffer.bytes, stash); break;
+                case BufferKind::deferred: ADD_FAILURE() << "nothing is split here"; break;
                 case BufferKind::gradients:
                 case BufferKind::parameters: EXPECT_EQ(buffer.bytes, 4 * parameters); break;
                 case BufferKind::tied_gradient:
@@ -207,8 +272,7 @@ TEST(Lowering, TakesBytesFromTheGraph) {
     }
 }
 
-// No built schedule has chunks yet, but lowering knows them: two chunks on one stage hand their tensors over without a
-// message, chunks on two stages come back to the first.
+// Two chunks on one stage hand their tensors over without a message.
 TEST(Lowering, HandsOverBetweenChunksOfOneStage) {
     const ModuleGraph graph = testing::chain(4, false);
     const std::vector<Chunk> chunks = {{0, 0, 3}, {0, 3, 6}};
@@ -219,7 +283,7 @@ TEST(Lowering, HandsOverBetweenChunksOfOneStage) {
     const std::vector<RankProgram> programs = lower(graph, chunks, orders, 1, {});
     ASSERT_EQ(programs.size(), 1u);
     const RankProgram& program = programs[0];
-    EXPECT_EQ(program.actions.size(), 6u);
+    EXPECT_EQ(program.actions.size(), 7u);  // with two reductions and the update
     EXPECT_EQ(program.actions[0].writes.back(), program.actions[1].reads.back());
     EXPECT_EQ(name_of(program.buffers[static_cast<std::size_t>(program.actions[0].writes.back())]),
               "activation_in mb0 chunk1");

@@ -26,7 +26,7 @@ TEST(Plan, HashIsFnv1aOverTheCanonicalText) {
     Plan empty;
     const std::string text =
         "pp=1;tp=1;rdp=1;axis=0;axis=1;axis=2;chunks=0;microbatches=1;active_microbatches=1;schedule=1;"
-        "evaluation_microbatches=1;training=0;evaluation=0;sampling=0;";
+        "evaluation_microbatches=1;held_bytes=0;training=0;evaluation=0;sampling=0;";
     std::uint64_t expected = 14695981039346656037ULL;
     for (const char c : text) expected = (expected ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
     EXPECT_EQ(hash_of(empty), expected);
@@ -55,6 +55,7 @@ TEST(Plan, HashChangesWithEveryField) {
         [](Plan& p) { ++p.active_microbatches; },
         [](Plan& p) { p.schedule = PipelineSchedule::simple; },
         [](Plan& p) { ++p.evaluation_microbatches; },
+        [](Plan& p) { p.held_bytes.push_back(1); },
         [](Plan& p) { p.training.pop_back(); },
         [](Plan& p) { p.evaluation.pop_back(); },
         [](Plan& p) { p.sampling.pop_back(); },

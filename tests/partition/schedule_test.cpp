@@ -1,8 +1,13 @@
 #include "partition/schedule.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
+#include <tuple>
+#include <utility>
 
 #include <gmock/gmock.h>
+#include <rapidcheck/gtest.h>
 
 #include "tests/partition/timeline.h"
 
@@ -134,10 +139,214 @@ TEST(Schedule, MoreActiveMicrobatchesThanStagesHideLatency) {
     }
 }
 
+/// Every microbatch once through each chunk, forward before input part before weight part, weight gradients ascending.
+void expect_complete(const ComputeOrders& orders, int chunks_per_stage, int microbatches, bool split) {
+    const int stages = static_cast<int>(orders.size());
+    for (int stage = 0; stage < stages; ++stage) {
+        std::map<std::pair<int, int>, int>
+            state;                              // by chunk and microbatch: forwards, backwards and weight parts so far
+        std::map<int, int> backwards, weights;  // of each chunk
+        for (const ComputeStep& step : orders[static_cast<std::size_t>(stage)]) {
+            ASSERT_EQ(step.chunk % stages, stage);
+            ASSERT_LT(step.chunk, stages * chunks_per_stage);
+            int& done = state[{step.chunk, step.microbatch}];
+            if (step.kind == ActionKind::forward) {
+                ASSERT_EQ(done, 0);
+            } else if (step.kind == ActionKind::backward_weight) {
+                ASSERT_TRUE(split);
+                ASSERT_EQ(done, 2);
+                ASSERT_EQ(step.microbatch, weights[step.chunk]++);
+            } else {
+                ASSERT_EQ(step.kind, split ? ActionKind::backward_input : ActionKind::backward);
+                ASSERT_EQ(done, 1);
+                ASSERT_EQ(step.microbatch, backwards[step.chunk]++);
+            }
+            ++done;
+        }
+        ASSERT_EQ(state.size(), static_cast<std::size_t>(chunks_per_stage * microbatches));
+        for (const auto& [step, done] : state) ASSERT_EQ(done, split ? 3 : 2);
+    }
+}
+
+/// Microbatches between their first forward and their last backward, on the first stage.
+int peak_active(const std::vector<ComputeStep>& steps) {
+    int now = 0, peak = 0;
+    for (const ComputeStep& step : steps) {
+        if (step.chunk != 0 || step.kind == ActionKind::backward_weight) continue;
+        now += step.kind == ActionKind::forward ? 1 : -1;
+        peak = std::max(peak, now);
+    }
+    return peak;
+}
+
+/// Visits between forward and backward (or its input part).
+int peak_held(const std::vector<ComputeStep>& steps) {
+    int now = 0, peak = 0;
+    for (const ComputeStep& step : steps) {
+        if (step.kind != ActionKind::backward_weight) now += step.kind == ActionKind::forward ? 1 : -1;
+        peak = std::max(peak, now);
+    }
+    return peak;
+}
+
+/// Calls `body(stages, chunks a stage, microbatches, K)` for p ≤ 8, v ≤ 4, m ≤ 40 and the least, the next and the most
+/// K.
+template <typename Body>
+void for_all_chunked(Body body) {
+    for (int p = 1; p <= 8; ++p) {
+        for (int v = 1; v <= 4; ++v) {
+            for (int m = 1; m <= 40; ++m) {
+                const int least = std::min(m, 2 * p);
+                for (const int active : std::set<int>{least, std::min(m, least + 1), m}) body(p, v, m, active);
+            }
+        }
+    }
+}
+
+TEST(Chunked, RunsEveryStepOnceWithinItsBounds) {
+    for_all_chunked([](int p, int v, int m, int active) {
+        const ComputeOrders orders = chunked_orders(p, v, m, active);
+        expect_complete(orders, v, m, false);
+        EXPECT_LE(peak_active(orders[0]), active) << p << " " << v << " " << m;
+        for (int r = 0; r < p; ++r) {
+            const int limit = chunked_limit(r, p, v, largest_chunked_group(p, m));
+            EXPECT_LE(peak_held(orders[static_cast<std::size_t>(r)]), limit)
+                << p << " " << v << " " << m << " " << active;
+            // FACTS §5: (v−1)·p + 2(p−r−1) + 1 of each chunk, where there are as many.
+            if (m % p == 0) {
+                EXPECT_EQ(peak_held(orders[static_cast<std::size_t>(r)]), std::min(limit, v * m));
+            }
+        }
+    });
+}
+
+TEST(Chunked, LastsAsLongAsItsClosedForm) {
+    for_all_chunked([](int p, int v, int m, int active) {
+        // Costs of one chunk: a v-th of a stage. Bubble over ideal: (p − 1)/(v·m), cross-multiplied.
+        const long last = makespan(chunked_orders(p, v, m, active), {.forward = 1, .backward = 2});
+        const long ideal = 3L * v * m;
+        if (m % p == 0) {
+            ASSERT_EQ((last - ideal) * v * m, ideal * (p - 1)) << p << " " << v << " " << m << " " << active;
+        } else {  // less than to fill up with microbatches for nothing
+            ASSERT_LT(last, 3L * v * (m / p + 1) * p + 3L * (p - 1)) << p << " " << v << " " << m << " " << active;
+        }
+    });
+}
+
+TEST(Chunked, RunsWhereTheClassicWarmUpDeadlocks) {
+    for (const auto& [p, v, m] : {std::tuple{4, 4, 5}, {8, 4, 9}, {8, 4, 33}}) {
+        EXPECT_GT(makespan(chunked_orders(p, v, m, std::min(m, 2 * p)), {}), 0);
+    }
+}
+
+TEST(Chunked, HidesTheLatencyOfMessages) {
+    const testing::Costs slow_link{.forward = 10, .backward = 20, .latency = 4};
+    for (int p = 2; p <= 8; p *= 2) {
+        for (const int m : {16, 32}) {
+            // On the way of the first group through all chunks, and of the last one back: there and nowhere else.
+            const long ramps = (p - 1) * (30 + 2 * 4) + p * 2 * 4;
+            EXPECT_EQ(makespan(chunked_orders(p, 2, m, m), slow_link), 30L * 2 * m + ramps) << p << " " << m;
+        }
+    }
+}
+
+TEST(Chunked, RefusesTooFewActiveMicrobatches) {
+    EXPECT_THROW(chunked_orders(4, 2, 16, 7), std::logic_error);
+    EXPECT_THROW(chunked_orders(4, 2, 6, 5), std::logic_error);
+    EXPECT_THROW(chunked_orders(4, 0, 6, 6), std::logic_error);
+    EXPECT_THROW(chunked_orders(4, 2, 6, 6, std::vector<StepCosts>(3)), std::logic_error);
+}
+
+TEST(ZeroBubble, RunsEveryStepOnceWithinItsBounds) {
+    for_all_schedules([](int p, int m, int active) {
+        const ComputeOrders orders = zero_bubble_orders(p, m, active);
+        expect_complete(orders, 1, m, true);
+        EXPECT_LE(peak_active(orders[0]), active);
+        for (int r = 0; r < p; ++r)
+            EXPECT_LE(peak_held(orders[static_cast<std::size_t>(r)]), in_flight_limit(r, p, active)) << p << " " << m;
+    });
+}
+
+TEST(ZeroBubble, LastsAsLongAsH1) {
+    for (int p = 1; p <= 8; ++p) {
+        for (int m = p; m <= 32; ++m) {
+            // F 1, B 2, W 1: bubble over ideal (p−1)(F+B−2W)/(m(F+B)), cross-multiplied.
+            const long last = makespan(zero_bubble_orders(p, m, p), {.forward = 1, .backward = 2, .weight = 1});
+            ASSERT_EQ((last - 3L * m) * m * 3, 3L * m * (p - 1)) << p << " " << m;
+        }
+    }
+}
+
+TEST(ZeroBubble, IsNeverSlowerThanTheBackwardInOnePiece) {
+    for_all_schedules([](int p, int m, int active) {
+        ASSERT_LE(makespan(zero_bubble_orders(p, m, active), {}), makespan(interleaved_orders(p, m, active), {}))
+            << p << " " << m << " " << active;
+    });
+}
+
+/// Bytes that a stage keeps, by its list.
+std::int64_t peak_bytes(const std::vector<ComputeStep>& steps, const StepCosts& costs) {
+    std::int64_t now = 0, peak = 0;
+    for (const ComputeStep& step : steps) {
+        now += step.kind == ActionKind::forward          ? costs.stash_bytes
+               : step.kind == ActionKind::backward_input ? costs.deferred_bytes - costs.stash_bytes
+                                                         : -costs.deferred_bytes;
+        peak = std::max(peak, now);
+    }
+    return peak;
+}
+
+/// A stage of any costs: none free, what is deferred up to twice the stash.
+rc::Gen<StepCosts> any_costs() {
+    return rc::gen::build<StepCosts>(rc::gen::set(&StepCosts::forward, rc::gen::inRange(1, 20)),
+                                     rc::gen::set(&StepCosts::backward_input, rc::gen::inRange(1, 20)),
+                                     rc::gen::set(&StepCosts::backward_weight, rc::gen::inRange(1, 20)),
+                                     rc::gen::set(&StepCosts::stash_bytes, rc::gen::inRange(1, 100)),
+                                     rc::gen::set(&StepCosts::deferred_bytes, rc::gen::inRange(1, 200)));
+}
+
+RC_GTEST_PROP(ZeroBubble, KeepsItsBoundsAtAnyCosts, ()) {
+    const int p = *rc::gen::inRange(1, 7), m = *rc::gen::inRange(1, 16), active = *rc::gen::inRange(1, m + 1);
+    const auto costs = *rc::gen::container<std::vector<StepCosts>>(static_cast<std::size_t>(p), any_costs());
+    const ComputeOrders orders = zero_bubble_orders(p, m, active, costs);
+    expect_complete(orders, 1, m, true);
+    RC_ASSERT(!::testing::Test::HasFatalFailure());
+    RC_ASSERT(peak_active(orders[0]) <= active);
+    for (int r = 0; r < p; ++r) {
+        const auto& steps = orders[static_cast<std::size_t>(r)];
+        const auto& cost = costs[static_cast<std::size_t>(r)];
+        RC_ASSERT(peak_bytes(steps, cost) <= zero_bubble_bound(r, p, active, cost));
+        // No more than the fullest stage of 1F1B keeps, unless a single microbatch's deferred part is already more.
+        if (cost.deferred_bytes <= cost.stash_bytes)
+            RC_ASSERT(zero_bubble_bound(r, p, active, cost) == in_flight_limit(0, p, active) * cost.stash_bytes);
+    }
+}
+
+RC_GTEST_PROP(Schedule, RunsToItsEndAtAnyCosts, ()) {
+    const int p = *rc::gen::inRange(1, 7), v = *rc::gen::inRange(1, 4), m = *rc::gen::inRange(1, 16);
+    const int least = std::min(m, 2 * p);
+    const auto costs = *rc::gen::container<std::vector<StepCosts>>(static_cast<std::size_t>(p * v), any_costs());
+    const int active = *rc::gen::inRange(least, m + 1);
+    expect_complete(chunked_orders(p, v, m, active, costs), v, m, false);
+    expect_complete(interleaved_orders(p, m, active, std::span(costs).first(static_cast<std::size_t>(p))), 1, m, false);
+    RC_ASSERT(!::testing::Test::HasFatalFailure());
+}
+
 TEST(Schedule, ForwardOnlyRunsForwardsInOrder) {
     const ComputeOrders orders = forward_only_orders(3, 5);
     expect_every_step_once(orders, 5, false);
     EXPECT_EQ(makespan(orders, {}), 5 + 2);
+}
+
+TEST(Schedule, ForwardOnlyOverChunksKeepsEveryStageBusy) {
+    for (int p = 1; p <= 4; ++p) {
+        for (int v = 1; v <= 3; ++v) {
+            for (int groups = 1; groups <= 3; ++groups) {
+                EXPECT_EQ(makespan(forward_only_orders(p, groups * p, v), {}), groups * p * v + p - 1);
+                EXPECT_GT(makespan(forward_only_orders(p, groups * p + p / 2, v), {}), 0);  // runs to its end
+            }
+        }
+    }
 }
 
 TEST(Schedule, RefusesNothingToDo) {

@@ -24,6 +24,7 @@ inline ModuleGraph chain(int layers, bool tied) {
                                  .backward_flops = static_cast<double>(200 + 2 * i),
                                  .weight_flops = static_cast<double>(100 + i),
                                  .stash_bytes = 50 + 7 * i,
+                                 .deferred_bytes = 40 + 5 * i,
                                  .output_bytes = 64 + 4 * i});
     };
     add("wte", false, 300);
@@ -41,6 +42,7 @@ struct Job {
     PipelineSchedule schedule = PipelineSchedule::interleaved;
     bool tied = false;
     int evaluation_microbatches = 1;
+    int chunks_per_stage = 1;
 };
 
 inline ParallelOptions options_of(const Job& job) {
@@ -49,6 +51,7 @@ inline ParallelOptions options_of(const Job& job) {
     options.microbatches = job.microbatches;
     options.active_microbatches = job.active;
     options.pipeline = job.schedule;
+    options.virtual_pipeline_degree = job.chunks_per_stage;
     return options;
 }
 
@@ -61,8 +64,8 @@ inline ParallelOptions options_by_hand(std::vector<int> stage_layers, int microb
 }
 
 inline Plan plan_of(const Job& job) {
-    return make_plan(chain(job.stages + 1, job.tied), options_of(job), {.pp = job.stages, .tp = 1, .rdp = 1},
-                     job.evaluation_microbatches);
+    return make_plan(chain(job.stages * job.chunks_per_stage + 1, job.tied), options_of(job),
+                     {.pp = job.stages, .tp = 1, .rdp = 1}, job.evaluation_microbatches);
 }
 
 }  // namespace smp::partition::testing

@@ -16,11 +16,24 @@ struct Costs {
     long forward = 1;
     long backward = 2;
     long latency = 0;  // of a message, from when both sides have posted it
+    long weight = 1;   // the part of `backward` that makes weight gradients, where it is split
+
+    long of(ActionKind kind) const {
+        switch (kind) {
+            case ActionKind::forward: return forward;
+            case ActionKind::backward: return backward;
+            case ActionKind::backward_input: return backward - weight;
+            case ActionKind::backward_weight: return weight;
+            default: return 0;
+        }
+    }
 };
 
-/// When the last step of `orders` ends, if messages need `latency` and are never held up. One chunk a stage.
+/// When the last step of `orders` ends, if messages need `latency` and are never held up.
 inline long makespan(const ComputeOrders& orders, const Costs& costs) {
-    const int stages = static_cast<int>(orders.size());
+    int chunks = 0;
+    for (const auto& steps : orders)
+        for (const ComputeStep& step : steps) chunks = std::max(chunks, step.chunk + 1);
     std::map<std::tuple<ActionKind, int, int>, long> ends;
     std::vector<std::size_t> next(orders.size(), 0);
     std::vector<long> free_at(orders.size(), 0);
@@ -31,15 +44,19 @@ inline long makespan(const ComputeOrders& orders, const Costs& costs) {
                 const ComputeStep& step = orders[r][next[r]];
                 const bool is_forward = step.kind == ActionKind::forward;
                 long ready = 0;
-                if (is_forward ? step.chunk > 0 : true) {
-                    const bool turns = !is_forward && step.chunk + 1 == stages;
+                if (step.kind == ActionKind::backward_weight) {
+                    const auto source = ends.find({ActionKind::backward_input, step.microbatch, step.chunk});
+                    if (source == ends.end()) break;
+                    ready = source->second;
+                } else if (is_forward ? step.chunk > 0 : true) {
+                    const bool turns = !is_forward && step.chunk + 1 == chunks;
                     const auto source =
                         turns ? ends.find({ActionKind::forward, step.microbatch, step.chunk})
                               : ends.find({step.kind, step.microbatch, step.chunk + (is_forward ? -1 : 1)});
                     if (source == ends.end()) break;
-                    ready = source->second + (turns ? 0 : costs.latency);
+                    ready = source->second + (turns || orders.size() == 1 ? 0 : costs.latency);
                 }
-                free_at[r] = std::max(free_at[r], ready) + (is_forward ? costs.forward : costs.backward);
+                free_at[r] = std::max(free_at[r], ready) + costs.of(step.kind);
                 ends[{step.kind, step.microbatch, step.chunk}] = free_at[r];
             }
         }
@@ -85,9 +102,7 @@ inline long makespan(const std::vector<RankProgram>& programs, const Costs& cost
                 }
                 if (!is_ready) break;
                 posted_at[r][next[r]] = start;
-                long end = start;
-                if (action.kind == ActionKind::forward) end += costs.forward;
-                if (action.kind == ActionKind::backward) end += costs.backward;
+                const long end = start + costs.of(action.kind);
                 if (end > start) last_step = std::max(last_step, end);
                 now[r] = end;
                 const bool is_transfer = action.kind == ActionKind::send || action.kind == ActionKind::receive;

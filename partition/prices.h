@@ -1,0 +1,46 @@
+// What each action of a plan costs: modelled from the module graph, or measured. The simulator reads nothing else about
+// time.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "partition/module_graph.h"
+#include "partition/plan.h"
+
+namespace smp::partition {
+
+/// In ticks, whose length is the caller's (1 ns for modelled_prices).
+/// A compute action keeps its stage's compute stream for `duration`. A send keeps its link (one for each ordered pair
+/// of stages, shared by all channels) for `duration` and arrives `latency` later; a receive costs nothing. A collective
+/// over the data-parallel group keeps the stage's link into that group for `duration` and ends `latency` later. A
+/// collective over the world starts when all stages have come, and keeps each one's compute stream for `duration`.
+struct Price {
+    std::int64_t duration = 0;
+    std::int64_t latency = 0;
+
+    bool operator==(const Price&) const = default;
+};
+
+/// By stage and position in its list.
+using Prices = std::vector<std::vector<Price>>;
+
+/// What a device and its links do. Achieved rates, not peaks: nothing is taken off for efficiency.
+struct Rates {
+    double flops_per_second = 100e12;
+    double link_bytes_per_second = 20e9;  // between stages, and into the data-parallel group; each direction
+    double link_latency_seconds = 10e-6;
+    double memory_bytes_per_second = 1e12;  // prices the optimizer and sums, which read and write memory
+
+    bool operator==(const Rates&) const = default;
+};
+
+/// One tick is 1 ns. Compute: FLOPs over flops_per_second (backward_input: all of the backward but weight_flops;
+/// backward_weight: weight_flops). Messages: bytes over link_bytes_per_second. Reductions over rdp ranks: 2·(rdp −
+/// 1)/rdp of the bytes, in and out of each rank (reduce-scatter and gather), none for rdp = 1. Optimizer step: 28 bytes
+/// of memory traffic a parameter (gradient, value and two moments read, the last three written, fp32). `programs` are
+/// the plan's training, evaluation or sampling.
+Prices modelled_prices(const Plan& plan, const std::vector<RankProgram>& programs, const ModuleGraph& graph,
+                       const Rates& rates);
+
+}  // namespace smp::partition

@@ -1,0 +1,80 @@
+// Runs the programs of a plan against prices: when each action starts and ends, what waits for what, which bytes are
+// alive. The rules are those of the checker's abstract machine (partition/checker.h), with time.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "partition/action.h"
+#include "partition/prices.h"
+#include "partition/words.h"
+
+namespace smp::partition {
+
+/// What memory is for, in reports.
+enum class MemoryCategory { parameters, gradients, activations, deferred, boundaries };
+template <>
+struct Words<MemoryCategory> {
+    static constexpr std::array<std::string_view, 5> list = {"parameters", "gradients", "activations", "deferred",
+                                                             "boundaries"};
+};
+inline constexpr std::size_t kMemoryCategories = Words<MemoryCategory>::list.size();
+/// Bytes by category.
+using MemoryBytes = std::array<std::int64_t, kMemoryCategories>;
+
+MemoryCategory category_of(BufferKind kind);
+
+/// One action as it ran, in ticks from the start of the step. A transfer is `posted` when its list reaches it, starts
+/// when both sides have posted it and the link is free, and ends when it has arrived. A compute action starts when
+/// posted; a collective over the world when all have come.
+struct Run {
+    std::int64_t posted = 0;
+    std::int64_t start = 0;
+    std::int64_t end = 0;
+    /// What its start waited for last: an action of the same stage or another one; {-1, -1} if it could start at 0.
+    int cause_stage = -1;
+    int cause_position = -1;
+};
+
+/// Time of one stage's compute stream, in ticks. compute + exposed + bubble = Timeline::makespan.
+struct StageTime {
+    std::int64_t compute = 0;  // forwards, backwards, sums, optimizer
+    std::int64_t exposed = 0;  // stood still while what it waited for was on its way
+    std::int64_t bubble =
+        0;  // stood still otherwise: what it needed had not been made yet, or the step was over for it
+};
+
+/// Bytes alive on one stage from `tick` on, until the next entry.
+struct MemoryPoint {
+    std::int64_t tick = 0;
+    MemoryBytes bytes = {};
+};
+
+struct Timeline {
+    std::vector<std::vector<Run>> runs;  // by stage and position
+    std::vector<StageTime> stages;
+    /// Ends the last action.
+    std::int64_t makespan = 0;
+    /// By stage: every change, ascending. A buffer lives from the start of the action that writes it first (a receive:
+    /// from its posting) to the end of the one that frees it; what is never written is there from the start.
+    std::vector<std::vector<MemoryPoint>> memory;
+    /// By stage: the most alive at once, all categories together, and each category's own peak.
+    std::vector<std::int64_t> peak_bytes;
+    std::vector<MemoryBytes> peak_by_category;
+
+    /// Σ over stages of (makespan − compute) / Σ compute: idle over ideal time.
+    double bubble() const;
+};
+
+/// Deterministic, in integers. `programs` must pass the checker; throws std::logic_error where they stop before their
+/// end. `prices` has one entry an action.
+Timeline simulate(const std::vector<RankProgram>& programs, const Prices& prices);
+
+/// The chain of actions, first to last, each of which started when the one before had ended (or let go of its link), up
+/// to the last action of the step: to make the step shorter, shorten one of these.
+std::vector<Place> critical_path(const Timeline& timeline);
+
+}  // namespace smp::partition
