@@ -12,9 +12,10 @@ namespace smp::partition {
 
 /// In ticks, whose length is the caller's (1 ns for modelled_prices).
 /// A compute action keeps its stage's compute stream for `duration`. A send keeps its link (one for each ordered pair
-/// of stages, shared by all channels) for `duration` and arrives `latency` later; a receive costs nothing. A collective
-/// over the data-parallel group keeps the stage's link into that group for `duration` and ends `latency` later. A
-/// collective over the world starts when all stages have come, and keeps each one's compute stream for `duration`.
+/// of stages, shared by all channels) for `duration` and arrives `latency` later; the price of a receive is not read. A
+/// collective over the data-parallel group keeps the stage's link into that group for `duration` and ends `latency`
+/// later. A collective over the world starts when all stages have come, and keeps each one's compute stream for
+/// `duration`.
 struct Price {
     std::int64_t duration = 0;
     std::int64_t latency = 0;
@@ -37,9 +38,11 @@ struct Rates {
 
 /// One tick is 1 ns. Compute: FLOPs over flops_per_second (backward_input: all of the backward but weight_flops;
 /// backward_weight: weight_flops). Messages: bytes over link_bytes_per_second. Reductions over rdp ranks: 2·(rdp −
-/// 1)/rdp of the bytes, in and out of each rank (reduce-scatter and gather), none for rdp = 1. Optimizer step: 28 bytes
-/// of memory traffic a parameter (gradient, value and two moments read, the last three written, fp32). `programs` are
-/// the plan's training, evaluation or sampling.
+/// 1)/rdp of the bytes, in and out of each rank, and two latencies (reduce-scatter and gather), none for rdp = 1.
+/// Optimizer step: 28 bytes of memory traffic a parameter (gradient, value and two moments read, the last three
+/// written, fp32). Sums of tied gradients: each copy read, one written. `programs` are the plan's training, evaluation
+/// or sampling. Throws std::logic_error for a rate that is not above 0, a latency below 0, and actions that no plan has
+/// yet.
 Prices modelled_prices(const Plan& plan, const std::vector<RankProgram>& programs, const ModuleGraph& graph,
                        const Rates& rates);
 

@@ -1,0 +1,66 @@
+#include "partition/live_bytes.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace smp::partition {
+namespace {
+
+struct Change {
+    std::int64_t tick = 0;
+    MemoryCategory category = MemoryCategory::parameters;
+    std::int64_t bytes = 0;
+};
+
+bool is_lasting(const Buffer& buffer) {
+    return buffer.kind == BufferKind::parameters || buffer.kind == BufferKind::gradients;
+}
+
+}  // namespace
+
+MemoryCategory category_of(BufferKind kind) {
+    switch (kind) {
+        case BufferKind::parameters: return MemoryCategory::parameters;
+        case BufferKind::gradients:
+        case BufferKind::tied_gradient: return MemoryCategory::gradients;
+        case BufferKind::stash: return MemoryCategory::activations;
+        case BufferKind::deferred: return MemoryCategory::deferred;
+        case BufferKind::activation_in:
+        case BufferKind::activation_out:
+        case BufferKind::gradient_in:
+        case BufferKind::gradient_out:
+        case BufferKind::tied_received: return MemoryCategory::boundaries;
+    }
+    throw std::logic_error("simulator: no such buffer kind");
+}
+
+std::vector<MemoryPoint> live_bytes(const RankProgram& program, const std::vector<Run>& runs) {
+    std::vector<Change> changes;
+    const auto change = [&](std::int64_t tick, int id, int sign) {
+        const Buffer& buffer = program.buffers[static_cast<std::size_t>(id)];
+        if (is_lasting(buffer) || buffer.kind == BufferKind::tied_gradient) return;
+        changes.push_back({tick, category_of(buffer.kind), sign * buffer.bytes});
+    };
+    for (std::size_t i = 0; i < program.actions.size(); ++i) {
+        const Action& action = program.actions[i];
+        for (const int id : action.writes)
+            change(action.kind == ActionKind::receive ? runs[i].posted : runs[i].start, id, 1);
+        for (const int id : action.frees) change(runs[i].end, id, -1);
+    }
+    std::sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) { return a.tick < b.tick; });
+
+    std::vector<MemoryPoint> points(1);
+    for (const Buffer& buffer : program.buffers) {
+        if (is_lasting(buffer)) points[0].bytes[static_cast<std::size_t>(category_of(buffer.kind))] += buffer.bytes;
+    }
+    for (const Change& c : changes) {
+        if (c.tick > points.back().tick) points.push_back({c.tick, points.back().bytes});
+        points.back().bytes[static_cast<std::size_t>(c.category)] += c.bytes;
+    }
+    // What came and went at one tick may have changed nothing.
+    const auto same = [](const MemoryPoint& a, const MemoryPoint& b) { return a.bytes == b.bytes; };
+    points.erase(std::unique(points.begin(), points.end(), same), points.end());
+    return points;
+}
+
+}  // namespace smp::partition

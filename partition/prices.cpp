@@ -1,0 +1,114 @@
+#include "partition/prices.h"
+
+#include <cmath>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+namespace smp::partition {
+namespace {
+
+constexpr double kTicksPerSecond = 1e9;
+constexpr double kOptimizerBytes = 28;  // a parameter: see the header
+
+std::int64_t ticks(double amount, double per_second) { return std::llround(amount / per_second * kTicksPerSecond); }
+
+void require_usable(const Rates& rates) {
+    for (const double rate : {rates.flops_per_second, rates.link_bytes_per_second, rates.memory_bytes_per_second}) {
+        if (!(std::isfinite(rate) && rate > 0))
+            throw std::logic_error(fmt::format("prices: a rate of {}; each is above 0", rate));
+    }
+    if (!(std::isfinite(rates.link_latency_seconds) && rates.link_latency_seconds >= 0)) {
+        throw std::logic_error(fmt::format("prices: a latency of {} s; it is at least 0", rates.link_latency_seconds));
+    }
+}
+
+/// What one chunk costs: one microbatch in FLOPs, and its parameters.
+struct ChunkCosts {
+    double forward = 0, backward = 0, weight = 0;
+    double parameters = 0;
+};
+
+ChunkCosts costs_of(const ModuleGraph& graph, const Chunk& chunk) {
+    ChunkCosts costs;
+    for (int m = chunk.first_module; m < chunk.end_module; ++m) {
+        const Module& module = graph.modules[static_cast<std::size_t>(m)];
+        costs.forward += module.forward_flops;
+        costs.backward += module.backward_flops;
+        costs.weight += module.weight_flops;
+        costs.parameters += static_cast<double>(module.parameter_count);
+    }
+    return costs;
+}
+
+class Pricing {
+  public:
+    Pricing(const Plan& plan, const ModuleGraph& graph, const Rates& rates)
+        : rates_(rates), data_ranks_(plan.topology.degrees.rdp), parameters_of_stage_(plan.training.size()) {
+        for (const Chunk& chunk : plan.chunks) {
+            chunks_.push_back(costs_of(graph, chunk));
+            parameters_of_stage_[static_cast<std::size_t>(chunk.stage)] += chunks_.back().parameters;
+        }
+    }
+
+    Price of(const RankProgram& program, std::size_t stage, const Action& action) const {
+        switch (action.kind) {
+            case ActionKind::forward: return compute(chunk(action).forward);
+            case ActionKind::backward: return compute(chunk(action).backward);
+            case ActionKind::backward_input: return compute(chunk(action).backward - chunk(action).weight);
+            case ActionKind::backward_weight: return compute(chunk(action).weight);
+            case ActionKind::send:
+                return {ticks(static_cast<double>(action.bytes), rates_.link_bytes_per_second), hop()};
+            case ActionKind::reduce_gradients: return reduction(static_cast<double>(action.bytes));
+            case ActionKind::sum_tied_gradients: return memory(sum_bytes(program, action));
+            case ActionKind::optimizer_step: return memory(kOptimizerBytes * parameters_of_stage_[stage]);
+            case ActionKind::receive:
+            case ActionKind::join: return {};
+            default: throw std::logic_error(fmt::format("prices: no rule for {}", name_of(action)));
+        }
+    }
+
+  private:
+    const ChunkCosts& chunk(const Action& action) const { return chunks_[static_cast<std::size_t>(action.chunk)]; }
+    std::int64_t hop() const { return ticks(rates_.link_latency_seconds, 1); }
+    Price compute(double flops) const { return {.duration = ticks(flops, rates_.flops_per_second)}; }
+    Price memory(double bytes) const { return {.duration = ticks(bytes, rates_.memory_bytes_per_second)}; }
+    Price reduction(double bytes) const {
+        if (data_ranks_ == 1) return {};
+        const double crossing = 2 * (data_ranks_ - 1) / static_cast<double>(data_ranks_) * bytes;
+        return {ticks(crossing, rates_.link_bytes_per_second), 2 * hop()};
+    }
+    /// Every copy is read once, their sum is written once.
+    static double sum_bytes(const RankProgram& program, const Action& action) {
+        double bytes = 0, of_one = 0;
+        for (const int id : action.reads) {
+            const Buffer& buffer = program.buffers[static_cast<std::size_t>(id)];
+            if (buffer.kind != BufferKind::tied_gradient && buffer.kind != BufferKind::tied_received) continue;
+            of_one = static_cast<double>(buffer.bytes);
+            bytes += of_one;
+        }
+        return bytes + of_one;
+    }
+
+    Rates rates_;
+    int data_ranks_;
+    std::vector<ChunkCosts> chunks_;
+    std::vector<double> parameters_of_stage_;
+};
+
+}  // namespace
+
+Prices modelled_prices(const Plan& plan, const std::vector<RankProgram>& programs, const ModuleGraph& graph,
+                       const Rates& rates) {
+    require_usable(rates);
+    const Pricing pricing(plan, graph, rates);
+    Prices prices(programs.size());
+    for (std::size_t stage = 0; stage < programs.size(); ++stage) {
+        prices[stage].reserve(programs[stage].actions.size());
+        for (const Action& action : programs[stage].actions)
+            prices[stage].push_back(pricing.of(programs[stage], stage, action));
+    }
+    return prices;
+}
+
+}  // namespace smp::partition

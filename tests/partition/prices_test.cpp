@@ -1,0 +1,104 @@
+#include "partition/prices.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/partition/small_jobs.h"
+
+namespace smp::partition {
+namespace {
+
+// Sizes of chain(3): wte, h.0, h.1, h.2, lm_head; two stages of 2 and 1 layers.
+constexpr Rates kRates{.flops_per_second = 1e9,  // one FLOP is one tick
+                       .link_bytes_per_second = 0.5e9,
+                       .link_latency_seconds = 70e-9,
+                       .memory_bytes_per_second = 4e9};
+
+Plan two_stages(int rdp) {
+    return make_plan(testing::chain(3, true), testing::options_by_hand({2, 1}, 2), {.pp = 2, .tp = 1, .rdp = rdp}, 1);
+}
+
+void expect_prices(const Plan& plan, std::size_t stage, ActionKind kind, Price expected) {
+    const Prices prices = modelled_prices(plan, plan.training, testing::chain(3, true), kRates);
+    int found = 0;
+    for (std::size_t i = 0; i < prices[stage].size(); ++i) {
+        const Action& action = plan.training[stage].actions[i];
+        if (action.kind != kind || action.channel == Channel::tied) continue;
+        EXPECT_EQ(prices[stage][i], expected) << name_of(action) << " of stage " << stage;
+        ++found;
+    }
+    EXPECT_GT(found, 0);
+}
+
+TEST(Prices, FollowTheirFormulas) {
+    const Plan plan = two_stages(4);
+    expect_prices(plan, 0, ActionKind::forward, {.duration = 100 + 101 + 102});
+    expect_prices(plan, 1, ActionKind::forward, {.duration = 103 + 104});
+    expect_prices(plan, 0, ActionKind::backward, {.duration = 2 * (100 + 101 + 102)});
+    // Module 2 ends the first chunk: 64 + 4·2 bytes at half a byte a tick.
+    expect_prices(plan, 0, ActionKind::send, {.duration = 144, .latency = 70});
+    expect_prices(plan, 1, ActionKind::send, {.duration = 144, .latency = 70});
+    expect_prices(plan, 1, ActionKind::receive, {});
+    // Two copies of 290 fp32 gradients read and one written, at four bytes a tick.
+    expect_prices(plan, 0, ActionKind::sum_tied_gradients, {.duration = 3 * 290});
+    // 2·3/4 of 4 bytes a parameter, at half a byte a tick.
+    expect_prices(plan, 0, ActionKind::reduce_gradients, {.duration = 12 * (300 + 120 + 121), .latency = 140});
+    expect_prices(plan, 1, ActionKind::reduce_gradients, {.duration = 12 * (122 + 300), .latency = 140});
+    expect_prices(plan, 1, ActionKind::optimizer_step, {.duration = 7 * (122 + 300)});
+}
+
+TEST(Prices, OneDataParallelRankReducesNothing) { expect_prices(two_stages(1), 0, ActionKind::reduce_gradients, {}); }
+
+TEST(Prices, AReductionOverManyRanksNearsTwiceTheBytes) {
+    // 2·99/100 of 4·541 bytes, at half a byte a tick, rounded.
+    expect_prices(two_stages(100), 0, ActionKind::reduce_gradients, {.duration = 8569, .latency = 140});
+}
+
+TEST(Prices, PartsOfABackwardMakeAWhole) {
+    const Plan plan =
+        testing::plan_of({.stages = 3, .microbatches = 4, .schedule = PipelineSchedule::zero_bubble, .tied = true});
+    const ModuleGraph graph = testing::chain(4, true);
+    const Prices prices = modelled_prices(plan, plan.training, graph, kRates);
+    for (std::size_t stage = 0; stage < 3; ++stage) {
+        std::int64_t whole = 0, weight = 0;
+        for (int m = plan.chunks[stage].first_module; m < plan.chunks[stage].end_module; ++m) {
+            whole += 200 + 2 * m;
+            weight += 100 + m;
+        }
+        int found = 0;
+        for (std::size_t i = 0; i < prices[stage].size(); ++i) {
+            const ActionKind kind = plan.training[stage].actions[i].kind;
+            const bool is_input = kind == ActionKind::backward_input;
+            if (!is_input && kind != ActionKind::backward_weight) continue;
+            EXPECT_EQ(prices[stage][i], Price{.duration = is_input ? whole - weight : weight});
+            ++found;
+        }
+        EXPECT_EQ(found, 8);
+    }
+}
+
+TEST(Prices, CoverForwardOnlyPrograms) {
+    const Plan plan = two_stages(2);
+    const Prices prices = modelled_prices(plan, plan.evaluation, testing::chain(3, true), kRates);
+    ASSERT_EQ(prices.size(), 2u);
+    for (std::size_t stage = 0; stage < 2; ++stage)
+        EXPECT_EQ(prices[stage].size(), plan.evaluation[stage].actions.size());
+    EXPECT_EQ(prices[0][0], Price{.duration = 303});
+}
+
+TEST(Prices, RefuseWhatCannotBeARate) {
+    const Plan plan = two_stages(2);
+    const ModuleGraph graph = testing::chain(3, true);
+    EXPECT_THROW(modelled_prices(plan, plan.training, graph, {.flops_per_second = 0}), std::logic_error);
+    EXPECT_THROW(modelled_prices(plan, plan.training, graph, {.link_bytes_per_second = -1}), std::logic_error);
+    EXPECT_THROW(modelled_prices(plan, plan.training, graph, {.memory_bytes_per_second = 0.0 / 0.0}), std::logic_error);
+    EXPECT_THROW(modelled_prices(plan, plan.training, graph, {.link_latency_seconds = -1}), std::logic_error);
+}
+
+TEST(Prices, RefuseActionsWithoutARule) {
+    Plan plan = two_stages(2);
+    plan.training[0].actions.push_back({.kind = ActionKind::offload});
+    EXPECT_THROW(modelled_prices(plan, plan.training, testing::chain(3, true), kRates), std::logic_error);
+}
+
+}  // namespace
+}  // namespace smp::partition
