@@ -14,6 +14,11 @@
 namespace smp::partition {
 namespace {
 
+// Of a cut, for the least rank and again for the least squares: about 20 ms in all. A target that takes long is mostly
+// one that cannot be had, so that none gets all of them.
+constexpr int kMostTries = 100'000;
+constexpr int kMostTriesATarget = 20'000;
+
 /// Of modules given as runs.
 std::int64_t ticks_of(const ChainCosts& costs, const std::vector<std::pair<int, int>>& runs) {
     std::int64_t sum = 0;
@@ -94,8 +99,11 @@ Split cheapest_split(const ChainCosts& costs, int stages, int chunks_per_stage) 
                    });
 
     Split best;
-    const auto improves = [&](const SplitQuery& query) {
+    int tries_left = kMostTries;
+    const auto improves = [&](SplitQuery query) {
+        query.most_tries = std::min(tries_left, kMostTriesATarget);
         SplitAnswer answer = find_split(chain, query);
+        tries_left -= answer.tries;
         best.proven = best.proven && answer.complete;
         if (answer.first_modules.empty()) return false;
         best.first_modules = std::move(answer.first_modules);
@@ -107,11 +115,12 @@ Split cheapest_split(const ChainCosts& costs, int stages, int chunks_per_stage) 
         if (!bounds || !improves({.bounds = *bounds})) return std::nullopt;
         return largest_rank(costs, best.first_modules, stages);
     };
-    rank = *split_with_rank(rank);
+    rank = split_with_rank(rank).value();
     const std::int64_t even_rank = (chain.least(0, modules) + stages - 1) / stages;
     lower_to_least(stages == 1 ? rank : std::max(chunk, even_rank), rank, split_with_rank);
 
-    const SplitBounds bounds = *bounds_of(chain, chunk, rank);
+    tries_left = kMostTries;
+    const SplitBounds bounds = bounds_of(chain, chunk, rank).value();
     const LeastSquares least(chain, bounds);
     Wide squares = sum_of_squares(chain, costs, best.first_modules);
     lower_to_least(least.rounds_from(0, 0), squares, [&](Wide target) -> std::optional<Wide> {

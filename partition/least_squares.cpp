@@ -7,23 +7,27 @@ namespace {
 
 std::size_t index(int i) { return static_cast<std::size_t>(i); }
 
-/// Fills chunks with modules of one size, always the cheapest chunk whose rank has room. What a full rank's cheapest
-/// chunk is behind the dearest one that had to be filled instead is what its room is worth.
+/// Puts modules of one size on the cheapest chunk that has room, one by one, which is best if they may come in any
+/// order. What a module adds to the squares grows with what the chunk has; the price of a full rank is the difference
+/// between the dearest place that was taken and its own places: between its last one taken and its next one, so that
+/// neither leaving out the one nor taking the other pays.
 std::vector<std::int64_t> rank_prices(const Chain& chain, const SplitBounds& bounds) {
     const int stages = chain.stages(), chunks = chain.chunks(), modules = chain.modules();
     std::vector<std::int64_t> prices(index(stages), 0);
-    const std::int64_t unit = chain.grain() == 1 ? chain.whole() / modules : chain.grain();
-    // The limits of ranks are those of chunks, or of nothing; or a rank may cost less than its chunks one by one.
+    const std::int64_t unit = chain.grain() == 1 ? chain.least(0, modules) / modules : chain.grain();
+    // With one chunk a rank the limits of chunks say it all; a rank that shares may cost less than its chunks one by
+    // one.
     if (chain.rounds() == 1 || stages == 1 || unit == 0 || chain.ranks_share()) return prices;
 
     std::vector<std::int64_t> ticks(index(chunks), unit), rank_ticks(index(stages), 0);
     ticks.front() = chain.run(0, 1);
     ticks.back() = chain.run(modules - 1, modules);
-    std::int64_t left = chain.whole();
+    std::int64_t left = chain.least(0, modules);
     for (int i = 0; i < chunks; ++i) {
         rank_ticks[index(i % stages)] += ticks[index(i)];
         left -= ticks[index(i)];
     }
+    const std::vector<std::int64_t> least = ticks;
     std::int64_t dearest = 0;
     for (; left >= unit; left -= unit) {
         int cheapest = -1;
@@ -37,10 +41,14 @@ std::vector<std::int64_t> rank_prices(const Chain& chain, const SplitBounds& bou
         ticks[index(cheapest)] += unit;
         rank_ticks[index(cheapest % stages)] += unit;
     }
-    for (int i = 0; i < chunks; ++i) {
-        if (ticks[index(i)] + unit > bounds.chunk_limit[index(i)]) continue;
-        // d(x²) = 2x.
-        prices[index(i % stages)] = std::max(prices[index(i % stages)], 2 * (dearest - ticks[index(i)]));
+    for (int rank = 0; rank < stages; ++rank) {
+        if (rank_ticks[index(rank)] + unit <= bounds.rank_limit[index(rank)]) continue;
+        std::int64_t next = dearest, last = 0;
+        for (int i = rank; i < chunks; i += stages) {
+            if (ticks[index(i)] + unit <= bounds.chunk_limit[index(i)]) next = std::min(next, ticks[index(i)]);
+            if (ticks[index(i)] > least[index(i)]) last = std::max(last, ticks[index(i)] - unit);
+        }
+        prices[index(rank)] = std::max(std::int64_t{0}, 2 * dearest - next - last);
     }
     return prices;
 }
@@ -60,14 +68,19 @@ LeastSquares::LeastSquares(const Chain& chain, const SplitBounds& bounds)
         table.squares.assign(index(firsts) * index(table.ends), kNone);
         for (int f = 0; f < firsts; ++f) {
             const int first = table.first + f;
+            const auto lower = [&](int end, Wide sum) {
+                Wide& best = table.squares[index(f) * index(table.ends) + index(end - table.end)];
+                best = std::min(best, sum);
+            };
             const int reach = std::min(chain.reach(first, bounds.chunk_limit[index(i)]), bounds.latest[index(i) + 1]);
             for (int cut = std::max(first + 1, bounds.earliest[index(i) + 1]); cut <= reach; ++cut) {
                 const Wide square = of_chunk(i % stages, chain.run(first, cut));
-                const bool last = i + 1 == round_end;
-                for (int e = last ? cut - table.end : 0; e < (last ? cut - table.end + 1 : table.ends); ++e) {
-                    const Wide rest = last ? 0 : round_from(i + 1, cut, table.end + e);
-                    Wide& best = table.squares[index(f) * index(table.ends) + index(e)];
-                    best = std::min(best, square + rest);
+                if (i + 1 == round_end) {
+                    lower(cut, square);
+                    continue;
+                }
+                for (int end = table.end; end < table.end + table.ends; ++end) {
+                    lower(end, square + round_from(i + 1, cut, end));
                 }
             }
         }

@@ -10,10 +10,10 @@ namespace smp::partition {
 
 using Wide = __int128;  // sums of squares of ticks
 
-/// Least sums over chunks within their limits, each on its own: a recursion along a round does not see what the chunks
-/// of a rank cost together. So that it does not fill ranks beyond their limits, each tick on a rank has a price beside
-/// its square, and what the limit of the rank would cost at that price is taken off the whole (Lagrange's relaxation).
-/// With prices as of a chain that can be cut anywhere between equal modules the bound is mostly met.
+/// Least sums over chunks within their limits. A recursion along a round does not see what the chunks of a rank cost
+/// together; lest it fill ranks beyond their limits, each tick on a rank has a price beside its square, and each rank's
+/// limit at its price is taken off the whole (Lagrange's relaxation: a lower bound at any prices). For layers that cost
+/// the same the prices make the bound exact, or nearly so.
 class LeastSquares {
   public:
     LeastSquares(const Chain& chain, const SplitBounds& bounds);
@@ -23,11 +23,12 @@ class LeastSquares {
     /// Round `round` and all later ones cover the chain from `first` on, less the limits at their prices: all that is
     /// left for round = rounds, and for round = 0 the lower bound of the sum of squares of any split.
     Wide rounds_from(int round, int first) const;
-    /// Of a chunk on `rank` that costs so much, priced.
+    /// What a chunk on `rank` counts for: its square and its price.
     Wide of_chunk(int rank, std::int64_t ticks) const {
         return Wide{ticks} * (ticks + prices_[static_cast<std::size_t>(rank)]);
     }
-    /// What a rank whose chunks cost `ticks` together had taken off too much.
+    /// What was taken off too much for a rank whose chunks cost `ticks` together. With it a whole split counts for its
+    /// sum of squares.
     Wide of_unused(int rank, std::int64_t ticks) const {
         return Wide{prices_[static_cast<std::size_t>(rank)]} * (limits_[static_cast<std::size_t>(rank)] - ticks);
     }

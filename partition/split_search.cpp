@@ -1,12 +1,12 @@
 #include "partition/split_search.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <unordered_map>
+#include <utility>
 
 namespace smp::partition {
 namespace {
-
-constexpr std::int64_t kMostTries = 20'000;
 
 std::size_t index(int i) { return static_cast<std::size_t>(i); }
 
@@ -18,16 +18,18 @@ struct HashCuts {
     }
 };
 
-/// First the cuts between rounds, then rank by rank the ends of all its chunks: so a rank's cost is known as soon as
-/// its chunks are, and what the later ranks can do depends on where this rank's chunks end and on nothing else.
+/// First the cuts between rounds, then rank by rank the ends of all its chunks. So a rank's cost is known at once, and
+/// what the later ranks can do depends on where this rank's chunks end and on nothing else: what failed once is known.
 class Search {
   public:
     Search(const Chain& chain, const SplitQuery& query)
         : chain_(chain), query_(query), bounds_(query.bounds), cuts_(index(chain.chunks()) + 1, 0) {}
 
     SplitAnswer run() {
-        if (end_round(0, 0)) return {.first_modules = {cuts_.begin(), cuts_.end() - 1}};
-        return {.first_modules = {}, .complete = tries_ < kMostTries};
+        const bool found = end_round(0, 0);
+        return {.first_modules = {cuts_.begin(), found ? cuts_.end() - 1 : cuts_.begin()},
+                .complete = found || tries_ < query_.most_tries,
+                .tries = tries_};
     }
 
   private:
@@ -113,7 +115,7 @@ class Search {
         if (least > most) return false;
         const int start = query_.order == CutOrder::earliest ? least : std::clamp(even, least, most);
         const auto succeeds = [&](int value) {
-            return least <= value && value <= most && tries_++ < kMostTries && attempt(value);
+            return least <= value && value <= most && tries_ < query_.most_tries && (++tries_, attempt(value));
         };
         if (succeeds(start)) return true;
         for (int step = 1; start - step >= least || start + step <= most; ++step) {
@@ -126,8 +128,9 @@ class Search {
     const SplitQuery& query_;
     const SplitBounds& bounds_;
     std::vector<int> cuts_;
-    std::unordered_map<std::vector<int>, Wide, HashCuts> failed_;  // with how much room for squares; of these rounds
-    std::int64_t tries_ = 0;
+    // For the present cuts between rounds: where a rank's chunks start, and with how much room for squares that failed.
+    std::unordered_map<std::vector<int>, Wide, HashCuts> failed_;
+    int tries_ = 0;
 };
 
 }  // namespace

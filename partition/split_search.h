@@ -1,7 +1,6 @@
 // Depth-first search for a split of a chain that keeps given costs.
 #pragma once
 
-#include <optional>
 #include <vector>
 
 #include "partition/least_squares.h"
@@ -19,14 +18,17 @@ struct SplitQuery {
     const LeastSquares* squares = nullptr;  // none: any sum of squares will do
     Wide most_squares = 0;
     CutOrder order = CutOrder::evenest;
+    int most_tries = 0;  // places for one cut
 };
 
 struct SplitAnswer {
     std::vector<int> first_modules;  // empty: none found
-    bool complete = true;            // false: cut off, there may be one
+    bool complete = true;            // false: cut off by most_tries, so that there may be one
+    int tries = 0;
 };
 
-/// Deterministic; ends after a fixed number of tried cuts.
+/// A split with its chunks and ranks within `bounds` and, if `squares` are given (for the same bounds), with at most
+/// `most_squares`. Pure: equal queries have equal answers.
 SplitAnswer find_split(const Chain& chain, const SplitQuery& query);
 
 }  // namespace smp::partition

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <random>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -17,9 +18,11 @@
 namespace smp::partition {
 namespace {
 
+using ::testing::AllOf;
 using testing::chain;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using testing::options_by_hand;
 using testing::options_of;
 
@@ -124,10 +127,10 @@ ChainCosts random_chain(int modules) {
 
 TEST(Assignment, SplitIsTheBestOfAllSplitsOnRandomChains) {
     int chains = 0, splits = 0, several_chunks = 0;
-    // 100 cases by default, 40 chains each, every way to deal it out to ranks.
+    // 100 cases by default, 40 chains each, every way to deal it out to ranks. Now and then a longer chain.
     ASSERT_TRUE(rc::check([&] {
         for (int i = 0; i < 40; ++i) {
-            const int modules = *rc::gen::inRange(1, 11);
+            const int modules = i < 38 ? *rc::gen::inRange(1, 11) : *rc::gen::inRange(11, 14);
             const ChainCosts costs = i % 2 == 0 ? random_model(modules) : random_chain(modules);
             ++chains;
             for (int stages = 1; stages <= modules; ++stages) {
@@ -142,8 +145,124 @@ TEST(Assignment, SplitIsTheBestOfAllSplitsOnRandomChains) {
         }
     }));
     EXPECT_GE(chains, 4000);
-    EXPECT_GT(splits, 40000);
-    EXPECT_GT(several_chunks, 10000);
+    EXPECT_GT(splits, 20000);
+    EXPECT_GT(several_chunks, 3000);
+}
+
+/// An embedding, layers that all cost 1000, a head.
+struct EvenModel {
+    int layers = 0;
+    std::int64_t embedding = 0, head = 0;
+};
+
+constexpr std::int64_t kLayer = 1000;
+
+ChainCosts costs_of(const EvenModel& model) {
+    ChainCosts costs;
+    costs.module_ticks.assign(static_cast<std::size_t>(model.layers) + 2, kLayer);
+    costs.module_ticks.front() = model.embedding;
+    costs.module_ticks.back() = model.head;
+    return costs;
+}
+
+/// The least costs, without a search. Layers that cost the same are interchangeable, so a split is how many each chunk
+/// has; a limit holds if there is room for all, and layers one by one on the cheapest chunk that has room make the
+/// least squares (the limits are those of sets within sets). For two stages or more.
+Quality quality_of_even(const EvenModel& model, int stages, int chunks_per_stage) {
+    const int chunks = stages * chunks_per_stage;
+    std::vector<std::int64_t> chunk(static_cast<std::size_t>(chunks), kLayer);
+    chunk.front() = model.embedding;
+    chunk.back() = model.head;
+    const int layers = model.layers - (chunks - 2);
+    const auto rank_of = [&](std::size_t i) { return i % static_cast<std::size_t>(stages); };
+    std::vector<std::int64_t> rank(static_cast<std::size_t>(stages), 0);
+    for (std::size_t i = 0; i < chunk.size(); ++i) rank[rank_of(i)] += chunk[i];
+
+    const auto has_room = [&](std::int64_t chunk_limit, std::int64_t rank_limit) {
+        if (*std::max_element(chunk.begin(), chunk.end()) > chunk_limit) return false;
+        if (*std::max_element(rank.begin(), rank.end()) > rank_limit) return false;
+        std::vector<std::int64_t> room(rank.size(), 0);
+        for (std::size_t i = 0; i < chunk.size(); ++i) room[rank_of(i)] += (chunk_limit - chunk[i]) / kLayer;
+        std::int64_t all = 0;
+        for (std::size_t r = 0; r < rank.size(); ++r) all += std::min(room[r], (rank_limit - rank[r]) / kLayer);
+        return all >= layers;
+    };
+    Quality quality;
+    const std::int64_t whole = model.embedding + model.head + model.layers * kLayer;
+    while (!has_room(quality.largest_chunk, whole)) ++quality.largest_chunk;
+    while (!has_room(quality.largest_chunk, quality.largest_rank)) ++quality.largest_rank;
+    for (int layer = 0; layer < layers; ++layer) {
+        std::size_t cheapest = chunk.size();
+        for (std::size_t i = 0; i < chunk.size(); ++i) {
+            if (chunk[i] + kLayer > quality.largest_chunk) continue;
+            if (rank[rank_of(i)] + kLayer > quality.largest_rank) continue;
+            if (cheapest == chunk.size() || chunk[i] < chunk[cheapest]) cheapest = i;
+        }
+        chunk[cheapest] += kLayer;
+        rank[rank_of(cheapest)] += kLayer;
+    }
+    for (const std::int64_t ticks : chunk) quality.squares += static_cast<__int128>(ticks) * ticks;
+    return quality;
+}
+
+TEST(Assignment, SplitOfEvenLayersIsTheBestAndProvenForAllUsualSizes) {
+    int splits = 0;
+    for (const int layers : {6, 12, 24, 36, 48, 96, 128}) {
+        for (const int stages : {2, 3, 4, 6, 8, 12, 16, 32, 64}) {
+            for (int chunks = 1; chunks <= 4 && stages * chunks <= layers; ++chunks) {
+                for (const auto& [embedding, head] : {std::pair{0, 0}, {100, 150}, {4300, 5600}, {3700, 9200}}) {
+                    const EvenModel model{.layers = layers, .embedding = embedding, .head = head};
+                    const Split split = cheapest_split(costs_of(model), stages, chunks);
+                    const std::string what =
+                        fmt::format("{} layers, {} and {}, {} times {}", layers, embedding, head, stages, chunks);
+                    ASSERT_EQ(split.first_modules.size(), static_cast<std::size_t>(stages * chunks)) << what;
+                    Quality found = quality_of(costs_of(model), split.first_modules, stages);
+                    found.cuts.clear();
+                    ASSERT_TRUE(split.proven) << what;
+                    ASSERT_EQ(found.key(), quality_of_even(model, stages, chunks).key()) << what;
+                    ++splits;
+                }
+            }
+        }
+    }
+    EXPECT_GT(splits, 600);
+}
+
+/// The search ends for what it cannot prove too. Layers up to three times as dear as others are proven at these sizes;
+/// with an embedding and a head that cost several of them the largest chunk bounds little, and it is cut off.
+TEST(Assignment, SplitOfUnevenLayersEndsAndIsTheSameEachTime) {
+    std::mt19937 random(4);
+    for (const auto& [stages, chunks, modules] : {std::tuple{64, 2, 130}, {8, 4, 50}, {16, 3, 98}, {4, 2, 50}}) {
+        for (const int ends : {1, 5}) {
+            int proven = 0;
+            for (int repetition = 0; repetition < 5; ++repetition) {
+                ChainCosts costs;
+                for (int m = 0; m < modules; ++m) costs.module_ticks.push_back(5'000'000 + random() % 10'000'000);
+                costs.module_ticks.front() *= ends;
+                costs.module_ticks.back() *= ends;
+                const Split split = cheapest_split(costs, stages, chunks);
+                proven += split.proven;
+                const Split again = cheapest_split(costs, stages, chunks);
+                ASSERT_EQ(split.first_modules, again.first_modules);
+                ASSERT_EQ(split.proven, again.proven);
+                // Largest chunk: as if each had a stage of its own, which needs no search.
+                const Split apart = cheapest_split(costs, stages * chunks, 1);
+                ASSERT_TRUE(apart.proven);
+                ASSERT_EQ(quality_of(costs, split.first_modules, stages).largest_chunk,
+                          quality_of(costs, apart.first_modules, stages * chunks).largest_chunk);
+            }
+            if (ends == 1) {
+                EXPECT_EQ(proven, 5) << stages << " times " << chunks;
+            }
+        }
+    }
+}
+
+TEST(Assignment, RankPaysOnceForAParameterInSeveralOfItsChunks) {
+    ChainCosts costs{.module_ticks = {10, 20, 30, 40}, .shared = {{.ticks = 7, .modules = {0, 2}}}};
+    EXPECT_THAT(rank_ticks(costs, {0, 1, 2, 3}, 2), ElementsAre(33, 60));
+    EXPECT_THAT(rank_ticks(costs, {0, 1, 2, 3}, 4), ElementsAre(10, 20, 30, 40));
+    EXPECT_THAT(rank_ticks(costs, {0, 3}, 2), ElementsAre(53, 40));
 }
 
 TEST(Assignment, ChainCostsAreSharesOfTheWholeChain) {
@@ -200,6 +319,24 @@ TEST(Assignment, ByHandGivesEmbeddingToTheFirstAndHeadToTheLastStage) {
     EXPECT_THAT(assign_stages(chain(6, false), options), ElementsAre(Chunk{0, 0, 1}, Chunk{1, 1, 7}, Chunk{2, 7, 8}));
 }
 
+TEST(Assignment, ChunksAreDealtOutToStagesInTurn) {
+    ParallelOptions options = options_of({.stages = 2, .microbatches = 4, .chunks_per_stage = 3});
+    const std::vector<Chunk> chunks = assign_stages(chain(9, true), options);
+    ASSERT_EQ(chunks.size(), 6u);
+    for (int i = 0; i < 6; ++i) {
+        const Chunk& chunk = chunks[static_cast<std::size_t>(i)];
+        EXPECT_EQ(chunk.stage, i % 2);
+        EXPECT_EQ(chunk.first_module, i == 0 ? 0 : chunks[static_cast<std::size_t>(i) - 1].end_module);
+        EXPECT_GT(chunk.end_module, chunk.first_module);
+    }
+    EXPECT_EQ(chunks.back().end_module, 11);
+
+    options.auto_partition = false;
+    options.stage_layers = {0, 2, 1, 3, 2, 1};
+    EXPECT_THAT(assign_stages(chain(9, true), options), ElementsAre(Chunk{0, 0, 1}, Chunk{1, 1, 3}, Chunk{0, 3, 4},
+                                                                    Chunk{1, 4, 7}, Chunk{0, 7, 9}, Chunk{1, 9, 11}));
+}
+
 std::string refusal_of(const ModuleGraph& graph, const ParallelOptions& options) {
     try {
         assign_stages(graph, options);
@@ -221,6 +358,35 @@ TEST(Assignment, RefusesWhatDoesNotAddUpBySayingWhy) {
     EXPECT_THAT(refusal_of(chain(6, false), options), HasSubstr("leaves chunk 1 (stage 1) without any module"));
     EXPECT_THAT(refusal_of(chain(2, false), options_of({.stages = 3})),
                 HasSubstr("parallel.pipeline_parallel_degree is 3, but the model has only 2 layers"));
+}
+
+TEST(Assignment, RefusesMoreChunksThanLayersByTheLargestDegreeThatWorks) {
+    const auto degrees = [](int stages, int chunks) {
+        return options_of({.stages = stages, .chunks_per_stage = chunks});
+    };
+    EXPECT_THAT(refusal_of(chain(7, false), degrees(2, 4)),
+                AllOf(HasSubstr("parallel.virtual_pipeline_degree is 4, which with 2 stages makes 8 chunks, but the "
+                                "model has only 7 layers; use at most 3 chunks a stage"),
+                      Not(HasSubstr("pipeline_parallel_degree"))));
+    EXPECT_EQ(assign_stages(chain(7, false), degrees(2, 3)).size(), 6u);
+    // No number of chunks helps if there are not layers enough for the stages.
+    EXPECT_THAT(refusal_of(chain(2, false), degrees(3, 2)),
+                AllOf(HasSubstr("parallel.pipeline_parallel_degree is 3, but the model has only 2 layers"),
+                      Not(HasSubstr("virtual_pipeline_degree"))));
+}
+
+TEST(Assignment, RefusesLayersOfChunksThatDoNotAddUp) {
+    ParallelOptions options = options_of({.stages = 2, .chunks_per_stage = 2});
+    options.auto_partition = false;
+    options.stage_layers = {3, 3};
+    EXPECT_THAT(refusal_of(chain(6, false), options),
+                HasSubstr("parallel.stage_layers is [3, 3], which has 2 entries; with pipeline_parallel_degree 2 and "
+                          "virtual_pipeline_degree 2 it needs 4"));
+    options.stage_layers = {1, 2, 3, 1};
+    EXPECT_THAT(refusal_of(chain(6, false), options), HasSubstr("adds up to 7 layers, but the model has 6"));
+    options.stage_layers = {3, 0, 0, 3};
+    EXPECT_THAT(refusal_of(chain(6, false), options), AllOf(HasSubstr("leaves chunk 1 (stage 1) without any module"),
+                                                            HasSubstr("leaves chunk 2 (stage 0) without any module")));
 }
 
 }  // namespace
