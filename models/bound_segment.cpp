@@ -54,4 +54,8 @@ std::vector<StashEntry> BoundSegment::stash_entries(std::int64_t sequences, std:
     return gpt2_stash(options_, context_.tensor_group->size(), module_, sequences, length);
 }
 
+std::vector<StashEntry> BoundSegment::deferred_entries(std::int64_t sequences, std::int64_t length) const {
+    return gpt2_deferred(options_, context_.tensor_group->size(), module_, sequences, length);
+}
+
 }  // namespace smp::models

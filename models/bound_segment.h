@@ -29,6 +29,7 @@ class BoundSegment : public Segment {
     /// fp64 for values in fp64, which oracles use).
     void bind(std::vector<ParameterView> views) final;
     std::vector<StashEntry> stash_entries(std::int64_t sequences, std::int64_t length) const final;
+    std::vector<StashEntry> deferred_entries(std::int64_t sequences, std::int64_t length) const final;
 
   protected:
     /// In the order of parameters().

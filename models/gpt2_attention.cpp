@@ -7,9 +7,8 @@ namespace {
 
 enum Parameters { kGain, kBias, kQkvWeight, kQkvBias, kProjectionWeight, kProjectionBias };
 
-// The stash after forward, in order; the names of those that backward_input replaces come second.
 enum Kept { kInput, kMean, kRstd, kNormalised, kQkv, kAttended, kLogsumexp };
-enum Pending { kQkvGradient = kQkv, kBranchGradient = kLogsumexp, kNormalisedGradient };
+enum Pending { kPendingNormalised, kQkvGradient, kPendingAttended, kBranchGradient };
 
 kernels::AttentionShape shape_of(const BlockHalf& half, const Microbatch& microbatch) {
     return {.sequences = microbatch.sequences,
@@ -62,31 +61,30 @@ at::Tensor attention_backward_input(const BlockHalf& half, const at::Tensor& gra
         kernels::attention_backward(attended_gradient, stash[kQkv], stash[kAttended], stash[kLogsumexp],
                                     shape_of(half, microbatch), weights_key(half, microbatch));
     attended_gradient.reset();
-    stash[kQkvGradient] = qkv_gradient;
-    stash[kBranchGradient] = branch_gradient;
+    stash[kQkv].reset();
     half.context.progress();
     const at::Tensor normalised_gradient = kernels::linear_backward_input(qkv_gradient, p[kQkvWeight].value);
     half.context.progress();
     sum_over_tensor_group(half.context, normalised_gradient);
-    stash.push_back(normalised_gradient);
+    kernels::layer_norm_backward_weight(p[kGain].gradient, p[kBias].gradient, normalised_gradient, stash[kInput],
+                                        stash[kMean], stash[kRstd]);
+    half.context.progress();
     at::Tensor input_gradient = kernels::layer_norm_backward_input(normalised_gradient, stash[kInput], stash[kMean],
                                                                    stash[kRstd], p[kGain].value, gradient);
     half.context.progress();
+    stash = {stash[kNormalised], qkv_gradient, stash[kAttended], branch_gradient};
     return input_gradient;
 }
 
 void attention_backward_weight(const BlockHalf& half, Stash& stash) {
     const auto& p = half.parameters;
-    kernels::linear_backward_weight(p[kProjectionWeight].gradient, stash[kAttended], stash[kBranchGradient]);
+    kernels::linear_backward_weight(p[kProjectionWeight].gradient, stash[kPendingAttended], stash[kBranchGradient]);
     half.context.progress();
     kernels::accumulate_column_sums(p[kProjectionBias].gradient, stash[kBranchGradient]);
     half.context.progress();
-    kernels::linear_backward_weight(p[kQkvWeight].gradient, stash[kNormalised], stash[kQkvGradient]);
+    kernels::linear_backward_weight(p[kQkvWeight].gradient, stash[kPendingNormalised], stash[kQkvGradient]);
     half.context.progress();
     kernels::accumulate_column_sums(p[kQkvBias].gradient, stash[kQkvGradient]);
-    half.context.progress();
-    kernels::layer_norm_backward_weight(p[kGain].gradient, p[kBias].gradient, stash[kNormalisedGradient], stash[kInput],
-                                        stash[kMean], stash[kRstd]);
     half.context.progress();
     stash.clear();
 }

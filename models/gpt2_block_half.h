@@ -4,7 +4,9 @@
 // gradient).
 //
 // The stash of a half goes through two states: `forward` fills it with what gpt2_stash declares; `backward_input` turns
-// it into what `backward_weight` reads, which empties it.
+// it into what gpt2_deferred declares, which `backward_weight` reads and empties. The LayerNorm's own gradients are
+// made in backward_input: they are cheap, and left for later they would keep four more tensors of the residual's size
+// alive, which is what makes the deferred part no larger than the stash.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +28,7 @@ struct BlockHalf {
 
 inline constexpr std::size_t kHalfParameters = 6;
 inline constexpr std::size_t kAttentionKept = 7;     // tensors of its stash after forward; the MLP's are the rest
-inline constexpr std::size_t kAttentionPending = 8;  // after backward_input
+inline constexpr std::size_t kAttentionPending = 4;  // after backward_input
 
 at::Tensor attention_forward(const BlockHalf& half, const at::Tensor& input, Stash& stash,
                              const Microbatch& microbatch);

@@ -6,7 +6,7 @@
 namespace smp::models {
 
 /// dropout(wte[token] + wpe[position]). Tensor parallel: each rank looks up the tokens of its rows of the table, the
-/// sum over ranks is exact. Keeps nothing.
+/// sum over ranks is exact. Keeps nothing from the forward; the gradient, behind the dropout, from backward_input.
 class Embedding final : public BoundSegment {
   public:
     Embedding(const ModelOptions& options, SegmentContext context);

@@ -32,6 +32,8 @@ partition::ModuleGraph gpt2_graph(const ModelOptions& options, int tensor_degree
         for (const Parameter& parameter : parameters[module]) cost.parameter_count += parameter.slice.local_numel();
         for (const StashEntry& entry : gpt2_stash(options, tensor_degree, module, sequences_per_microbatch, length))
             cost.stash_bytes += entry.bytes;
+        for (const StashEntry& entry : gpt2_deferred(options, tensor_degree, module, sequences_per_microbatch, length))
+            cost.deferred_bytes += entry.bytes;
         const bool is_head = module == count - 1;
         cost.is_layer = module > 0 && !is_head;
         if (cost.is_layer) {

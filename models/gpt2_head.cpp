@@ -18,7 +18,6 @@ namespace {
 enum Parameters { kGain, kBias, kWeight };  // weight: [V', h]
 
 enum Kept { kInput, kMean, kRstd, kNormalised };
-enum Pending { kNormalisedGradient = kNormalised };
 
 }  // namespace
 
@@ -77,19 +76,17 @@ at::Tensor Head::backward_input(const at::Tensor& /*gradient*/, Stash& stash, Mi
         context_.progress();
     }
     sum_over_tensor_group(context_, normalised_gradient);
-    stash[kNormalisedGradient] = normalised_gradient;
+    kernels::layer_norm_backward_weight(views()[kGain].gradient, views()[kBias].gradient, normalised_gradient,
+                                        stash[kInput], stash[kMean], stash[kRstd]);
+    context_.progress();
     at::Tensor input_gradient = kernels::layer_norm_backward_input(normalised_gradient, stash[kInput], stash[kMean],
                                                                    stash[kRstd], views()[kGain].value, {});
     context_.progress();
+    stash.clear();
     return input_gradient;
 }
 
-void Head::backward_weight(Stash& stash, Microbatch& /*microbatch*/) {
-    kernels::layer_norm_backward_weight(views()[kGain].gradient, views()[kBias].gradient, stash[kNormalisedGradient],
-                                        stash[kInput], stash[kMean], stash[kRstd]);
-    context_.progress();
-    stash.clear();
-}
+void Head::backward_weight(Stash& /*stash*/, Microbatch& /*microbatch*/) {}
 
 at::Tensor Head::logits(const at::Tensor& rows) {
     const at::Tensor normalised =

@@ -8,8 +8,8 @@ namespace smp::models {
 /// Logits exist for kRows rows at a time only, of this tensor rank's part of the vocabulary: their maxima and sums of
 /// exponentials are reduced over the tensor group (Megatron-LM's vocabulary-parallel cross entropy, §3), then they are
 /// overwritten by their gradient. So the loss and the weight gradient of the head are made in backward_input, chunk by
-/// chunk; backward_weight is left with the LayerNorm's. The gradient that backward_input is given is ignored (the loss
-/// starts it, scaled by Microbatch::gradient_scale).
+/// chunk, and the LayerNorm's with them: nothing is left for backward_weight. The gradient that backward_input is given
+/// is ignored (the loss starts it, scaled by Microbatch::gradient_scale).
 class Head final : public BoundSegment {
   public:
     static constexpr std::int64_t kRows = 256;

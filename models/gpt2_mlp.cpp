@@ -7,9 +7,8 @@ namespace {
 
 enum Parameters { kGain, kBias, kWeight, kWeightBias, kProjectionWeight, kProjectionBias };
 
-// The stash after forward, in order; the names of those that backward_input replaces or adds come second.
 enum Kept { kInput, kMean, kRstd, kNormalised, kBeforeGelu, kAfterGelu };
-enum Pending { kBeforeGeluGradient = kBeforeGelu, kBranchGradient = kAfterGelu + 1, kNormalisedGradient };
+enum Pending { kPendingNormalised, kBeforeGeluGradient, kPendingAfterGelu, kBranchGradient };
 
 kernels::DropoutKey output_key(const BlockHalf& half, const Microbatch& microbatch) {
     return dropout_key(microbatch, half.options.resid_pdrop, half.layer, kernels::DropoutSite::mlp_output);
@@ -43,31 +42,30 @@ at::Tensor mlp_backward_input(const BlockHalf& half, const at::Tensor& gradient,
     const at::Tensor inner_gradient = kernels::linear_backward_input(branch_gradient, p[kProjectionWeight].value);
     half.context.progress();
     kernels::gelu_backward(inner_gradient, stash[kBeforeGelu]);
-    stash[kBeforeGeluGradient] = inner_gradient;
-    stash.push_back(branch_gradient);
+    stash[kBeforeGelu].reset();
     half.context.progress();
     const at::Tensor normalised_gradient = kernels::linear_backward_input(inner_gradient, p[kWeight].value);
     half.context.progress();
     sum_over_tensor_group(half.context, normalised_gradient);
-    stash.push_back(normalised_gradient);
+    kernels::layer_norm_backward_weight(p[kGain].gradient, p[kBias].gradient, normalised_gradient, stash[kInput],
+                                        stash[kMean], stash[kRstd]);
+    half.context.progress();
     at::Tensor input_gradient = kernels::layer_norm_backward_input(normalised_gradient, stash[kInput], stash[kMean],
                                                                    stash[kRstd], p[kGain].value, gradient);
     half.context.progress();
+    stash = {stash[kNormalised], inner_gradient, stash[kAfterGelu], branch_gradient};
     return input_gradient;
 }
 
 void mlp_backward_weight(const BlockHalf& half, Stash& stash) {
     const auto& p = half.parameters;
-    kernels::linear_backward_weight(p[kProjectionWeight].gradient, stash[kAfterGelu], stash[kBranchGradient]);
+    kernels::linear_backward_weight(p[kProjectionWeight].gradient, stash[kPendingAfterGelu], stash[kBranchGradient]);
     half.context.progress();
     kernels::accumulate_column_sums(p[kProjectionBias].gradient, stash[kBranchGradient]);
     half.context.progress();
-    kernels::linear_backward_weight(p[kWeight].gradient, stash[kNormalised], stash[kBeforeGeluGradient]);
+    kernels::linear_backward_weight(p[kWeight].gradient, stash[kPendingNormalised], stash[kBeforeGeluGradient]);
     half.context.progress();
     kernels::accumulate_column_sums(p[kWeightBias].gradient, stash[kBeforeGeluGradient]);
-    half.context.progress();
-    kernels::layer_norm_backward_weight(p[kGain].gradient, p[kBias].gradient, stash[kNormalisedGradient], stash[kInput],
-                                        stash[kMean], stash[kRstd]);
     half.context.progress();
     stash.clear();
 }

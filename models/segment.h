@@ -35,8 +35,8 @@ struct Microbatch {
     double loss_sum = 0;  // written by the last module: sum over its tokens of −log p(target), added in a fixed order
 };
 
-/// What a segment keeps of one microbatch from forward to backward. Entries are in the order that
-/// Segment::stash_entries declares.
+/// What a segment keeps of one microbatch: from forward to backward_input in the order that Segment::stash_entries
+/// declares, from there to backward_weight in that of Segment::deferred_entries.
 using Stash = std::vector<at::Tensor>;
 
 /// Values and gradient of one parameter of a segment: views into flat buffers that the runtime owns, shaped as
@@ -65,6 +65,8 @@ class Segment {
 
     /// What forward() leaves in the stash for a microbatch of b sequences of length T.
     virtual std::vector<StashEntry> stash_entries(std::int64_t sequences, std::int64_t length) const = 0;
+    /// What backward_input() leaves there. The gradient that it was given counts where it is kept.
+    virtual std::vector<StashEntry> deferred_entries(std::int64_t sequences, std::int64_t length) const = 0;
 
     /// input: boundary tensor [b·T, h] (undefined for the first module, which reads microbatch.inputs) → boundary
     /// tensor [b·T, h] (undefined from the last). Collective over the tensor group. With microbatch.training the stash
@@ -74,10 +76,11 @@ class Segment {
     virtual at::Tensor forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) = 0;
     /// gradient of the output (undefined for the last module, whose loss starts it) → gradient of the input (undefined
     /// from the first module). Collective over the tensor group. Leaves in the stash what backward_weight needs, the
-    /// given gradient possibly among it; never changes it.
+    /// given gradient possibly among it; never changes that. Where it costs little and spares memory, weight gradients
+    /// are accumulated here already (LayerNorms', and the head's, since logits exist nowhere else), so both parts run
+    /// in the order of microbatches.
     virtual at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) = 0;
-    /// Accumulates into the gradient views and empties the stash. Local. (The head accumulates its weight's gradient in
-    /// backward_input already, since logits exist nowhere else; only its LayerNorm's is left to here.)
+    /// Accumulates the other weight gradients and empties the stash. Local.
     virtual void backward_weight(Stash& stash, Microbatch& microbatch) = 0;
 };
 

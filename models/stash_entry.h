@@ -1,4 +1,4 @@
-// One tensor that a segment keeps from forward to backward, as declared: a name and a size.
+// One tensor that a segment keeps between two passes, as declared: a name and a size.
 #pragma once
 
 #include <cstdint>

@@ -77,6 +77,8 @@ TEST(Gpt2Graph, TensorRanksShareTheWork) {
     const std::int64_t rows = 2 * 16, h = 32;
     EXPECT_EQ(one.modules[1].stash_bytes, 4 * rows * (4 * h + 4 + 4 * h + 8 * h + 4));
     EXPECT_EQ(four.modules[1].stash_bytes, 4 * rows * (4 * h + 4 + (4 * h + 8 * h + 4) / 4));
+    EXPECT_EQ(one.modules[1].deferred_bytes, 4 * rows * (4 * h + 4 * h + 8 * h));
+    EXPECT_EQ(four.modules[1].deferred_bytes, 4 * rows * (4 * h + (4 * h + 8 * h) / 4));
 }
 
 TEST(Gpt2Graph, ModelFlopsCountAllParameters) {

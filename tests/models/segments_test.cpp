@@ -51,8 +51,12 @@ SegmentRun run_segment(int module, const NamedTensors& weights, const Batch& bat
         Stash stash;
         const at::Tensor output = segment.forward(own_input, stash, microbatch);
         const at::Tensor input_gradient = segment.backward_input(own_gradient, stash, microbatch);
-        const at::Tensor first = bound.views[0][0].gradient;
-        EXPECT_EQ(first.count_nonzero().item<std::int64_t>(), 0) << "weight gradients belong into backward_weight";
+        for (std::size_t i = 0; i < bound.views[0].size(); ++i) {
+            // The others' gradients are what backward_input has no time for; see Segment::backward_input.
+            const std::string& name = segment.parameters()[i].name;
+            const bool early = name.find("ln_") != std::string::npos || name == "lm_head.weight";
+            EXPECT_EQ(bound.views[0][i].gradient.count_nonzero().item<std::int64_t>() > 0, early) << name;
+        }
         segment.backward_weight(stash, microbatch);
         EXPECT_TRUE(stash.empty());
         if (input.defined()) {
@@ -200,7 +204,7 @@ TEST(SegmentChecks, OfferProgressBetweenOperators) {
             gradient = bound.segments[i]->backward_input(gradient, stashes[i], microbatch);
             if (i > 0) expect_progress("backward_input", *bound.segments[i]);
             bound.segments[i]->backward_weight(stashes[i], microbatch);
-            expect_progress("backward_weight", *bound.segments[i]);
+            if (i < 3) expect_progress("backward_weight", *bound.segments[i]);  // the head has nothing left to do
         }
     });
 }

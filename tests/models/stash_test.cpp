@@ -1,6 +1,7 @@
 // Memory is what is declared and nothing else.
 #include <algorithm>
 #include <set>
+#include <vector>
 
 #include <ATen/ATen.h>
 #include <c10/core/Allocator.h>
@@ -24,6 +25,21 @@ ModelOptions model() {
     options.n_positions = 64;
     options.vocab_size = 97;
     return options;
+}
+
+/// One entry a tensor, with the declared size, of a storage that is in none of `storages` yet, so that no entry keeps
+/// more alive than it shows and nothing is counted twice.
+void expect_as_declared(const Stash& stash, const std::vector<StashEntry>& declared, std::int64_t bytes_of_module,
+                        std::set<const void*>& storages, const std::string& module) {
+    ASSERT_EQ(stash.size(), declared.size()) << module;
+    std::int64_t bytes = 0;
+    for (std::size_t i = 0; i < stash.size(); ++i) {
+        EXPECT_EQ(static_cast<std::int64_t>(stash[i].storage().nbytes()), declared[i].bytes)
+            << module << " " << declared[i].name;
+        EXPECT_TRUE(storages.insert(stash[i].storage().data()).second) << module << " " << declared[i].name;
+        bytes += declared[i].bytes;
+    }
+    EXPECT_EQ(bytes, bytes_of_module) << module;
 }
 
 /// Counts what this thread's tensors take, while it is set.
@@ -63,22 +79,63 @@ TEST(Stash, IsWhatIsDeclaredEntryByEntry) {
                     const Segment& segment = *bound.segments[i];
                     Stash stash;
                     x = bound.segments[i]->forward(x, stash, microbatch);
-                    const auto declared = segment.stash_entries(3, 64);
-                    ASSERT_EQ(stash.size(), declared.size()) << segment.name();
                     std::set<const void*> storages;
-                    std::int64_t bytes = 0;
-                    for (std::size_t j = 0; j < stash.size(); ++j) {
-                        // Of the storage, so that no entry keeps more alive than it shows.
-                        EXPECT_EQ(static_cast<std::int64_t>(stash[j].storage().nbytes()), declared[j].bytes)
-                            << segment.name() << " " << declared[j].name;
-                        EXPECT_TRUE(storages.insert(stash[j].storage().data()).second) << declared[j].name;
-                        bytes += declared[j].bytes;
-                    }
-                    EXPECT_EQ(bytes, graph.modules[i].stash_bytes) << segment.name();
+                    expect_as_declared(stash, segment.stash_entries(3, 64), graph.modules[i].stash_bytes, storages,
+                                       segment.name());
                     EXPECT_EQ(x.defined() ? static_cast<std::int64_t>(x.nbytes()) : 0, graph.modules[i].output_bytes);
                     std::int64_t parameters = 0;
                     for (const auto& view : bound.views[i]) parameters += view.value.numel();
                     EXPECT_EQ(parameters, graph.modules[i].parameter_count) << segment.name();
+                }
+            });
+        }
+    }
+}
+
+// Between the two parts of the backward of a whole chain, with every stash alive: what is declared, once, and nothing
+// else. Without dropout a layer keeps the gradient that it was given, which the layer above made and forgot.
+TEST(Deferred, IsWhatIsDeclaredOverTheWholeChain) {
+    for (const double dropout : {0.0, 0.1}) {
+        for (const int degree : {1, 2, 4}) {
+            ModelOptions options = model();
+            options.embd_pdrop = options.resid_pdrop = options.attn_pdrop = dropout;
+            const auto weights = testing::random_weights(options, at::kFloat, 1);
+            const auto batch = testing::random_batch(options, 3, 64, 2);
+            const auto graph = gpt2_graph(options, degree, 3, 64);
+            testing::on_tensor_ranks(degree, [&](comms::Communicator& group) {
+                SegmentContext context;
+                context.tensor_group = &group;
+                const auto bound = testing::bind_model(options, weights, 0, gpt2_module_count(options), context);
+                Microbatch microbatch = testing::cut(batch)[0];
+                std::vector<Stash> stashes(bound.segments.size());
+                const auto counter = std::make_shared<LiveBytes>();
+                const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, counter);
+                at::Tensor x, gradient;
+                for (std::size_t i = 0; i < bound.segments.size(); ++i)
+                    x = bound.segments[i]->forward(x, stashes[i], microbatch);
+                for (std::size_t i = bound.segments.size(); i-- > 0;)
+                    gradient = bound.segments[i]->backward_input(gradient, stashes[i], microbatch);
+
+                std::set<const void*> storages;
+                std::int64_t declared = 0;
+                for (std::size_t i = 0; i < bound.segments.size(); ++i) {
+                    const Segment& segment = *bound.segments[i];
+                    expect_as_declared(stashes[i], segment.deferred_entries(3, 64), graph.modules[i].deferred_bytes,
+                                       storages, segment.name());
+                    if (graph.modules[i].is_layer) {
+                        EXPECT_LE(graph.modules[i].deferred_bytes, graph.modules[i].stash_bytes);
+                    }
+                    declared += graph.modules[i].deferred_bytes;
+                }
+                if (degree == 1) {  // else other ranks' threads free some of this one's memory
+                    EXPECT_EQ(counter->live, declared);
+                }
+                for (std::size_t i = 0; i < bound.segments.size(); ++i) {
+                    bound.segments[i]->backward_weight(stashes[i], microbatch);
+                    EXPECT_TRUE(stashes[i].empty());
+                }
+                if (degree == 1) {
+                    EXPECT_EQ(counter->live, 0);
                 }
             });
         }
