@@ -1,11 +1,17 @@
 #include "runtime/executor.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <optional>
 #include <stdexcept>
+#include <string>
+#include <utility>
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <fmt/format.h>
+
+#include "runtime/timed_work.h"
 
 namespace smp::runtime {
 
@@ -14,75 +20,185 @@ using partition::ActionKind;
 using partition::Buffer;
 using partition::BufferKind;
 
-/// The state of one execution: gone, with everything in flight, when the run ends or fails.
+namespace {
+
+using Kinds = std::initializer_list<BufferKind>;
+
+// Between two chunks of one rank the later chunk's input is the earlier one's output, and the other way round for
+// gradients.
+constexpr Kinds kInputs = {BufferKind::activation_in, BufferKind::activation_out};
+constexpr Kinds kGradients = {BufferKind::gradient_in, BufferKind::gradient_out};
+
+[[noreturn]] void refuse(const Action& action, const std::string& what) {
+    throw std::logic_error(fmt::format("executor: {} {}", partition::name_of(action), what));
+}
+
+/// Whether an action is posted and ends when it ends.
+bool is_posted(ActionKind kind) {
+    return kind == ActionKind::send || kind == ActionKind::receive || kind == ActionKind::reduce_gradients;
+}
+
+}  // namespace
+
+/// The state of one execution: gone, with everything in flight, when the run ends or fails. Uses of what is not there
+/// are refused, since a program may come from anywhere.
 struct Executor::Run {
+    struct Slot {
+        at::Tensor tensor;                   // boundary tensors, received gradients of tied parameters
+        std::vector<models::Stash> stashes;  // of a chunk's segments: stash and deferred
+    };
+    struct Event {
+        const Action* signalled_by = nullptr;
+        comms::Work work;  // complete for compute actions
+        bool was_waited_for = false;
+    };
+
+    Run(const partition::RankProgram& executed, std::span<models::Microbatch> all, const StepDuties& of_step)
+        : program(executed),
+          microbatches(all),
+          duties(of_step),
+          slots(executed.buffers.size()),
+          events(executed.events),
+          open_chunks(all.size()) {}
+
     const partition::RankProgram& program;
     std::span<models::Microbatch> microbatches;
     const StepDuties& duties;
     std::vector<Slot> slots;
-    std::vector<comms::Work> events;
+    std::vector<Event> events;
     std::vector<int> open_chunks;  // for each microbatch: chunks with a forward done and the backward still to come
     int active = 0;
 
+    void wait(const Action& action, int index) {
+        Event& event = events[index];
+        if (event.signalled_by == nullptr) refuse(action, fmt::format("waits for event {}, which is to come", index));
+        event.work.wait();
+        event.was_waited_for = true;
+    }
+    void signal(const Action& action, comms::Work work) {
+        if (action.signals < 0) {
+            if (is_posted(action.kind)) refuse(action, "is waited for by nobody");
+            return;
+        }
+        Event& event = events[action.signals];
+        if (event.signalled_by != nullptr)
+            refuse(action, fmt::format("signals event {}, which {} has signalled", action.signals,
+                                       partition::name_of(*event.signalled_by)));
+        event.signalled_by = &action;
+        event.work = std::move(work);
+    }
+    void require_everything_waited_for() const {
+        for (const Event& event : events)
+            if (event.signalled_by != nullptr && is_posted(event.signalled_by->kind) && !event.was_waited_for)
+                refuse(*event.signalled_by, "is waited for by nobody");
+    }
+
+    models::Microbatch& microbatch(const Action& action) const {
+        if (action.microbatch < 0 || action.microbatch >= static_cast<int>(microbatches.size()))
+            refuse(action, fmt::format("is of no microbatch of {}", microbatches.size()));
+        return microbatches[action.microbatch];
+    }
     /// The first of `ids` whose buffer has one of `kinds`; none: nullopt.
-    std::optional<int> find(const std::vector<int>& ids, std::initializer_list<BufferKind> kinds) const {
+    std::optional<int> find(const std::vector<int>& ids, Kinds kinds) const {
         for (const int id : ids)
             if (std::find(kinds.begin(), kinds.end(), program.buffers[id].kind) != kinds.end()) return id;
         return std::nullopt;
     }
+    const at::Tensor& tensor(const Action& action, int id) const {
+        const at::Tensor& tensor = slots[id].tensor;
+        if (!tensor.defined())
+            refuse(action, fmt::format("uses {}, which is not there", partition::name_of(program.buffers[id])));
+        return tensor;
+    }
+    const at::Tensor& tensor(const Action& action, Kinds kinds) const {
+        const auto id = find(action.reads, kinds);
+        if (!id) refuse(action, "does not read the boundary tensor that it needs");
+        return tensor(action, *id);
+    }
+    void put(const Action& action, int id, at::Tensor tensor) {
+        if (slots[id].tensor.defined())
+            refuse(action, fmt::format("writes {}, which is there already", partition::name_of(program.buffers[id])));
+        slots[id].tensor = std::move(tensor);
+    }
+    /// Takes the stashes of `segments` segments out of the buffer of `kind` that the action reads.
+    std::vector<models::Stash> take(const Action& action, BufferKind kind, std::size_t segments) {
+        const auto id = find(action.reads, {kind});
+        if (!id) refuse(action, "does not read what its chunk has kept");
+        const Buffer& buffer = program.buffers[*id];
+        if (buffer.microbatch != action.microbatch || buffer.chunk != action.chunk ||
+            slots[*id].stashes.size() != segments)
+            refuse(action, fmt::format("uses {}, which is {}", partition::name_of(buffer),
+                                       slots[*id].stashes.empty() ? "not there" : "not its own"));
+        return std::exchange(slots[*id].stashes, {});
+    }
 };
 
 Executor::Executor(const partition::Plan& plan, const std::vector<partition::SharedParameter>& shared, Stage& stage,
-                   RankGroups& groups)
-    : plan_(plan), shared_(shared), stage_(stage), groups_(groups) {}
+                   RankGroups& groups, ExecutorOptions options)
+    : plan_(plan), shared_(shared), stage_(stage), groups_(groups), options_(std::move(options)) {}
 
 void Executor::run(const partition::RankProgram& program, std::span<models::Microbatch> microbatches,
-                   const StepDuties& duties) {
-    Run run{.program = program,
-            .microbatches = microbatches,
-            .duties = duties,
-            .slots = {},
-            .events = {},
-            .open_chunks = {}};
-    run.slots.resize(program.buffers.size());
-    run.events.resize(program.events);
-    run.open_chunks.resize(microbatches.size());
-    for (const Action& action : program.actions) {
-        for (const int event : action.waits) run.events[event].wait();
-        perform(run, action);
+                   const StepDuties& duties, const std::shared_ptr<ActionTimes>& times) {
+    Run run(program, microbatches, duties);
+    if (times) times->assign(program.actions.size(), {});
+    for (std::size_t position = 0; position < program.actions.size(); ++position) {
+        const Action& action = program.actions[position];
+        if (options_.before_action) options_.before_action(action);
+        if (times) (*times)[position].reached = steady_nanoseconds();
+        for (const int event : action.waits) run.wait(action, event);
+        if (times) (*times)[position].start = steady_nanoseconds();
+        comms::Work work = perform(run, action);
+        if (times && is_posted(action.kind)) {
+            work = timed(std::move(work), *groups_.world->in_flight(),
+                         [times, position](std::int64_t now) { (*times)[position].end = now; });
+        } else if (times) {
+            (*times)[position].end = steady_nanoseconds();
+        }
+        run.signal(action, std::move(work));
         for (const int buffer : action.frees) run.slots[buffer] = {};
         groups_.progress();
     }
+    run.require_everything_waited_for();
 }
 
-void Executor::perform(Run& run, const Action& action) {
+comms::Work Executor::perform(Run& run, const Action& action) {
     switch (action.kind) {
-        case ActionKind::forward: return forward(run, action);
-        case ActionKind::backward: return backward(run, action);
+        case ActionKind::forward: forward(run, action); return {};
+        case ActionKind::backward:
+        case ActionKind::backward_input: backward(run, action); return {};
+        case ActionKind::backward_weight: backward_weight(run, action); return {};
         case ActionKind::send: return send(run, action);
         case ActionKind::receive: return receive(run, action);
-        case ActionKind::sum_tied_gradients: return sum_tied_gradients(run, action);
-        case ActionKind::reduce_gradients: return run.duties.reduce_gradients();
-        case ActionKind::optimizer_step: return run.duties.optimizer_step();
-        case ActionKind::join: return;
-        default: throw std::logic_error("executor: no such action here: " + partition::name_of(action));
+        case ActionKind::sum_tied_gradients: sum_tied_gradients(run, action); return {};
+        case ActionKind::reduce_gradients:
+            if (!run.duties.reduce_gradients) refuse(action, "is no action of this program");
+            return run.duties.reduce_gradients(action.chunk);
+        case ActionKind::optimizer_step:
+            if (!run.duties.optimizer_step) refuse(action, "is no action of this program");
+            run.duties.optimizer_step();
+            return {};
+        case ActionKind::join: return {};
+        case ActionKind::recompute:
+        case ActionKind::offload:
+        case ActionKind::prefetch:
+        case ActionKind::gather_parameters: break;
     }
+    refuse(action, "cannot be executed yet");
 }
 
 void Executor::forward(Run& run, const Action& action) {
-    models::Microbatch& microbatch = run.microbatches[action.microbatch];
+    models::Microbatch& microbatch = run.microbatch(action);
     const auto stash = run.find(action.writes, {BufferKind::stash});
     if (stash) {
         if (run.open_chunks[action.microbatch]++ == 0) ++run.active;
         peak_active_ = std::max(peak_active_, run.active);
         if (run.active > plan_.active_microbatches)
-            throw std::logic_error(fmt::format("executor: {} makes {} microbatches active, the plan allows {}",
-                                               partition::name_of(action), run.active, plan_.active_microbatches));
+            refuse(action, fmt::format("makes {} microbatches active, the plan allows {}", run.active,
+                                       plan_.active_microbatches));
     }
 
     at::Tensor hidden;
-    if (const auto input = run.find(action.reads, {BufferKind::activation_in, BufferKind::activation_out}))
-        hidden = run.slots[*input].tensor;
+    if (action.chunk > 0) hidden = run.tensor(action, kInputs);
     const auto& segments = stage_.chunk(action.chunk).segments;
     std::vector<models::Stash> stashes(segments.size());
     const bool holds_head = action.chunk + 1 == static_cast<int>(plan_.chunks.size());
@@ -93,59 +209,74 @@ void Executor::forward(Run& run, const Action& action) {
             hidden = segments[i]->forward(hidden, stashes[i], microbatch);
     }
     if (stash) run.slots[*stash].stashes = std::move(stashes);
-    if (const auto output = run.find(action.writes, {BufferKind::activation_out, BufferKind::activation_in}))
-        run.slots[*output].tensor = hidden;
+    if (const auto output = run.find(action.writes, kInputs)) run.put(action, *output, hidden);
 }
 
 void Executor::backward(Run& run, const Action& action) {
-    models::Microbatch& microbatch = run.microbatches[action.microbatch];
-    at::Tensor gradient;
-    if (const auto input = run.find(action.reads, {BufferKind::gradient_in, BufferKind::gradient_out}))
-        gradient = run.slots[*input].tensor;
-    auto& stashes = run.slots[run.find(action.reads, {BufferKind::stash}).value()].stashes;
+    models::Microbatch& microbatch = run.microbatch(action);
     const auto& segments = stage_.chunk(action.chunk).segments;
+    at::Tensor gradient;
+    if (action.chunk + 1 < static_cast<int>(plan_.chunks.size())) gradient = run.tensor(action, kGradients);
+    auto stashes = run.take(action, BufferKind::stash, segments.size());
+    const bool whole = action.kind == ActionKind::backward;
     for (std::size_t i = segments.size(); i-- > 0;) {
         gradient = segments[i]->backward_input(gradient, stashes[i], microbatch);
-        segments[i]->backward_weight(stashes[i], microbatch);
+        if (whole) segments[i]->backward_weight(stashes[i], microbatch);
     }
-    if (const auto output = run.find(action.writes, {BufferKind::gradient_out, BufferKind::gradient_in}))
-        run.slots[*output].tensor = gradient;
+    if (!whole) {
+        const auto deferred = run.find(action.writes, {BufferKind::deferred});
+        if (!deferred) refuse(action, "does not write what its weight part needs");
+        run.slots[*deferred].stashes = std::move(stashes);
+    }
+    if (const auto output = run.find(action.writes, kGradients)) run.put(action, *output, gradient);
     if (--run.open_chunks[action.microbatch] == 0) --run.active;
 }
 
-void Executor::send(Run& run, const Action& action) {
+void Executor::backward_weight(Run& run, const Action& action) {
+    models::Microbatch& microbatch = run.microbatch(action);
+    const auto& segments = stage_.chunk(action.chunk).segments;
+    auto stashes = run.take(action, BufferKind::deferred, segments.size());
+    for (std::size_t i = segments.size(); i-- > 0;) segments[i]->backward_weight(stashes[i], microbatch);
+}
+
+comms::Work Executor::send(Run& run, const Action& action) {
+    if (action.reads.empty()) refuse(action, "has nothing to send");
     const int id = action.reads.front();
     const Buffer& buffer = run.program.buffers[id];
     const at::Tensor tensor = buffer.kind == BufferKind::tied_gradient
-                                  ? stage_.gradient(stage_.holder_of(shared_[buffer.shared].name))
-                                  : run.slots[id].tensor;
-    comms::Work work = channel(action.channel).send(tensor, action.peer);
-    if (action.signals < 0) throw std::logic_error("executor: nobody waits for " + partition::name_of(action));
-    run.events[action.signals] = std::move(work);
+                                  ? stage_.gradient(stage_.copy_of(shared_[buffer.shared].name, buffer.module))
+                                  : run.tensor(action, id);
+    return channel(action.channel).send(tensor, action.peer);
 }
 
-void Executor::receive(Run& run, const Action& action) {
+comms::Work Executor::receive(Run& run, const Action& action) {
+    if (action.writes.empty()) refuse(action, "has nothing to receive into");
     const int id = action.writes.front();
     const Buffer& buffer = run.program.buffers[id];
+    at::Tensor tensor;
     if (buffer.kind == BufferKind::tied_received) {
-        run.slots[id].tensor = at::empty_like(stage_.gradient(stage_.holder_of(shared_[buffer.shared].name)));
+        tensor = at::empty_like(stage_.gradient(stage_.holder_of(shared_[buffer.shared].name)));
     } else {
-        const models::Microbatch& microbatch = run.microbatches[action.microbatch];
-        run.slots[id].tensor = at::empty({microbatch.sequences * microbatch.length, stage_.hidden_width()},
-                                         stage_.flat_values().options());
+        const models::Microbatch& microbatch = run.microbatch(action);
+        tensor = at::empty({microbatch.sequences * microbatch.length, stage_.hidden_width()},
+                           stage_.flat_values().options());
     }
-    comms::Work work = channel(action.channel).receive(run.slots[id].tensor, action.peer);
-    if (action.signals < 0) throw std::logic_error("executor: nobody waits for " + partition::name_of(action));
-    run.events[action.signals] = std::move(work);
+    run.put(action, id, tensor);
+    return channel(action.channel).receive(tensor, action.peer);
 }
 
 void Executor::sum_tied_gradients(Run& run, const Action& action) {
-    stage_.sum_local_tied_gradients();
-    // Two copies at most in GPT-2, and addition of two terms commutes: both stages get the same bits.
+    // The sum is made where the first copy of this rank has its gradient. Two copies at most in GPT-2, and addition of
+    // two terms commutes: all stages get the same bits.
     for (const int id : action.reads) {
         const Buffer& buffer = run.program.buffers[id];
+        if (buffer.kind != BufferKind::tied_gradient && buffer.kind != BufferKind::tied_received) continue;
+        const std::string& shared = shared_[buffer.shared].name;
+        const int holder = stage_.holder_of(shared);
         if (buffer.kind == BufferKind::tied_received)
-            stage_.gradient(stage_.holder_of(shared_[buffer.shared].name)).add_(run.slots[id].tensor);
+            stage_.gradient(holder).add_(run.tensor(action, id));
+        else if (const int copy = stage_.copy_of(shared, buffer.module); copy != holder)
+            stage_.gradient(holder).add_(stage_.gradient(copy));
     }
 }
 

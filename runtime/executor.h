@@ -2,53 +2,61 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "models/segment.h"
 #include "partition/plan.h"
+#include "runtime/action_times.h"
 #include "runtime/rank_groups.h"
 #include "runtime/stage.h"
 
 namespace smp::runtime {
 
-/// What a program needs done that is not a matter of one chunk. Each is called where the program has that action.
+/// What a program needs done that is not a matter of one chunk's segments. Each is called where the program has that
+/// action.
 struct StepDuties {
-    std::function<void()> reduce_gradients;
+    /// Starts the reduction of a chunk's gradients (global index).
+    std::function<comms::Work(int chunk)> reduce_gradients;
     std::function<void()> optimizer_step;
     /// Where set, called with the last module and its input in place of its forward: text sampling wants logits, not a
     /// loss.
     std::function<void(models::Segment& head, const at::Tensor& input)> at_head;
 };
 
+struct ExecutorOptions {
+    /// Called ahead of each action, before its waits. Tests delay actions here.
+    std::function<void(const partition::Action&)> before_action;
+};
+
 class Executor {
   public:
     /// `plan`, `stage` and `groups` must outlive the executor.
     Executor(const partition::Plan& plan, const std::vector<partition::SharedParameter>& shared, Stage& stage,
-             RankGroups& groups);
+             RankGroups& groups, ExecutorOptions options = {});
 
     /// Runs `program` once over `microbatches` (element i is microbatch i; loss_sum is written where the last module
-    /// lives). Collective over the world. Throws CommunicationError, and std::logic_error if the program breaks a bound
-    /// of the plan.
+    /// lives). Where `times` is not null, it gets one entry an action. Collective over the world. Throws
+    /// CommunicationError, and std::logic_error, which names the action, where the program breaks a bound of the plan,
+    /// uses what is not there, leaves a message in flight at its end or asks for what no program may; what is in flight
+    /// then stays so, and the world should be aborted.
     void run(const partition::RankProgram& program, std::span<models::Microbatch> microbatches,
-             const StepDuties& duties);
+             const StepDuties& duties, const std::shared_ptr<ActionTimes>& times = nullptr);
 
     /// The most microbatches that were active on this rank at one moment (from the start of their first forward to the
-    /// end of their last backward), so far.
+    /// end of the last backward, or of its input part where it is split), so far.
     int peak_active() const { return peak_active_; }
 
   private:
-    struct Slot {
-        at::Tensor tensor;                   // boundary tensors
-        std::vector<models::Stash> stashes;  // of a chunk's segments
-    };
     struct Run;
 
-    void perform(Run& run, const partition::Action& action);
+    comms::Work perform(Run& run, const partition::Action& action);
     void forward(Run& run, const partition::Action& action);
     void backward(Run& run, const partition::Action& action);
-    void send(Run& run, const partition::Action& action);
-    void receive(Run& run, const partition::Action& action);
+    void backward_weight(Run& run, const partition::Action& action);
+    comms::Work send(Run& run, const partition::Action& action);
+    comms::Work receive(Run& run, const partition::Action& action);
     void sum_tied_gradients(Run& run, const partition::Action& action);
     comms::Communicator& channel(partition::Channel channel);
 
@@ -56,6 +64,7 @@ class Executor {
     const std::vector<partition::SharedParameter>& shared_;
     Stage& stage_;
     RankGroups& groups_;
+    ExecutorOptions options_;
     int peak_active_ = 0;
 };
 

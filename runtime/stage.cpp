@@ -22,16 +22,23 @@ Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, Ran
     const models::SegmentContext context{.tensor_group = groups.tensor.get(),
                                          .progress = [&groups] { groups.progress(); },
                                          .tensor_parallel_seed = tensor_parallel_seed};
+    std::vector<std::vector<models::Parameter>> by_chunk;
     for (int index = 0; index < static_cast<int>(plan.chunks.size()); ++index) {
         const partition::Chunk& chunk = plan.chunks[index];
         if (chunk.stage != groups.at.pp) continue;
         chunks_.push_back(
             {.index = index, .segments = models::gpt2_segments(model, chunk.first_module, chunk.end_module, context)});
-        for (const auto& segment : chunks_.back().segments)
-            parameters_.insert(parameters_.end(), segment->parameters().begin(), segment->parameters().end());
+        auto& of_chunk = by_chunk.emplace_back();
+        int module = chunk.first_module;
+        for (const auto& segment : chunks_.back().segments) {
+            const auto& own = segment->parameters();
+            of_chunk.insert(of_chunk.end(), own.begin(), own.end());
+            modules_.insert(modules_.end(), own.size(), module++);
+        }
+        parameters_.insert(parameters_.end(), of_chunk.begin(), of_chunk.end());
     }
 
-    layout_ = lay_out(parameters_, plan.topology.degrees.rdp, kBucketElements);
+    layout_ = lay_out(by_chunk, plan.topology.degrees.rdp, kBucketElements);
     const auto options = at::TensorOptions().dtype(at::kFloat).device(device);
     flat_values_ = at::zeros({layout_.elements}, options);
     flat_gradients_ = at::zeros({layout_.elements}, options);
@@ -59,10 +66,10 @@ Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, Ran
     }
 }
 
-const Stage::LocalChunk& Stage::chunk(int index) const {
-    for (const LocalChunk& chunk : chunks_)
-        if (chunk.index == index) return chunk;
-    throw std::logic_error(fmt::format("chunk {} is not on this rank", index));
+int Stage::section(int chunk) const {
+    for (int i = 0; i < static_cast<int>(chunks_.size()); ++i)
+        if (chunks_[i].index == chunk) return i;
+    throw std::logic_error(fmt::format("chunk {} is not on this rank", chunk));
 }
 
 int Stage::find(const std::string& name) const {
@@ -71,10 +78,15 @@ int Stage::find(const std::string& name) const {
     return -1;
 }
 
-int Stage::holder_of(const std::string& shared) const {
-    if (const int own = find(shared); own >= 0) return own;
+int Stage::copy_of(const std::string& shared, int module) const {
     for (int i = 0; i < static_cast<int>(parameters_.size()); ++i)
-        if (parameters_[i].tied_to == shared) return i;
+        if (modules_[i] == module && (parameters_[i].name == shared || parameters_[i].tied_to == shared)) return i;
+    throw std::logic_error(fmt::format("no parameter of module {} on this rank is or is tied to {}", module, shared));
+}
+
+int Stage::holder_of(const std::string& shared) const {
+    for (int i = 0; i < static_cast<int>(parameters_.size()); ++i)
+        if (parameters_[i].name == shared || parameters_[i].tied_to == shared) return i;
     throw std::logic_error(fmt::format("no parameter on this rank is or is tied to {}", shared));
 }
 
@@ -82,11 +94,6 @@ void Stage::zero_gradients() {
     flat_gradients_.zero_();
     for (int i = 0; i < static_cast<int>(parameters_.size()); ++i)
         if (layout_.partner[i] >= 0) views_[i].gradient.zero_();
-}
-
-void Stage::sum_local_tied_gradients() {
-    for (int i = 0; i < static_cast<int>(parameters_.size()); ++i)
-        if (const int partner = layout_.partner[i]; partner >= 0) views_[partner].gradient.add_(views_[i].gradient);
 }
 
 }  // namespace smp::runtime

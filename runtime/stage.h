@@ -28,7 +28,10 @@ class Stage {
     };
 
     const std::vector<LocalChunk>& chunks() const { return chunks_; }
-    const LocalChunk& chunk(int index) const;
+    /// By global index. Throws std::logic_error for a chunk of another rank.
+    const LocalChunk& chunk(int index) const { return chunks_[section(index)]; }
+    /// Which section of layout() has the chunk's parameters. Throws likewise.
+    int section(int chunk) const;
 
     /// Parameters of all chunks, in order of their modules; indices below are into this list.
     const std::vector<models::Parameter>& parameters() const { return parameters_; }
@@ -50,15 +53,17 @@ class Stage {
 
     std::int64_t hidden_width() const { return hidden_width_; }
     void zero_gradients();
-    /// Index of this rank's parameter behind a shared one: the embedding's where the rank holds it, else the tied copy.
+    /// Index of module `module`'s (of the graph) parameter that is, or is tied to, the shared one. Throws
+    /// std::logic_error where this rank has none.
+    int copy_of(const std::string& shared, int module) const;
+    /// Of the first copy on this rank: its gradient lies in the flat buffer, and there the sum of all copies goes.
     int holder_of(const std::string& shared) const;
-    /// Adds the tied copies' gradients to the embedding's, where one rank holds both.
-    void sum_local_tied_gradients();
 
   private:
     std::int64_t hidden_width_ = 0;
     std::vector<LocalChunk> chunks_;
     std::vector<models::Parameter> parameters_;
+    std::vector<int> modules_;  // of parameters_: index in the graph
     FlatLayout layout_;
     at::Tensor flat_values_;
     at::Tensor flat_gradients_;

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
@@ -14,6 +15,7 @@
 #include "runtime/agreement.h"
 #include "runtime/batch_reader.h"
 #include "runtime/executor.h"
+#include "runtime/gathered_times.h"
 #include "runtime/gradient_norm.h"
 #include "runtime/gradient_reduction.h"
 #include "runtime/initial_weights.h"
@@ -40,27 +42,28 @@ partition::Plan plan_job(const Job& job, int world) {
 
 class Trainer::Impl {
   public:
-    Impl(const Job& job, comms::Communicator& world);
+    Impl(const Job& job, comms::Communicator& world, TrainerOptions options);
 
-    StepRecord step();
+    StepRecord step(StepTimes* times);
     double evaluate();
     std::vector<std::int64_t> sample();
 
     Job job_;
     comms::Communicator& world_;
     partition::Plan plan_;
-    std::vector<partition::SharedParameter> shared_;
+    partition::ModuleGraph graph_;
     std::optional<Dataset> train_, validation_;
     RankGroups groups_;
     BatchCut cut_;
     TokenNeeds needs_;
     std::optional<Stage> stage_;
+    std::optional<GradientReduction> reduction_;
     std::optional<Executor> executor_;
     std::optional<AdamW> optimizer_;
     std::int64_t steps_done_ = 0;
 
   private:
-    void prepare_locally();
+    void prepare_locally(std::optional<partition::Plan> plan);
     std::vector<models::Microbatch> microbatches(const Dataset& data, std::int64_t first_sample, bool training) const;
     /// Adds the losses where they were made.
     void add_losses(const std::vector<models::Microbatch>& microbatches, ExactSum& sum) const;
@@ -69,8 +72,8 @@ class Trainer::Impl {
     double tokens_per_batch() const { return static_cast<double>(cut_.global_batch * cut_.length); }
 };
 
-Trainer::Impl::Impl(const Job& job, comms::Communicator& world) : job_(job), world_(world) {
-    fail_together(world_, [this] { prepare_locally(); });
+Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions options) : job_(job), world_(world) {
+    fail_together(world_, [&] { prepare_locally(std::move(options.plan)); });
     require_equal_text(world_, fmt::format("{}\nplan={:016x}\n", job_.canonical_text, partition::hash_of(plan_)));
 
     groups_ = make_groups(plan_.topology, world_);
@@ -78,13 +81,14 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world) : job_(job), wor
     needs_ = {.inputs = groups_.at.pp == plan_.chunks.front().stage,
               .targets = groups_.at.pp == plan_.chunks.back().stage};
     stage_.emplace(job_.model, plan_, groups_, job_.parallel.tensor_parallel_seed, at::kCPU);
-    executor_.emplace(plan_, shared_, *stage_, groups_);
+    reduction_.emplace(*groups_.data, stage_->layout(), stage_->flat_gradients());
+    executor_.emplace(plan_, graph_.shared, *stage_, groups_, std::move(options.executor));
     fail_together(world_, [this] { set_initial_weights(*stage_, job_.training); });
     optimizer_.emplace(*stage_, job_.training);
 }
 
-void Trainer::Impl::prepare_locally() {
-    plan_ = plan_job(job_, world_.size());
+void Trainer::Impl::prepare_locally(std::optional<partition::Plan> plan) {
+    plan_ = plan ? std::move(*plan) : plan_job(job_, world_.size());
     if (const auto faults = partition::check(plan_); !faults.empty())
         throw std::logic_error(fmt::format("the plan cannot be executed: {}", faults.front()));
     const auto& degrees = plan_.topology.degrees;
@@ -93,7 +97,7 @@ void Trainer::Impl::prepare_locally() {
             .replicas = degrees.rdp,
             .replica = 0,
             .microbatches = plan_.microbatches};
-    shared_ = models::gpt2_graph(job_.model, degrees.tp, cut_.microbatch_sequences(), cut_.length).shared;
+    graph_ = models::gpt2_graph(job_.model, degrees.tp, cut_.microbatch_sequences(), cut_.length);
     const auto open = [&](DataSplit split) {
         return open_dataset(job_.data, split, job_.model.vocab_size, cut_.length, job_.training.seed);
     };
@@ -129,7 +133,7 @@ std::vector<double> Trainer::Impl::sum_over_world(std::vector<ExactSum> sums) co
     return totals;
 }
 
-StepRecord Trainer::Impl::step() {
+StepRecord Trainer::Impl::step(StepTimes* times) {
     const auto begin = std::chrono::steady_clock::now();
     auto batch = microbatches(*train_, steps_done_ * cut_.global_batch, /*training=*/true);
     const double learning_rate = learning_rate_at(job_.training, steps_done_);
@@ -144,16 +148,16 @@ StepRecord Trainer::Impl::step() {
             sum_over_world({losses, sum_of_squares(stage_->flat_gradients(), stage_->counted(), owned)});
         loss = totals[0] / tokens_per_batch();
         norm = std::sqrt(totals[1]);
-        all_gather_pieces(*groups_.data, stage_->layout(), stage_->flat_gradients());
         if (const double factor = clip_factor(norm, job_.training.gradient_clip_norm); factor < 1)
             stage_->flat_gradients().mul_(factor);
         optimizer_->step(learning_rate);
     };
+    const auto own_times = times != nullptr ? std::make_shared<ActionTimes>() : nullptr;
     executor_->run(plan_.training[groups_.at.pp], batch,
-                   {.reduce_gradients =
-                        [&] { reduce_scatter_gradients(*groups_.data, stage_->layout(), stage_->flat_gradients()); },
+                   {.reduce_gradients = [&](int chunk) { return reduction_->begin(stage_->section(chunk)); },
                     .optimizer_step = optimizer_step,
-                    .at_head = {}});
+                    .at_head = {}},
+                   own_times);
     ++steps_done_;
 
     StepRecord record;
@@ -165,6 +169,7 @@ StepRecord Trainer::Impl::step() {
     record.memory_bytes = largest_resident_memory(world_);
     record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     record.tokens_per_second = tokens_per_batch() / record.seconds;
+    if (times != nullptr) *times = gather_times(world_, plan_, steps_done_, *own_times);
     return record;
 }
 
@@ -203,10 +208,12 @@ std::vector<std::int64_t> Trainer::Impl::sample() {
     return sampler.drawn();
 }
 
-Trainer::Trainer(const Job& job, comms::Communicator& world) : impl_(std::make_unique<Impl>(job, world)) {}
+Trainer::Trainer(const Job& job, comms::Communicator& world, TrainerOptions options)
+    : impl_(std::make_unique<Impl>(job, world, std::move(options))) {}
 Trainer::~Trainer() = default;
 
-StepRecord Trainer::step() { return impl_->step(); }
+StepRecord Trainer::step() { return impl_->step(nullptr); }
+StepRecord Trainer::step(StepTimes& times) { return impl_->step(&times); }
 double Trainer::evaluate() { return impl_->evaluate(); }
 bool Trainer::has_validation_data() const { return impl_->validation_.has_value(); }
 std::vector<std::int64_t> Trainer::sample() { return impl_->sample(); }
@@ -218,6 +225,7 @@ std::vector<std::string> Trainer::warnings() const {
 }
 std::int64_t Trainer::steps_done() const { return impl_->steps_done_; }
 const partition::Plan& Trainer::plan() const { return impl_->plan_; }
+const partition::ModuleGraph& Trainer::graph() const { return impl_->graph_; }
 partition::Coordinate Trainer::coordinate() const { return impl_->groups_.at; }
 int Trainer::peak_active_microbatches() const { return impl_->executor_->peak_active(); }
 

@@ -20,22 +20,35 @@
 #include <ATen/core/Tensor.h>
 
 #include "comms/communicator.h"
+#include "partition/module_graph.h"
 #include "partition/plan.h"
+#include "runtime/action_times.h"
+#include "runtime/executor.h"
 #include "runtime/job.h"
 #include "runtime/step_record.h"
 
 namespace smp::runtime {
+
+/// What tests and tools may do to a trainer.
+struct TrainerOptions {
+    /// Executed in place of the plan that is made from the job; it must be of the same model, degrees and microbatches.
+    /// It is checked alike.
+    std::optional<partition::Plan> plan;
+    ExecutorOptions executor;
+};
 
 class Trainer {
   public:
     /// Plans, compares plans with all other ranks, opens the data, allocates and fills the weights. `world` must
     /// outlive the trainer. Throws partition::ConfigError (a rank whose job differs is named, with the key), DataError,
     /// CommunicationError.
-    Trainer(const Job& job, comms::Communicator& world);
+    Trainer(const Job& job, comms::Communicator& world, TrainerOptions options = {});
     ~Trainer();
 
     /// One training step on the next global batch. validation_loss is not set.
     StepRecord step();
+    /// The same, and when its actions ran: those of the whole world, on rank 0.
+    StepRecord step(StepTimes& times);
     /// Mean loss over the first training.evaluation_batches batches of the validation data. Requires validation data.
     double evaluate();
     bool has_validation_data() const;
@@ -47,6 +60,8 @@ class Trainer {
 
     std::int64_t steps_done() const;
     const partition::Plan& plan() const;
+    /// What the plan was made from.
+    const partition::ModuleGraph& graph() const;
     partition::Coordinate coordinate() const;
     /// The most microbatches that were active on this rank at one moment so far.
     int peak_active_microbatches() const;

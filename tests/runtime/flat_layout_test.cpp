@@ -22,10 +22,15 @@ TEST(FlatLayout, EveryElementHasOnePlaceAndOneOwner) {
     std::mt19937 random(1);
     for (int round = 0; round < 500; ++round) {
         const int shards = 1 + static_cast<int>(random() % 5);
+        std::vector<std::vector<models::Parameter>> chunks(1 + random() % 4);
         std::vector<models::Parameter> parameters;
-        for (int i = 0; i < 1 + static_cast<int>(random() % 9); ++i)
-            parameters.push_back(parameter(std::to_string(i), 1 + random() % 1000));
-        const FlatLayout layout = lay_out(parameters, shards, 1 + random() % 2000);
+        for (auto& chunk : chunks) {
+            for (int i = 0; i < static_cast<int>(random() % 6); ++i) {
+                chunk.push_back(parameter(std::to_string(parameters.size()), 1 + random() % 1000));
+                parameters.push_back(chunk.back());
+            }
+        }
+        const FlatLayout layout = lay_out(chunks, shards, 1 + random() % 2000);
 
         std::int64_t end = 0;
         for (std::size_t i = 0; i < parameters.size(); ++i) {
@@ -46,13 +51,47 @@ TEST(FlatLayout, EveryElementHasOnePlaceAndOneOwner) {
     }
 }
 
+// Else the reduction of one chunk would touch gradients that another one still adds to.
+TEST(FlatLayout, BucketsOfAChunkHoldItsParametersAndNoOthers) {
+    std::mt19937 random(2);
+    for (int round = 0; round < 500; ++round) {
+        std::vector<std::vector<models::Parameter>> chunks(1 + random() % 4);
+        for (auto& chunk : chunks)
+            for (int i = 0; i < static_cast<int>(random() % 6); ++i)
+                chunk.push_back(parameter(std::to_string(random()), 1 + random() % 1000));
+        const FlatLayout layout = lay_out(chunks, 1 + static_cast<int>(random() % 5), 1 + random() % 2000);
+        std::int64_t end = 0;
+        std::size_t next = 0;
+        for (int section = 0; section < static_cast<int>(chunks.size()); ++section) {
+            const std::int64_t begin = end;
+            for (const Range& bucket : layout.buckets_of(section)) {
+                ASSERT_EQ(bucket.begin, end);
+                ASSERT_GT(bucket.size(), 0);
+                end = bucket.end;
+            }
+            for (std::size_t i = 0; i < chunks[section].size(); ++i, ++next) {
+                ASSERT_GE(layout.places[next].begin, begin);
+                ASSERT_LE(layout.places[next].end, end);
+            }
+        }
+        ASSERT_EQ(end, layout.elements);
+    }
+}
+
 TEST(FlatLayout, ATiedParameterUsesItsPartnersPlaceOnTheSameRankOnly) {
-    const FlatLayout both =
-        lay_out({parameter("wte.weight", 100), parameter("lm_head.weight", 100, "wte.weight")}, 1, 1000);
-    EXPECT_EQ(both.partner, (std::vector<int>{-1, 0}));
-    EXPECT_EQ(both.places[1], both.places[0]);
-    EXPECT_EQ(both.elements, 128);
-    const FlatLayout head_only = lay_out({parameter("lm_head.weight", 100, "wte.weight")}, 1, 1000);
+    const auto wte = parameter("wte.weight", 100), head = parameter("lm_head.weight", 100, "wte.weight");
+    using Chunks = std::vector<std::vector<models::Parameter>>;
+    const Chunks one_chunk = {{wte, head}}, two_chunks = {{wte}, {head}};
+    for (const Chunks& chunks : {one_chunk, two_chunks}) {
+        const FlatLayout both = lay_out(chunks, 1, 1000);
+        EXPECT_EQ(both.partner, (std::vector<int>{-1, 0}));
+        EXPECT_EQ(both.places[1], both.places[0]);
+        EXPECT_EQ(both.elements, 128);
+        EXPECT_EQ(both.buckets_of(0).size(), 1U);
+    }
+    EXPECT_TRUE(lay_out(two_chunks, 1, 1000).buckets_of(1).empty());
+    EXPECT_THROW(lay_out(Chunks{{head}, {wte}}, 1, 1000), std::logic_error);
+    const FlatLayout head_only = lay_out(Chunks{{head}}, 1, 1000);
     EXPECT_EQ(head_only.partner, (std::vector<int>{-1}));
     EXPECT_EQ(head_only.elements, 128);
 }
