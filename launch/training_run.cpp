@@ -10,10 +10,11 @@
 
 #include "launch/run_ranks.h"
 #include "launch/terminal.h"
-#include "models/gpt2_graph.h"
 #include "models/gpt2_parameters.h"
+#include "partition/warnings.h"
 #include "runtime/agreement.h"
 #include "runtime/console.h"
+#include "runtime/job_plan.h"
 #include "runtime/plan_json.h"
 #include "runtime/run_directory.h"
 #include "runtime/tokenizer.h"
@@ -116,6 +117,9 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
                                                        .level = config.logging.level,
                                                        .steps = training.steps});
             console->settings(settings);
+            const auto graph = runtime::graph_of(config.job(), world.size());
+            for (const std::string& warning : partition::warnings_of(trainer.plan(), graph, config.cluster))
+                console->say(LogLevel::warning, "warning: " + warning);
             for (const std::string& warning : trainer.warnings())
                 console->say(LogLevel::warning, "warning: " + warning);
             for (const std::string& note : config.notes) console->say(LogLevel::info, "note: " + note);

@@ -49,6 +49,8 @@ std::string plan_to_json(const partition::Plan& plan, const std::vector<std::str
         {"placement", partition::placement_letters(plan.topology)},
         {"microbatches", plan.microbatches},
         {"active_microbatches", plan.active_microbatches},
+        {"schedule", partition::word_of(plan.schedule)},
+        {"virtual_pipeline_degree", static_cast<int>(plan.chunks.size()) / degrees.pp},
         {"chunks", chunks},
         {"training", programs_of(plan.training)},
         {"evaluation", programs_of(plan.evaluation)},

@@ -8,7 +8,6 @@
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
-#include "models/gpt2_graph.h"
 #include "models/gpt2_head.h"
 #include "partition/checker.h"
 #include "runtime/adamw.h"
@@ -19,6 +18,7 @@
 #include "runtime/gradient_norm.h"
 #include "runtime/gradient_reduction.h"
 #include "runtime/initial_weights.h"
+#include "runtime/job_plan.h"
 #include "runtime/learning_rate.h"
 #include "runtime/parameter_collection.h"
 #include "runtime/rank_groups.h"
@@ -27,18 +27,6 @@
 #include "runtime/text_sampler.h"
 
 namespace smp::runtime {
-
-namespace {
-
-partition::Plan plan_job(const Job& job, int world) {
-    const partition::Degrees degrees = partition::degrees_in(job.parallel, world);
-    const std::int64_t sequences =
-        global_batch(job.training, job.parallel, degrees.rdp) / degrees.rdp / job.parallel.microbatches;
-    const auto graph = models::gpt2_graph(job.model, degrees.tp, sequences, sequence_length(job.training, job.model));
-    return partition::make_plan(graph, job.parallel, degrees, /*evaluation_microbatches=*/job.parallel.microbatches);
-}
-
-}  // namespace
 
 class Trainer::Impl {
   public:
@@ -88,7 +76,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
 }
 
 void Trainer::Impl::prepare_locally(std::optional<partition::Plan> plan) {
-    plan_ = plan ? std::move(*plan) : plan_job(job_, world_.size());
+    plan_ = plan ? std::move(*plan) : plan_of(job_, world_.size());
     if (const auto faults = partition::check(plan_); !faults.empty())
         throw std::logic_error(fmt::format("the plan cannot be executed: {}", faults.front()));
     const auto& degrees = plan_.topology.degrees;
@@ -97,7 +85,7 @@ void Trainer::Impl::prepare_locally(std::optional<partition::Plan> plan) {
             .replicas = degrees.rdp,
             .replica = 0,
             .microbatches = plan_.microbatches};
-    graph_ = models::gpt2_graph(job_.model, degrees.tp, cut_.microbatch_sequences(), cut_.length);
+    graph_ = graph_of(job_, world_.size());
     const auto open = [&](DataSplit split) {
         return open_dataset(job_.data, split, job_.model.vocab_size, cut_.length, job_.training.seed);
     };

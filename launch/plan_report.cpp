@@ -1,0 +1,77 @@
+#include "launch/plan_report.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "partition/checker.h"
+#include "partition/chunk_costs.h"
+#include "partition/warnings.h"
+#include "runtime/job_plan.h"
+
+namespace smp::launch {
+
+namespace {
+
+using partition::ActionKind;
+using partition::RankProgram;
+
+constexpr std::int64_t kMomentBytes = 8;  // a parameter
+
+}  // namespace
+
+PlanReport report_on(const Config& config, int ranks) {
+    const runtime::Job job = config.job();
+    PlanReport report{.config = config,
+                      .graph = runtime::graph_of(job, ranks),
+                      .plan = runtime::plan_of(job, ranks),
+                      .proof = {},
+                      .rates = {},
+                      .timeline = {},
+                      .warnings = {}};
+    report.proof = proof_of(report.plan);
+    const auto prices = partition::modelled_prices(report.plan, report.plan.training, report.graph, report.rates);
+    report.timeline = partition::simulate(report.plan.training, prices);
+    report.warnings = partition::warnings_of(report.plan, report.graph, config.cluster);
+    return report;
+}
+
+std::string proof_of(const partition::Plan& plan) {
+    if (const auto refusals = partition::check(plan); !refusals.empty())
+        throw std::logic_error(fmt::format("the plan cannot be executed:\n{}", fmt::join(refusals, "\n")));
+    std::size_t actions = 0;
+    std::ptrdiff_t messages = 0;
+    for (const auto* programs : {&plan.training, &plan.evaluation, &plan.sampling}) {
+        for (const RankProgram& program : *programs) {
+            actions += program.actions.size();
+            messages += std::count_if(program.actions.begin(), program.actions.end(),
+                                      [](const auto& action) { return action.kind == ActionKind::send; });
+        }
+    }
+    const std::size_t stages = plan.training.size();
+    return fmt::format(
+        "proven for training, evaluation and sampling: {} stage{}, {} actions, {} messages; nothing can hang, every "
+        "message and buffer meets its use",
+        stages, stages == 1 ? "" : "s", actions, messages);
+}
+
+std::vector<std::int64_t> optimizer_bytes(const PlanReport& report) {
+    std::vector<std::int64_t> bytes(report.plan.training.size(), 0);
+    for (const partition::Chunk& chunk : report.plan.chunks)
+        bytes.at(static_cast<std::size_t>(chunk.stage)) +=
+            kMomentBytes * partition::costs_of(report.graph, chunk).parameter_count;
+    return bytes;
+}
+
+int peak_microbatches(const RankProgram& program) {
+    int held = 0, peak = 0;
+    for (const auto& action : program.actions) {
+        if (action.kind == ActionKind::forward) peak = std::max(peak, ++held);
+        if (action.kind == ActionKind::backward || action.kind == ActionKind::backward_input) --held;
+    }
+    return peak;
+}
+
+}  // namespace smp::launch

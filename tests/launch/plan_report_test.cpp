@@ -1,0 +1,64 @@
+// If these fail, smp_plan would call a broken plan proven, or count wrongly what a stage holds.
+#include "launch/plan_report.h"
+
+#include <gmock/gmock.h>
+
+#include "tests/launch/small_config.h"
+
+namespace smp::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+launch::Config pipeline_config() {
+    return load(small_config(), {"parallel.pipeline_parallel_degree=2", "parallel.microbatches=4"});
+}
+
+TEST(PlanReport, ABrokenPlanIsRefusedByTheActionsThatDisagree) {
+    partition::Plan plan = launch::report_on(pipeline_config(), 2).plan;
+    EXPECT_THAT(launch::proof_of(plan), HasSubstr("proven"));
+    auto& actions = plan.training[1].actions;
+    const auto receive = std::find_if(actions.begin(), actions.end(), [](const partition::Action& action) {
+        return action.kind == partition::ActionKind::receive;
+    });
+    receive->bytes += 4;
+    try {
+        launch::proof_of(plan);
+        FAIL() << "a message with two lengths was proven";
+    } catch (const std::logic_error& error) {
+        EXPECT_THAT(error.what(), HasSubstr("the plan cannot be executed:\ntraining: stage 1 action 0 (receive "));
+    }
+}
+
+TEST(PlanReport, TimeOfEachStageAddsUpToTheStep) {
+    const launch::PlanReport report = launch::report_on(pipeline_config(), 4);
+    EXPECT_EQ(report.plan.topology.degrees.rdp, 2);
+    ASSERT_EQ(report.timeline.stages.size(), 2U);
+    for (const partition::StageTime& time : report.timeline.stages)
+        EXPECT_EQ(time.compute + time.exposed + time.bubble, report.timeline.makespan);
+    EXPECT_GT(report.timeline.makespan, 0);
+}
+
+TEST(PlanReport, AStageHoldsWhatItsScheduleHolds) {
+    const auto peaks = [](const std::vector<std::string>& sets) {
+        std::vector<std::string> all = {"parallel.pipeline_parallel_degree=4", "parallel.microbatches=8"};
+        all.insert(all.end(), sets.begin(), sets.end());
+        std::vector<int> result;
+        for (const auto& program : launch::report_on(load(small_config(), all), 4).plan.training)
+            result.push_back(launch::peak_microbatches(program));
+        return result;
+    };
+    EXPECT_THAT(peaks({"parallel.active_microbatches=4"}), ::testing::ElementsAre(4, 3, 2, 1));
+    EXPECT_THAT(peaks({"parallel.pipeline=simple"}), ::testing::Each(8));
+}
+
+TEST(PlanReport, MomentsAreEightBytesAParameterOfTheStage) {
+    const launch::PlanReport report = launch::report_on(pipeline_config(), 2);
+    const auto bytes = launch::optimizer_bytes(report);
+    const auto parameters = static_cast<std::size_t>(partition::MemoryCategory::parameters);
+    for (std::size_t stage = 0; stage < 2; ++stage)
+        EXPECT_EQ(bytes[stage], 2 * report.timeline.peak_by_category[stage][parameters]);
+}
+
+}  // namespace
+}  // namespace smp::testing

@@ -1,0 +1,345 @@
+// smp_plan as users run it. If these fail, what it says is not what smp_train does, or its output cannot be used.
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/programs/program.h"
+
+namespace smp::testing {
+namespace {
+
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+using Json = nlohmann::json;
+
+Outcome smp_plan(const std::string& arguments) { return run(program("smp_plan") + " " + arguments); }
+
+std::string in_repository(const std::string& path) { return std::string(SMP_SOURCE_DIR) + "/" + path; }
+
+/// Names a data file that is not there: nobody opens it.
+class SmpPlan : public ::testing::Test {
+  protected:
+    std::string job(const Json& parallel) const {
+        return folder_.write("job.json",
+                             Json{{"model", {{"n_layer", 8}, {"n_head", 4}, {"n_embd", 32}, {"n_positions", 32}}},
+                                  {"parallel", parallel},
+                                  {"training", {{"steps", 4}, {"global_batch_size", 48}}},
+                                  {"data", {{"train", "nowhere/nothing.bin"}}}}
+                                 .dump());
+    }
+    Json json_of(const std::string& arguments) const {
+        const Outcome outcome = smp_plan(arguments + " --format json");
+        EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+        return Json::parse(outcome.output);
+    }
+
+    Folder folder_;
+};
+
+std::vector<std::string> shipped_configs() {
+    std::vector<std::string> files;
+    for (const auto& entry : std::filesystem::directory_iterator(in_repository("configs")))
+        if (entry.path().extension() == ".json") files.push_back(entry.path().string());
+    return files;
+}
+
+/// Small jobs of every schedule; the same keys beside "--set".
+const std::vector<Json> kJobs = {
+    {{"microbatches", 3}},
+    {{"pipeline_parallel_degree", 4}, {"microbatches", 8}, {"pipeline", "simple"}},
+    {{"pipeline_parallel_degree", 4}, {"microbatches", 6}, {"active_microbatches", 3}},
+    {{"pipeline_parallel_degree", 2}, {"tensor_parallel_degree", 2}, {"microbatches", 8}, {"pipeline", "zero_bubble"}},
+    {{"pipeline_parallel_degree", 2}, {"virtual_pipeline_degree", 3}, {"microbatches", 8}},
+};
+
+TEST_F(SmpPlan, EveryFormatOfEveryShippedConfiguration) {
+    const auto files = shipped_configs();
+    EXPECT_GE(files.size(), 2U);
+    for (const std::string& file : files) {
+        SCOPED_TRACE(file);
+        for (const char* options :
+             {"", "--format text", "--format json", "--format trace", "--format schedule", "--check"}) {
+            const Outcome outcome = smp_plan(fmt::format("--config {} {}", file, options));
+            EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+            EXPECT_EQ(outcome.count("error"), 0) << outcome.output;
+        }
+    }
+}
+
+TEST_F(SmpPlan, JsonIsThePlanThatTheTrainerMakes) {
+    const std::string text = folder_.write("text.txt", std::string(10000, 'a'));
+    for (const Json& parallel : kJobs) {
+        SCOPED_TRACE(parallel.dump());
+        const std::string arguments = fmt::format("--config {} --set data.train={}", job(parallel), text);
+        const Json json = json_of(arguments);
+        EXPECT_EQ(json["version"], 1);
+        const Outcome trainer = run(fmt::format("{} {} --dry-run", program("smp_train"), arguments));
+        ASSERT_EQ(trainer.exit_code, 0) << trainer.output;
+        EXPECT_THAT(trainer.output, HasSubstr("plan   | " + json["plan"]["hash"].get<std::string>() + "\n"));
+    }
+}
+
+TEST_F(SmpPlan, JsonHoldsLayoutCostsAndPrediction) {
+    const Json json = json_of("--config " + job(kJobs[4]));
+    const Json& plan = json["plan"];
+    EXPECT_EQ(plan["degrees"], Json({{"pipeline", 2}, {"tensor", 1}, {"reduced_data", 1}, {"world", 2}}));
+    EXPECT_EQ(plan["schedule"], "interleaved");
+    EXPECT_EQ(plan["virtual_pipeline_degree"], 3);
+    EXPECT_EQ(plan["active_microbatches"], 4);
+    EXPECT_EQ(plan["chunks"].size(), 6U);
+    EXPECT_EQ(json["chunks"].size(), 6U);
+    EXPECT_EQ(plan["chunks"][0]["modules"][0], "wte");
+    EXPECT_EQ(plan["training"].size(), 2U);
+    int layers = 0;
+    for (const Json& chunk : json["chunks"]) layers += chunk["layers"].get<int>();
+    EXPECT_EQ(layers, 8);
+
+    const Json& prediction = json["prediction"];
+    ASSERT_EQ(prediction["stages"].size(), 2U);
+    const double step = prediction["step_seconds"];
+    EXPECT_GT(step, 0);
+    EXPECT_GT(prediction["bubble"], 0);
+    for (const Json& stage : prediction["stages"]) {
+        EXPECT_NEAR(stage["compute_seconds"].get<double>() + stage["exposed_seconds"].get<double>() +
+                        stage["bubble_seconds"].get<double>(),
+                    step, 1e-12 * step);
+        const Json& bytes = stage["peak_bytes_by_category"];
+        for (const char* category : {"parameters", "gradients", "optimizer", "activations", "boundaries"})
+            EXPECT_GT(bytes[category], 0) << category;
+        EXPECT_EQ(bytes["optimizer"].get<double>(), 2 * bytes["parameters"].get<double>());
+        EXPECT_GE(stage["peak_bytes"].get<double>(),
+                  bytes["activations"].get<double>() + bytes["parameters"].get<double>() +
+                      bytes["gradients"].get<double>() + bytes["optimizer"].get<double>());
+    }
+    EXPECT_GT(json["rates"]["flops_per_second"], 0);
+    EXPECT_TRUE(json["warnings"].is_array());
+}
+
+TEST_F(SmpPlan, RanksAreThoseAskedForOrThoseStated) {
+    const std::string file = job({{"pipeline_parallel_degree", 2}, {"microbatches", 4}});
+    EXPECT_EQ(json_of("--config " + file)["plan"]["degrees"]["world"], 2);
+    EXPECT_EQ(json_of("--config " + file + " --ranks 6")["plan"]["degrees"]["reduced_data"], 3);
+    EXPECT_EQ(json_of("--config " + file +
+                      " --set cluster.nodes=2 --set cluster.devices_per_node=4")["plan"]["degrees"]["world"],
+              8);
+}
+
+TEST_F(SmpPlan, OneValueMayHoldCommas) {
+    const std::string file = job({{"pipeline_parallel_degree", 2}, {"microbatches", 4}});
+    const Json json =
+        json_of("--config " + file + " --set parallel.auto_partition=false --set 'parallel.stage_layers=[3,5]'");
+    EXPECT_EQ(json["chunks"][0]["layers"], 3);
+    EXPECT_EQ(json["chunks"][1]["layers"], 5);
+}
+
+TEST_F(SmpPlan, TraceHasEveryActionOnceAndNoTwoAtATimeOnATrack) {
+    for (const Json& parallel : kJobs) {
+        SCOPED_TRACE(parallel.dump());
+        const std::string arguments = "--config " + job(parallel);
+        std::vector<std::multiset<std::string>> expected;
+        const Json plan = json_of(arguments)["plan"];
+        for (const Json& program : plan["training"]) {
+            auto& names = expected.emplace_back();
+            for (const Json& action : program["actions"]) names.insert(action["action"].get<std::string>());
+        }
+        const Outcome outcome = smp_plan(arguments + " --format trace");
+        ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+        const Json trace = Json::parse(outcome.output);
+        EXPECT_EQ(trace["otherData"]["plan"], plan["hash"]);
+        std::vector<std::multiset<std::string>> drawn(expected.size());
+        std::map<std::pair<int, int>, std::vector<std::pair<double, double>>> spans;
+        std::map<std::pair<int, int>, std::string> threads;
+        for (const Json& event : trace["traceEvents"]) {
+            const std::pair<int, int> thread{event["pid"], event["tid"]};
+            if (event["name"] == "process_name") {
+                EXPECT_EQ(event["args"]["name"], fmt::format("stage {}", thread.first));
+            }
+            if (event["name"] == "thread_name") threads[thread] = event["args"]["name"];
+            if (event["ph"] != "X") continue;
+            drawn.at(static_cast<std::size_t>(thread.first)).insert(event["name"].get<std::string>());
+            spans[thread].push_back({event["ts"], event["ts"].get<double>() + event["dur"].get<double>()});
+            const bool is_forward = event["name"].get<std::string>().starts_with("F mb");
+            EXPECT_EQ(is_forward, event["cat"] == "forward");
+            EXPECT_TRUE(!is_forward || threads.at(thread) == "compute");
+        }
+        EXPECT_EQ(drawn, expected);
+        for (auto& [thread, list] : spans) {
+            std::sort(list.begin(), list.end());
+            for (std::size_t i = 1; i < list.size(); ++i)
+                EXPECT_LE(list[i - 1].second, list[i].first + 1e-6) << threads.at(thread);
+        }
+    }
+}
+
+TEST_F(SmpPlan, StaircaseOfFourStages) {
+    const std::string file = job({{"pipeline_parallel_degree", 4}, {"microbatches", 8}, {"active_microbatches", 4}});
+    const Outcome outcome = smp_plan("--config " + file + " --format schedule");
+    EXPECT_EQ(outcome.exit_code, 0);
+    EXPECT_EQ(outcome.output, R"(interleaved on 4 stages: 8 microbatches, at most 4 active
+  0     forward of microbatch 0, one tick
+  [0 ]  its backward, two ticks
+  .     idle; messages, reductions and the optimizer take no time here
+
+tick     0                   10                  20                  30
+stage 0  0 1 2 3 ............[0 ]4 [1 ]5 [2 ]6 [3 ]7 [4 ]..[5 ]..[6 ]..[7 ]
+stage 1  ..0 1 2 ........[0 ]3 [1 ]4 [2 ]5 [3 ]6 [4 ]7 [5 ]..[6 ]..[7 ]....
+stage 2  ....0 1 ....[0 ]2 [1 ]3 [2 ]4 [3 ]5 [4 ]6 [5 ]7 [6 ]..[7 ]........
+stage 3  ......0 [0 ]1 [1 ]2 [2 ]3 [3 ]4 [4 ]5 [5 ]6 [6 ]7 [7 ]............
+
+33 ticks; idle time over work (bubble): 37.5 %
+)");
+}
+
+TEST_F(SmpPlan, StaircaseOfEightStagesAndFortyMicrobatchesFitsATerminal) {
+    const std::string file = job({{"pipeline_parallel_degree", 8}, {"microbatches", 40}, {"active_microbatches", 8}});
+    for (const char* schedule : {"interleaved", "zero_bubble"}) {
+        const Outcome outcome = smp_plan(
+            fmt::format("--config {} --set training.global_batch_size=40 --set parallel.pipeline={} --format schedule",
+                        file, schedule));
+        ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+        std::istringstream lines(outcome.output);
+        int rows = 0;
+        for (std::string line; std::getline(lines, line);) {
+            EXPECT_LE(line.size(), 120U);
+            ++rows;
+        }
+        EXPECT_LE(rows, 80);
+        EXPECT_THAT(outcome.output, Not(HasSubstr("The first")));  // nothing is cut
+        for (int microbatch = 0; microbatch < 40; ++microbatch) {
+            const std::string backward = fmt::format("{}{}", schedule[0] == 'i' ? '[' : '(', microbatch);
+            EXPECT_GE(outcome.count(backward), 8) << backward;
+        }
+    }
+}
+
+TEST_F(SmpPlan, TextSaysWhatAPersonWantsToKnow) {
+    const Outcome outcome = smp_plan("--config " + job(kJobs[3]) + " --ranks 8 --set cluster.nodes=8");
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+    for (const char* part :
+         {"8 = 2 pipeline x 2 tensor x 2 data, placement DPT, on 8 nodes of 1", "tensor 0, 1 (nodes 0, 1)",
+          "zero_bubble", "at most 4 microbatches active", "BI  BW", "optimizer", "deferred", "a step takes", "a guess",
+          "proven", "warning: tensor parallelism leaves the node"})
+        EXPECT_THAT(outcome.output, HasSubstr(part)) << outcome.output;
+    EXPECT_THAT(outcome.output, ContainsRegex("plan     \\| [0-9a-f]{16}\n"));
+    EXPECT_THAT(smp_plan("--config " + job(kJobs[2])).output, HasSubstr("p/K - 1 = 33 %"));
+    EXPECT_THAT(smp_plan("--config " + job(kJobs[0]) + " --set training.deterministic=true").output,
+                HasSubstr("note: training.deterministic"));
+}
+
+TEST_F(SmpPlan, TheTrainerWarnsToo) {
+    const std::string text = folder_.write("text.txt", std::string(10000, 'a'));
+    const std::string arguments =
+        fmt::format("--config {} --set data.train={} --set training.steps=1", job(kJobs[2]), text);
+    const Outcome trainer = run(fmt::format("{} {} --output {}", program("smp_train"), arguments, folder_ / "out"));
+    EXPECT_EQ(trainer.exit_code, 0) << trainer.output;
+    for (const Json& warning : json_of(arguments)["warnings"])
+        EXPECT_THAT(trainer.output, HasSubstr("warning: " + warning.get<std::string>()));
+    EXPECT_THAT(trainer.output, HasSubstr("warning: parallel.active_microbatches = 3 cannot keep 4 stages busy"));
+}
+
+TEST_F(SmpPlan, CheckSaysWhatIsProven) {
+    for (const Json& parallel : kJobs) {
+        const std::string arguments = "--config " + job(parallel);
+        std::size_t actions = 0, stages = 0;
+        int messages = 0;
+        const Json plan = json_of(arguments)["plan"];
+        for (const char* part : {"training", "evaluation", "sampling"}) {
+            stages = plan[part].size();
+            for (const Json& program : plan[part]) {
+                actions += program["actions"].size();
+                for (const Json& action : program["actions"])
+                    messages += action["action"].get<std::string>().starts_with("send") ? 1 : 0;
+            }
+        }
+        const Outcome outcome = smp_plan(arguments + " --check");
+        EXPECT_EQ(outcome.exit_code, 0);
+        EXPECT_EQ(outcome.count("\n"), 1) << outcome.output;
+        EXPECT_THAT(outcome.output, StartsWith("proven"));
+        EXPECT_THAT(outcome.output, HasSubstr(fmt::format("{} stage{}, {} actions, {} messages", stages,
+                                                          stages == 1 ? "" : "s", actions, messages)));
+    }
+}
+
+TEST_F(SmpPlan, RefusalsAreSentencesWithExitCode2) {
+    const std::string file = job(kJobs[1]);
+    const auto refused = [](const std::string& arguments, const std::string& part) {
+        const Outcome outcome = smp_plan(arguments);
+        EXPECT_EQ(outcome.exit_code, 2) << arguments;
+        EXPECT_THAT(outcome.output, StartsWith("smp_plan: error: "));
+        EXPECT_THAT(outcome.output, HasSubstr(part));
+        EXPECT_EQ(outcome.count("\n"), 1) << outcome.output;
+    };
+    const std::string config = "--config " + file;
+    refused("", "--config is missing");
+    refused("--config nothing.json", "nothing.json");
+    refused(config + " --set parallel.microbatchs=2", "microbatches");
+    refused(config + " --set parallel.pipeline=gpipe", "zero_bubble");
+    refused(config + " --ranks 3", "multiple of 4 ranks");
+    refused(config + " --ranks 0", "--ranks is 0");
+    refused(config + " --ranks many", "many");
+    refused(config + " --format yaml", "--format is \"yaml\"; allowed are text, json, trace, schedule");
+    refused(config + " --check --format json", "--format has no place beside --check");
+    refused(config + " --search", "--search is not yet available");
+    refused(config + " --fix parallel.microbatches=8", "--fix is not yet available");
+    refused(config + " --write 1", "--write is not yet available");
+    refused(config + " trace", "trace is no option of smp_plan");
+    refused(config + " --dry-run", "dry-run");
+    refused(config + " --set parallel.virtual_pipeline_degree=2", "set parallel.pipeline = \"interleaved\"");
+    refused(config + " --set parallel.pipeline_parallel_degree=16 --set parallel.microbatches=16", "8 layers");
+}
+
+TEST_F(SmpPlan, AFullDiskIsAnErrorAReaderThatLeavesIsNot) {
+    const std::string command = fmt::format("{} --config {} --format trace", program("smp_plan"), job(kJobs[1]));
+    const Outcome full = run(command + " > /dev/full");
+    EXPECT_EQ(full.exit_code, 3);
+    EXPECT_THAT(full.output, HasSubstr("standard output cannot be written: No space left"));
+    const Outcome left = run(fmt::format("bash -c 'set -o pipefail; {} | head -c 10'", command));
+    EXPECT_EQ(left.exit_code, 0) << left.output;
+}
+
+TEST_F(SmpPlan, ExplainsItself) {
+    const Outcome help = smp_plan("--help");
+    EXPECT_EQ(help.exit_code, 0);
+    for (const char* part : {"Examples:\n  smp_plan --config", "--check", "virtual_pipeline_degree"})
+        EXPECT_THAT(help.output, HasSubstr(part));
+    EXPECT_THAT(smp_plan("--version").output, StartsWith("smp_plan "));
+}
+
+TEST_F(SmpPlan, LinksNeitherLibTorchNorMpi) {
+    const std::string plan = run("ldd " + program("smp_plan")).output;
+    const std::string train = run("ldd " + program("smp_train")).output;
+    for (const char* library : {"libtorch", "libc10", "libmpi"}) {
+        EXPECT_THAT(plan, Not(HasSubstr(library)));
+        EXPECT_THAT(train, HasSubstr(library));
+    }
+}
+
+/// Every command that the README shows for smp_plan, run where the README says; what it shows below is what comes.
+TEST_F(SmpPlan, ReadmeShowsWhatItPrints) {
+    const std::string readme = read_text(in_repository("README.md"));
+    const std::string prefix = "\n    build/bin/smp_plan ";
+    int commands = 0;
+    for (auto at = readme.find(prefix); at != std::string::npos; at = readme.find(prefix, at + 1)) {
+        const auto begin = at + prefix.size(), end = readme.find('\n', begin);
+        std::string command = readme.substr(begin, end - begin);
+        command = command.substr(0, command.find("  #"));
+        SCOPED_TRACE(command);
+        const Outcome outcome = run(fmt::format("cd {} && {} {}", SMP_SOURCE_DIR, program("smp_plan"), command));
+        EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+        ++commands;
+        if (command.find("schedule") == std::string::npos) continue;
+        std::istringstream lines(outcome.output);
+        std::string shown = "\n";
+        for (std::string line; std::getline(lines, line);) shown += line.empty() ? "\n" : "    " + line + "\n";
+        EXPECT_THAT(readme.substr(end), HasSubstr(shown));
+    }
+    EXPECT_GE(commands, 2);
+}
+
+}  // namespace
+}  // namespace smp::testing
