@@ -1,0 +1,208 @@
+// Random single changes of valid programs: what a bug in a builder, a bit flip or a careless hand would do.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "partition/action.h"
+
+namespace smp::partition::testing {
+
+class Mutator {
+  public:
+    Mutator(std::vector<RankProgram>& programs, std::mt19937_64& random)
+        : programs_(programs), random_(random), stage_(below(programs.size())) {}
+
+    /// Changes one thing and says what; empty if the dice found nothing to change.
+    std::string mutate() {
+        using Change = std::string (Mutator::*)();
+        constexpr Change kChanges[] = {
+            &Mutator::drop,
+            &Mutator::duplicate,
+            &Mutator::swap_neighbours,
+            &Mutator::swap_any,
+            &Mutator::move,
+            &Mutator::other_peer,
+            &Mutator::other_bytes,
+            &Mutator::other_microbatch,
+            &Mutator::other_chunk,
+            &Mutator::other_stream,
+            &Mutator::remove_wait,
+            &Mutator::add_wait,
+            &Mutator::swap_collectives,
+            &Mutator::free_early,
+            &Mutator::other_buffer,
+        };
+        return (this->*kChanges[below(std::size(kChanges))])();
+    }
+
+  private:
+    RankProgram& program() { return programs_[stage_]; }
+    std::vector<Action>& actions() { return program().actions; }
+    std::size_t below(std::size_t bound) { return std::uniform_int_distribution<std::size_t>(0, bound - 1)(random_); }
+    bool coin() { return below(2) == 0; }
+    std::size_t any() { return below(actions().size()); }
+    auto iterator(std::size_t position) { return actions().begin() + static_cast<std::ptrdiff_t>(position); }
+    std::string said(const std::string& what, std::size_t position) {
+        return fmt::format("{} stage {} action {} ({})", what, stage_, position, name_of(actions()[position]));
+    }
+    /// Lets go of events that no action signals or waits for any more, so that what is left is well-formed.
+    void tidy_events() {
+        std::vector<int> signalled(static_cast<std::size_t>(program().events), 0), awaited = signalled;
+        for (const Action& action : actions()) {
+            if (action.signals >= 0) signalled[static_cast<std::size_t>(action.signals)] = 1;
+            for (const int event : action.waits) awaited[static_cast<std::size_t>(event)] = 1;
+        }
+        std::vector<int> number(signalled.size(), -1);
+        int count = 0;
+        for (std::size_t e = 0; e < number.size(); ++e)
+            if (signalled[e] && awaited[e]) number[e] = count++;
+        for (Action& action : actions()) {
+            if (action.signals >= 0) action.signals = number[static_cast<std::size_t>(action.signals)];
+            for (int& event : action.waits) event = number[static_cast<std::size_t>(event)];
+            std::erase(action.waits, -1);
+        }
+        program().events = count;
+    }
+
+    std::string drop() {
+        const std::size_t i = any();
+        const std::string text = said("drop", i);
+        actions().erase(iterator(i));
+        if (coin()) tidy_events();
+        return text;
+    }
+    std::string duplicate() {
+        const std::size_t i = any();
+        const std::string text = said("duplicate", i);
+        Action copy = actions()[i];
+        if (coin()) copy.signals = -1;
+        actions().insert(iterator(i + 1 + below(actions().size() - i)), copy);
+        return text;
+    }
+    std::string swap_neighbours() {
+        if (actions().size() < 2) return "";
+        const std::size_t i = below(actions().size() - 1);
+        const std::string text = said("swap with the next one", i);
+        std::swap(actions()[i], actions()[i + 1]);
+        return text;
+    }
+    std::string swap_any() {
+        const std::size_t i = any(), j = any();
+        if (i == j) return "";
+        const std::string text = said("swap", i) + " and " + said("", j);
+        std::swap(actions()[i], actions()[j]);
+        if (coin()) {  // the events stay where they were
+            std::swap(actions()[i].waits, actions()[j].waits);
+            std::swap(actions()[i].signals, actions()[j].signals);
+        }
+        return text;
+    }
+    std::string move() {
+        const std::size_t from = any(), to = any();
+        if (from == to) return "";
+        const std::string text = said(fmt::format("move to {}:", to), from);
+        if (from < to)
+            std::rotate(iterator(from), iterator(from + 1), iterator(to + 1));
+        else
+            std::rotate(iterator(to), iterator(from), iterator(from + 1));
+        return text;
+    }
+    std::string other_peer() {
+        const std::size_t i = any();
+        if (actions()[i].peer < 0) return "";
+        const std::string text = said("other peer:", i);
+        actions()[i].peer = static_cast<int>(below(programs_.size() + 1));
+        return text;
+    }
+    std::string other_bytes() {
+        const std::size_t i = any();
+        if (actions()[i].bytes == 0) return "";
+        const std::string text = said("other bytes:", i);
+        actions()[i].bytes += coin() ? 4 : -4;
+        if (coin()) {
+            for (const auto* list : {&actions()[i].reads, &actions()[i].writes})
+                for (const int b : *list) program().buffers[static_cast<std::size_t>(b)].bytes = actions()[i].bytes;
+        }
+        return text;
+    }
+    std::string other_microbatch() {
+        const std::size_t i = any();
+        if (actions()[i].microbatch < 0) return "";
+        const std::string text = said("other microbatch:", i);
+        actions()[i].microbatch += coin() ? 1 : -1;
+        return text;
+    }
+    std::string other_chunk() {
+        const std::size_t i = any();
+        if (actions()[i].chunk < 0) return "";
+        const std::string text = said("other chunk:", i);
+        actions()[i].chunk += (coin() ? 1 : -1) * (coin() ? 1 : static_cast<int>(programs_.size()));
+        return text;
+    }
+    std::string other_stream() {
+        const std::size_t i = any();
+        const std::string text = said("other stream:", i);
+        actions()[i].stream = actions()[i].stream == Stream::compute ? Stream::communication : Stream::compute;
+        return text;
+    }
+    std::string remove_wait() {
+        const std::size_t i = any();
+        auto& waits = actions()[i].waits;
+        if (waits.empty()) return "";
+        const std::string text = said("remove a wait:", i);
+        waits.erase(waits.begin() + static_cast<std::ptrdiff_t>(below(waits.size())));
+        if (coin()) tidy_events();
+        return text;
+    }
+    std::string add_wait() {
+        const std::size_t i = any();
+        if (program().events == 0) return "";
+        const std::string text = said("add a wait:", i);
+        actions()[i].waits.push_back(static_cast<int>(below(static_cast<std::size_t>(program().events))));
+        return text;
+    }
+    std::string swap_collectives() {
+        std::vector<std::size_t> collectives;
+        for (std::size_t i = 0; i < actions().size(); ++i) {
+            if (actions()[i].channel == Channel::data || actions()[i].channel == Channel::world)
+                collectives.push_back(i);
+        }
+        if (collectives.size() < 2) return "";
+        const std::size_t n = below(collectives.size() - 1), i = collectives[n], j = collectives[n + 1];
+        const std::string text = said("swap collectives:", i);
+        std::swap(actions()[i], actions()[j]);
+        return text;
+    }
+    std::string free_early() {
+        const std::size_t i = any();
+        if (actions()[i].frees.empty() || i == 0) return "";
+        const std::string text = said("free early:", i);
+        const std::size_t which = below(actions()[i].frees.size());
+        const int buffer = actions()[i].frees[which];
+        actions()[i].frees.erase(actions()[i].frees.begin() + static_cast<std::ptrdiff_t>(which));
+        actions()[below(i)].frees.push_back(buffer);
+        return text;
+    }
+    std::string other_buffer() {
+        const std::size_t i = any();
+        std::vector<int>& list = coin() ? actions()[i].reads : actions()[i].writes;
+        if (list.empty()) return "";
+        const std::string text = said("other buffer:", i);
+        list[below(list.size())] = static_cast<int>(below(program().buffers.size()));
+        return text;
+    }
+
+    std::vector<RankProgram>& programs_;
+    std::mt19937_64& random_;
+    std::size_t stage_;
+};
+
+}  // namespace smp::partition::testing
