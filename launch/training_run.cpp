@@ -1,5 +1,6 @@
 #include "launch/training_run.h"
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <optional>
@@ -15,9 +16,11 @@
 #include "runtime/agreement.h"
 #include "runtime/console.h"
 #include "runtime/job_plan.h"
+#include "runtime/measured_step.h"
 #include "runtime/plan_json.h"
 #include "runtime/run_directory.h"
 #include "runtime/tokenizer.h"
+#include "runtime/trace_file.h"
 #include "runtime/trainer.h"
 
 namespace smp::launch {
@@ -25,6 +28,7 @@ namespace smp::launch {
 namespace {
 
 using runtime::LogLevel;
+using runtime::TraceFile;
 
 /// What rank 0 decided, on every rank.
 bool shared_decision(comms::Communicator& world, bool decision) {
@@ -108,6 +112,7 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     runtime::fail_together(world, [&] {
         const std::filesystem::path folder = arguments.output;
         if (leader) {
+            std::filesystem::remove(folder / "trace.json");  // of another run; this one may write none
             directory->write_file("config.json", config_json);
             directory->write_file("plan.json", runtime::plan_to_json(trainer.plan(), module_names(config.model)));
             metrics.emplace(directory->metrics());
@@ -132,14 +137,23 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
         }
     });
 
+    std::optional<TraceFile> trace;
     while (trainer.steps_done() < training.steps) {
-        runtime::StepRecord record = trainer.step();
+        const auto& traced = config.logging.trace_steps;
+        const bool is_traced = std::find(traced.begin(), traced.end(), trainer.steps_done() + 1) != traced.end();
+        runtime::StepTimes times;
+        runtime::StepRecord record = is_traced ? trainer.step(times) : trainer.step();
         const bool last = record.step == training.steps;
         const bool evaluates = training.evaluate_every > 0 && (record.step % training.evaluate_every == 0 || last);
         if (evaluates) record.validation_loss = trainer.evaluate();
         if (leader) metrics->write(runtime::to_json_line(record));
         if (console)
             console->step(record, evaluates || last || record.step % config.logging.every == 0 || record.step == 1);
+        if (is_traced && leader) {
+            if (!trace) trace.emplace(std::filesystem::path(arguments.output) / "trace.json", trainer.plan());
+            trace->add(times);
+            console->say(LogLevel::info, runtime::comparison(trainer.plan(), trainer.graph(), times));
+        }
         if (evaluates && training.sample_tokens > 0) {
             const auto tokens = trainer.sample();
             if (leader)

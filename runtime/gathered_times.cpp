@@ -6,22 +6,20 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
-#include "runtime/timed_work.h"
-
 namespace smp::runtime {
 
 namespace {
 
 constexpr int kRoundTrips = 16;
 
-ClockOffset offset_of(comms::Communicator& world, int rank) {
+ClockOffset offset_of(comms::Communicator& world, int rank, const std::function<std::int64_t()>& clock) {
     ClockOffset best{.error = std::numeric_limits<std::int64_t>::max()};
     const at::Tensor question = at::zeros({1}, at::kLong), answer = at::empty({1}, at::kLong);
     for (int i = 0; i < kRoundTrips; ++i) {
-        const std::int64_t asked = steady_nanoseconds();
+        const std::int64_t asked = clock();
         comms::Work ask = world.send(question, rank), hear = world.receive(answer, rank);
         hear.wait();
-        const std::int64_t answered = steady_nanoseconds();
+        const std::int64_t answered = clock();
         ask.wait();
         const std::int64_t error = (answered - asked + 1) / 2;
         if (error < best.error)
@@ -30,11 +28,11 @@ ClockOffset offset_of(comms::Communicator& world, int rank) {
     return best;
 }
 
-void answer_questions(comms::Communicator& world) {
+void answer_questions(comms::Communicator& world, const std::function<std::int64_t()>& clock) {
     const at::Tensor message = at::empty({1}, at::kLong);
     for (int i = 0; i < kRoundTrips; ++i) {
         world.receive(message, 0).wait();
-        message.data_ptr<std::int64_t>()[0] = steady_nanoseconds();
+        message.data_ptr<std::int64_t>()[0] = clock();
         world.send(message, 0).wait();
     }
 }
@@ -60,13 +58,13 @@ ActionTimes from_tensor(const at::Tensor& numbers, std::int64_t ahead) {
 
 }  // namespace
 
-std::vector<ClockOffset> clock_offsets(comms::Communicator& world) {
+std::vector<ClockOffset> clock_offsets(comms::Communicator& world, const std::function<std::int64_t()>& clock) {
     if (world.rank() != 0) {
-        answer_questions(world);
+        answer_questions(world, clock);
         return {};
     }
     std::vector<ClockOffset> offsets(1);
-    for (int rank = 1; rank < world.size(); ++rank) offsets.push_back(offset_of(world, rank));
+    for (int rank = 1; rank < world.size(); ++rank) offsets.push_back(offset_of(world, rank, clock));
     return offsets;
 }
 

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "comms/communicator.h"
 #include "partition/plan.h"
 #include "runtime/action_times.h"
+#include "runtime/timed_work.h"
 
 namespace smp::runtime {
 
@@ -19,8 +21,9 @@ struct ClockOffset {
 /// On rank 0, for each rank; elsewhere empty. Rank 0 asks each rank for its time and takes the answer for that of the
 /// middle of the shortest of several round trips: the clock was read within it, so the error is at most half of it,
 /// however unequal its two ways are. Clocks of one machine are one clock; the answer then is no further from 0 than
-/// that. Collective, blocking: a few dozen microseconds a rank.
-std::vector<ClockOffset> clock_offsets(comms::Communicator& world);
+/// that. Collective, blocking: a few dozen microseconds a rank. `clock` is this rank's, in nanoseconds.
+std::vector<ClockOffset> clock_offsets(comms::Communicator& world,
+                                       const std::function<std::int64_t()>& clock = steady_nanoseconds);
 
 /// The times that each rank took, by its clock, of step `step` of the plan's training. Collective, blocking.
 StepTimes gather_times(comms::Communicator& world, const partition::Plan& plan, std::int64_t step,

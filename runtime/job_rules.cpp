@@ -48,6 +48,13 @@ void check_training(const Job& job, OptionChecks& checks) {
         checks.conflict("training.evaluate_every", training.evaluate_every, "there is no validation data",
                         "set data.validation or data.validation_fraction, or leave evaluate_every out");
     }
+    for (const std::int64_t step : job.logging.trace_steps) {
+        if (training.steps < 1 || step <= training.steps) continue;
+        checks.conflict("logging.trace_steps", job.logging.trace_steps,
+                        fmt::format("step {} does not come: training.steps is {}", step, training.steps),
+                        "name steps of the run");
+        break;
+    }
     const std::int64_t bytes = 256;
     if (job.data.format == DataFormat::text && job.data.tokenizer == Tokenizer::bytes && job.model.vocab_size < bytes) {
         checks.conflict("model.vocab_size", job.model.vocab_size, "must be 256 or more for text as bytes", "raise it");

@@ -1,5 +1,7 @@
 #include "runtime/options.h"
 
+#include <algorithm>
+
 #include "partition/option_checks.h"
 
 namespace smp::runtime {
@@ -111,6 +113,10 @@ bool has_validation_data(const DataOptions& data) { return !data.validation.empt
 
 void check(const LoggingOptions& options, partition::OptionChecks& checks) {
     checks.at_least("every", options.every, std::int64_t{1});
+    const auto& traced = options.trace_steps;
+    checks.require("trace_steps", traced,
+                   std::all_of(traced.begin(), traced.end(), [](auto step) { return step >= 1; }),
+                   "a list of steps, the first of which is 1");
 }
 
 std::vector<partition::Problem> validate(const LoggingOptions& options) {

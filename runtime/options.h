@@ -86,7 +86,8 @@ enum class LogLevel { debug, info, warning, error };
 struct LoggingOptions {
     std::int64_t every = 1;  // steps between printed lines; metrics.jsonl has every step
     LogLevel level = LogLevel::info;
-    bool all_ranks = false;  // every rank writes its log file, not rank 0 alone
+    bool all_ranks = false;                 // every rank writes its log file, not rank 0 alone
+    std::vector<std::int64_t> trace_steps;  // steps, from 1, whose actions are recorded in trace.json
 
     bool operator==(const LoggingOptions&) const = default;
 };

@@ -157,7 +157,7 @@ std::vector<Key> logging_keys() {
         s.option("every", &O::every, "steps between printed lines"),
         s.option("level", &O::level, "least weight of a message that is printed"),
         s.option("all_ranks", &O::all_ranks, "every rank writes a log"),
-        not_yet("logging", "trace_steps", Json::array(), "steps to record a timeline of"),
+        s.option("trace_steps", &O::trace_steps, "steps, from 1, to record a timeline of, in trace.json"),
         not_yet("logging", "tensorboard", false, "curves for TensorBoard"),
         not_yet("logging", "prometheus_port", 0, "port of a metrics page"),
     };

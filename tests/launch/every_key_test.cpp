@@ -51,7 +51,7 @@ Json unusual_config() {
                  "tokenizer_file": "v.tiktoken", "order": "sequential"},
         "cluster": {"device": "cpu", "nodes": 2, "devices_per_node": 4, "threads_per_rank": 3,
                     "timeout_seconds": 1.5, "startup_timeout_seconds": 2.5},
-        "logging": {"every": 4, "level": "debug", "all_ranks": true}
+        "logging": {"every": 4, "level": "debug", "all_ranks": true, "trace_steps": [2, 11]}
     })");
 }
 
@@ -227,7 +227,8 @@ TEST(EveryKey, IsRefusedOutsideItsLimitsWithTheLimit) {
         {"cluster", "threads_per_rank", 0},
         {"cluster", "timeout_seconds", 0},
         {"cluster", "startup_timeout_seconds", -1},
-        {"logging", "every", 0}};
+        {"logging", "every", 0},
+        {"logging", "trace_steps", Json::array({1, 0})}};
     for (const auto& [section, key, value] : cases) {
         const auto problems = problems_of(with(small_config(), section, key, value));
         ASSERT_EQ(keys_of(problems), std::vector{section + '.' + key}) << only_problem(problems);

@@ -29,6 +29,12 @@ TEST(JobRules, HeadsAndMlpDivideByTheTensorDegree) {
                 AllOf(HasSubstr("model.n_embd = 30"), HasSubstr("model.n_head, which is 4")));
 }
 
+TEST(JobRules, OnlyStepsOfTheRunAreTraced) {
+    EXPECT_TRUE(problems_of(with(small_config(), "logging", "trace_steps", {1})).empty());
+    EXPECT_THAT(problem_with(R"({"logging": {"trace_steps": [1, 1000000]}})"),
+                AllOf(HasSubstr("logging.trace_steps"), HasSubstr("step 1000000 does not come: training.steps is")));
+}
+
 TEST(JobRules, StagesNeedLayers) {
     EXPECT_THAT(problem_with(R"({"parallel": {"pipeline_parallel_degree": 5}})"),
                 HasSubstr("parallel.pipeline_parallel_degree"));

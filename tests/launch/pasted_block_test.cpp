@@ -66,7 +66,6 @@ TEST(PastedBlock, WhatIsStillToComeSaysNotYetAndTakesItsOffValue) {
                                      {"checkpoint", "asynchronous", true, false},
                                      {"cluster", "device_kind", "h100", nullptr},
                                      {"cluster", "memory_limit_gib", 40, nullptr},
-                                     {"logging", "trace_steps", {5}, Json::array()},
                                      {"logging", "tensorboard", true, false},
                                      {"logging", "prometheus_port", 9090, 0}};
     for (const auto& [section, key, on, off] : cases) {

@@ -1,4 +1,6 @@
-// smp_train as a user runs it: records, repeated runs, texts, many ranks.
+// smp_train as a user runs it: records, repeated runs, texts, traces, many ranks.
+#include <map>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -109,6 +111,29 @@ TEST_F(SmpTrain, ThreadsAndProcessesOneOrTwoThreadsGiveTheSameText) {
         ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
         EXPECT_EQ(promised(folder_ / "variant/metrics.jsonl"), expected) << prefix << options;
     }
+}
+
+TEST_F(SmpTrain, TracesTheStepsThatWereAskedFor) {
+    folder_.write("job.json", config().dump());
+    const std::string layout = "--resume never --set parallel.pipeline_parallel_degree=2 ";
+    const Outcome outcome = train(mpirun(2), "traced", layout + "--set logging.trace_steps=[2,4]");
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+    for (const char* step : {"step 2 traced: bubble ", "step 4 traced: bubble "})
+        EXPECT_THAT(read_text(folder_ / "traced/log.txt"), HasSubstr(step));
+    const Json plan = Json::parse(read_text(folder_ / "traced/plan.json"));
+    const Json trace = Json::parse(read_text(folder_ / "traced/trace.json"));
+    EXPECT_EQ(trace["otherData"]["plan"], plan["hash"]);
+    EXPECT_THAT(trace["otherData"]["clock error of step 4"].get<std::string>(), HasSubstr("ns at most"));
+    std::map<std::pair<int, int>, std::size_t> spans;  // by rank and step
+    for (const Json& event : trace["traceEvents"])
+        if (event["ph"] == "X") ++spans[{event["pid"], event["args"]["step"]}];
+    for (const int stage : {0, 1})
+        for (const int step : {2, 4}) EXPECT_EQ((spans[{stage, step}]), plan["training"][stage]["actions"].size());
+    EXPECT_EQ(spans.size(), 4U);
+
+    // The next run in that directory leaves no trace of another.
+    ASSERT_EQ(train("", "traced", layout).exit_code, 0);
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "traced/trace.json"));
 }
 
 TEST_F(SmpTrain, SixteenProcessesOnFewCores) {

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <set>
+#include <tuple>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -76,33 +78,62 @@ class SameNumbers : public ::testing::Test {
     std::filesystem::path folder_;
 };
 
-TEST_F(SameNumbers, PipelineScheduleBoundAndThreadsDoNotShow) {
-    for (const int rdp : {1, 2, 3}) {
-        for (const bool tied : {true, false}) {
-            for (const double dropout : {0.0, 0.1}) {
-                runtime::Job job = this->job();
-                job.model.tie_word_embeddings = tied;
-                job.model.embd_pdrop = job.model.resid_pdrop = job.model.attn_pdrop = dropout;
-                job.parallel.microbatches = rdp == 3 ? 4 : 6;
-                const std::string expected = run(job, rdp);
-                ASSERT_NE(expected.find("validation_loss"), std::string::npos);
-                EXPECT_EQ(run(job, rdp, /*threads=*/2), expected) << "two threads";
-                for (const int pp : {2, 4}) {
-                    job.parallel.pipeline_parallel_degree = pp;
-                    job.parallel.pipeline = partition::PipelineSchedule::simple;
-                    job.parallel.active_microbatches.reset();
-                    EXPECT_EQ(run(job, rdp), expected) << "simple, pp " << pp;
-                    job.parallel.pipeline = partition::PipelineSchedule::interleaved;
-                    for (int bound = 1; bound <= job.parallel.microbatches; bound += rdp) {
-                        job.parallel.active_microbatches = bound;
-                        EXPECT_EQ(run(job, rdp), expected) << "interleaved, pp " << pp << ", K " << bound << ", rdp "
-                                                           << rdp << ", tied " << tied << ", dropout " << dropout;
-                    }
-                }
-            }
+/// Tensor ranks, replicas, whether the embedding is tied, dropout: what may change the numbers. All else may not.
+using Arithmetic = std::tuple<int, int, bool, double>;
+
+std::string name_of_arithmetic(const ::testing::TestParamInfo<Arithmetic>& info) {
+    const auto [tp, rdp, tied, dropout] = info.param;
+    return fmt::format("tp{}_rdp{}_{}{}", tp, rdp, tied ? "tied" : "untied", dropout > 0 ? "_dropout" : "");
+}
+
+class SameNumbersInEveryLayout : public SameNumbers, public ::testing::WithParamInterface<Arithmetic> {};
+
+TEST_P(SameNumbersInEveryLayout, PipelineScheduleBoundAndThreadsDoNotShow) {
+    using partition::PipelineSchedule;
+    const auto [tp, rdp, tied, dropout] = GetParam();
+    runtime::Job job = this->job();
+    job.model.n_layer = 12;
+    job.model.n_embd = 16;
+    job.model.n_positions = 12;
+    job.model.tie_word_embeddings = tied;
+    job.model.embd_pdrop = job.model.resid_pdrop = job.model.attn_pdrop = dropout;
+    job.training.sequence_length = 12;
+    job.training.steps = job.training.evaluate_every = 2;
+    job.training.evaluation_batches = 1;
+    job.parallel.tensor_parallel_degree = tp;
+    const int m = job.parallel.microbatches = rdp == 3 ? 4 : 6;
+    const std::string expected = run(job, rdp);
+    ASSERT_NE(expected.find("validation_loss"), std::string::npos);
+    EXPECT_EQ(run(job, rdp, /*threads=*/2), expected) << "two threads";
+
+    const auto expect_same = [&](int pp, PipelineSchedule schedule, int chunks, int bound) {
+        job.parallel.pipeline_parallel_degree = pp;
+        job.parallel.pipeline = schedule;
+        job.parallel.virtual_pipeline_degree = chunks;
+        job.parallel.active_microbatches = bound;
+        EXPECT_EQ(run(job, rdp), expected)
+            << partition::word_of(schedule) << ", pp " << pp << ", " << chunks << " chunks a stage, K " << bound;
+    };
+    for (const int pp : {1, 2, 4}) {
+        expect_same(pp, PipelineSchedule::simple, 1, m);
+        for (const int bound : {1, 3, m}) {
+            expect_same(pp, PipelineSchedule::interleaved, 1, bound);
+            expect_same(pp, PipelineSchedule::zero_bubble, 1, bound);
         }
+        for (const int chunks : {2, 3})
+            for (const int bound : std::set{std::min(m, 2 * pp), m})
+                expect_same(pp, PipelineSchedule::interleaved, chunks, bound);
     }
 }
+
+INSTANTIATE_TEST_SUITE_P(Arithmetic, SameNumbersInEveryLayout,
+                         ::testing::Combine(::testing::Values(1), ::testing::Values(1, 2, 3), ::testing::Bool(),
+                                            ::testing::Values(0.0, 0.1)),
+                         name_of_arithmetic);
+INSTANTIATE_TEST_SUITE_P(TensorParallel, SameNumbersInEveryLayout,
+                         ::testing::Combine(::testing::Values(2), ::testing::Values(1), ::testing::Bool(),
+                                            ::testing::Values(0.0, 0.1)),
+                         name_of_arithmetic);
 
 TEST_F(SameNumbers, TensorParallelSeedKeysAttentionDropoutAlone) {
     runtime::Job job = this->job();

@@ -1,0 +1,251 @@
+#include "runtime/measured_step.h"
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "partition/simulator.h"
+
+namespace smp::runtime {
+
+using partition::Action;
+using partition::ActionKind;
+using partition::Plan;
+using partition::Price;
+using partition::Prices;
+
+namespace {
+
+const std::vector<Action>& actions_of(const Plan& plan, int rank) {
+    return plan.training[partition::coordinate_of(plan.topology, rank).pp].actions;
+}
+
+bool computes(const Action& action) { return action.stream == partition::Stream::compute; }
+
+std::vector<int> all_ranks(const Plan& plan) {
+    std::vector<int> ranks(plan.topology.degrees.world());
+    for (int rank = 0; rank < static_cast<int>(ranks.size()); ++rank) ranks[rank] = rank;
+    return ranks;
+}
+
+/// Stage by stage, the ranks of equal tensor rank and replica.
+std::vector<int> pipeline_of(const Plan& plan, int tp, int rdp) {
+    return partition::group_along(plan.topology, {.pp = 0, .tp = tp, .rdp = rdp}, partition::Axis::pipeline);
+}
+
+/// Both ends of a message, as positions in their lists; the first in of each pair and channel is the first out.
+struct Transfer {
+    partition::Place send, receive;
+};
+
+std::vector<Transfer> transfers_of(const Plan& plan) {
+    using Key = std::tuple<partition::Channel, int, int>;  // from stage, to stage
+    std::map<Key, std::pair<std::vector<partition::Place>, std::vector<partition::Place>>> ends;
+    for (int stage = 0; stage < static_cast<int>(plan.training.size()); ++stage) {
+        const auto& actions = plan.training[stage].actions;
+        for (int i = 0; i < static_cast<int>(actions.size()); ++i) {
+            const Action& action = actions[i];
+            if (action.kind == ActionKind::send) ends[{action.channel, stage, action.peer}].first.push_back({stage, i});
+            if (action.kind == ActionKind::receive)
+                ends[{action.channel, action.peer, stage}].second.push_back({stage, i});
+        }
+    }
+    std::vector<Transfer> transfers;
+    for (const auto& [key, places] : ends)
+        for (std::size_t i = 0; i < std::min(places.first.size(), places.second.size()); ++i)
+            transfers.push_back({places.first[i], places.second[i]});
+    return transfers;
+}
+
+/// By stage and position: when the action would have begun, had its thread done nothing since the compute action before
+/// it (since the begin of the step, for the first ones) but wait.
+std::vector<std::vector<std::int64_t>> could_begin(const Plan& plan, const StepTimes& times,
+                                                   const std::vector<int>& pipeline) {
+    std::int64_t step_began = std::numeric_limits<std::int64_t>::max();
+    for (std::size_t stage = 0; stage < pipeline.size(); ++stage) {
+        const auto& actions = plan.training[stage].actions;
+        for (std::size_t i = 0; i < actions.size(); ++i)
+            if (computes(actions[i])) step_began = std::min(step_began, times.ranks[pipeline[stage]][i].start);
+    }
+    std::vector<std::vector<std::int64_t>> began(pipeline.size());
+    for (std::size_t stage = 0; stage < pipeline.size(); ++stage) {
+        const auto& program = plan.training[stage];
+        const ActionTimes& own = times.ranks[pipeline[stage]];
+        std::vector<std::int64_t> signalled(static_cast<std::size_t>(program.events), step_began);
+        std::int64_t compute_ended = step_began, waited = 0;  // since then
+        for (std::size_t i = 0; i < own.size(); ++i) {
+            const Action& action = program.actions[i];
+            waited += std::max<std::int64_t>(0, own[i].start - std::max(own[i].reached, step_began));
+            std::int64_t ready = compute_ended;
+            for (const int event : action.waits) ready = std::max(ready, signalled[static_cast<std::size_t>(event)]);
+            const std::int64_t busy = own[i].start - compute_ended - waited;
+            began[stage].push_back(own[i].start - std::max<std::int64_t>(0, std::min(own[i].start - ready, busy)));
+            if (action.signals >= 0) signalled[static_cast<std::size_t>(action.signals)] = own[i].end;
+            if (!computes(action)) continue;
+            compute_ended = own[i].end;
+            waited = 0;
+        }
+    }
+    return began;
+}
+
+double seconds(std::int64_t nanoseconds) { return 1e-9 * static_cast<double>(nanoseconds); }
+
+}  // namespace
+
+std::int64_t first_nanosecond(const StepTimes& times) {
+    std::int64_t first = std::numeric_limits<std::int64_t>::max();
+    for (const ActionTimes& rank : times.ranks)
+        for (const ActionTime& time : rank) first = std::min(first, time.start);
+    return first;
+}
+
+std::int64_t measured_nanoseconds(const Plan& plan, const StepTimes& times) {
+    std::int64_t begin = std::numeric_limits<std::int64_t>::max(), end = std::numeric_limits<std::int64_t>::min();
+    for (const int rank : all_ranks(plan)) {
+        const auto& actions = actions_of(plan, rank);
+        for (std::size_t i = 0; i < actions.size(); ++i) {
+            if (!computes(actions[i])) continue;
+            begin = std::min(begin, times.ranks[rank][i].start);
+            end = std::max(end, times.ranks[rank][i].end);
+        }
+    }
+    return end - begin;
+}
+
+double measured_bubble(const Plan& plan, const StepTimes& times) {
+    const auto ranks = all_ranks(plan);
+    std::int64_t all_had_come = std::numeric_limits<std::int64_t>::min(), compute = 0;
+    for (const int rank : ranks) {
+        const auto& actions = actions_of(plan, rank);
+        for (std::size_t i = 0; i < actions.size(); ++i)
+            if (actions[i].kind == ActionKind::optimizer_step)
+                all_had_come = std::max(all_had_come, times.ranks[rank][i].start);
+    }
+    for (const int rank : ranks) {
+        const auto& actions = actions_of(plan, rank);
+        for (std::size_t i = 0; i < actions.size(); ++i) {
+            const ActionTime& time = times.ranks[rank][i];
+            if (computes(actions[i]))
+                compute += time.end - (actions[i].kind == ActionKind::optimizer_step ? all_had_come : time.start);
+        }
+    }
+    const auto total = static_cast<double>(measured_nanoseconds(plan, times)) * static_cast<double>(ranks.size());
+    return total / static_cast<double>(compute) - 1;
+}
+
+Prices measured_prices(const Plan& plan, const StepTimes& times) {
+    const auto pipeline = pipeline_of(plan, 0, 0);
+    const auto began = could_begin(plan, times, pipeline);
+    const auto duration = [](std::int64_t from, std::int64_t to) { return std::max<std::int64_t>(0, to - from); };
+    std::int64_t all_had_come = std::numeric_limits<std::int64_t>::min();
+    for (std::size_t stage = 0; stage < plan.training.size(); ++stage) {
+        const auto& actions = plan.training[stage].actions;
+        for (std::size_t i = 0; i < actions.size(); ++i)
+            if (actions[i].kind == ActionKind::optimizer_step) all_had_come = std::max(all_had_come, began[stage][i]);
+    }
+
+    Prices prices(plan.training.size());
+    for (std::size_t stage = 0; stage < plan.training.size(); ++stage) {
+        const auto& actions = plan.training[stage].actions;
+        prices[stage].resize(actions.size());
+        for (std::size_t i = 0; i < actions.size(); ++i) {
+            const std::int64_t end = times.ranks[pipeline[stage]][i].end;
+            if (actions[i].kind == ActionKind::optimizer_step)
+                prices[stage][i].duration = duration(all_had_come, end);
+            else if (computes(actions[i]))
+                prices[stage][i].duration = duration(began[stage][i], end);
+            else if (actions[i].kind == ActionKind::reduce_gradients)
+                prices[stage][i].latency = duration(began[stage][i], end);
+        }
+    }
+    for (const auto& [send, receive] : transfers_of(plan)) {
+        const std::int64_t posted = std::max(began[send.stage][send.position], began[receive.stage][receive.position]);
+        prices[send.stage][send.position].latency =
+            duration(posted, times.ranks[pipeline[receive.stage]][receive.position].end);
+    }
+    return prices;
+}
+
+partition::Rates achieved_rates(const Plan& plan, const partition::ModuleGraph& graph, const Prices& measured) {
+    // Slow enough that no price is rounded away.
+    constexpr double kReference = 1e9;
+    partition::Rates rates;
+    rates.flops_per_second = rates.memory_bytes_per_second = kReference;
+    const Prices modelled = partition::modelled_prices(plan, plan.training, graph, rates);
+    double compute = 0, modelled_compute = 0, update = 0, modelled_update = 0;
+    for (std::size_t stage = 0; stage < plan.training.size(); ++stage) {
+        const auto& actions = plan.training[stage].actions;
+        for (std::size_t i = 0; i < actions.size(); ++i) {
+            if (!computes(actions[i])) continue;
+            const bool updates = actions[i].kind == ActionKind::optimizer_step;
+            (updates ? update : compute) += static_cast<double>(measured[stage][i].duration);
+            (updates ? modelled_update : modelled_compute) += static_cast<double>(modelled[stage][i].duration);
+        }
+    }
+    if (compute > 0) rates.flops_per_second *= modelled_compute / compute;
+    if (update > 0) rates.memory_bytes_per_second *= modelled_update / update;
+    return rates;
+}
+
+std::string comparison(const Plan& plan, const partition::ModuleGraph& graph, const StepTimes& times) {
+    const Prices measured = measured_prices(plan, times);
+    const auto predicted = partition::simulate(
+        plan.training, partition::modelled_prices(plan, plan.training, graph, achieved_rates(plan, graph, measured)));
+    const std::int64_t simulated = partition::simulate(plan.training, measured).makespan;
+    const std::int64_t took = measured_nanoseconds(plan, times);
+    // Against the same ideal.
+    const double bubble = measured_bubble(plan, times);
+    const double simulated_bubble = (1 + bubble) * static_cast<double>(simulated) / static_cast<double>(took) - 1;
+    return fmt::format(
+        "step {} traced: bubble {:.3f} measured, {:.3f} predicted, {:.3f} simulated from its own times; {:.4g} s "
+        "measured, {:.4g} s predicted, {:.4g} s simulated",
+        times.step, bubble, predicted.bubble(), simulated_bubble, seconds(took), seconds(predicted.makespan),
+        seconds(simulated));
+}
+
+Trace trace_of_ranks(const Plan& plan) {
+    Trace trace;
+    trace.tracks = action_tracks();
+    trace.facts = {{"what", "measured by smp_train"}, {"plan", fmt::format("{:016x}", partition::hash_of(plan))}};
+    for (const int rank : all_ranks(plan))
+        trace.processes.push_back(
+            fmt::format("rank {} ({})", rank, partition::to_string(partition::coordinate_of(plan.topology, rank))));
+    return trace;
+}
+
+void add_step(Trace& trace, const Plan& plan, const StepTimes& times, std::int64_t zero_ns) {
+    trace.facts.emplace_back(fmt::format("clock error of step {}", times.step),
+                             fmt::format("{} ns at most", times.clock_error));
+    // A message is on its way once both sides have posted it.
+    auto starts = times.ranks;
+    for (int tp = 0; tp < plan.topology.degrees.tp; ++tp) {
+        for (int rdp = 0; rdp < plan.topology.degrees.rdp; ++rdp) {
+            const auto pipeline = pipeline_of(plan, tp, rdp);
+            for (const auto& [send, receive] : transfers_of(plan)) {
+                ActionTime& left = starts[pipeline[send.stage]][send.position];
+                ActionTime& arrived = starts[pipeline[receive.stage]][receive.position];
+                left.start = arrived.start = std::max(left.start, arrived.start);
+            }
+        }
+    }
+    for (const int rank : all_ranks(plan)) {
+        const auto& actions = actions_of(plan, rank);
+        for (std::size_t i = 0; i < actions.size(); ++i) {
+            const ActionTime& time = starts[rank][i];
+            TraceSpan span = span_of(actions[i]);
+            span.process = rank;
+            span.step = times.step;
+            span.start_ns = time.start - zero_ns;
+            span.duration_ns = std::max<std::int64_t>(0, time.end - time.start);  // the clocks' error
+            trace.spans.push_back(std::move(span));
+        }
+    }
+}
+
+}  // namespace smp::runtime
