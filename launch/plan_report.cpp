@@ -62,6 +62,9 @@ std::vector<std::int64_t> optimizer_bytes(const PlanReport& report) {
     for (const partition::Chunk& chunk : report.plan.chunks)
         bytes.at(static_cast<std::size_t>(chunk.stage)) +=
             kMomentBytes * partition::costs_of(report.graph, chunk).parameter_count;
+    if (report.plan.shard_optimizer_state)
+        for (std::int64_t& of_stage : bytes)
+            of_stage = (of_stage + report.plan.topology.degrees.rdp - 1) / report.plan.topology.degrees.rdp;
     return bytes;
 }
 

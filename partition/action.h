@@ -22,7 +22,7 @@ enum class ActionKind {
                          // behind `gradients`
     reduce_gradients,    // of one chunk, over the data-parallel group
     optimizer_step,      // norm, clipping and update; the norm is collective over the world
-    gather_parameters,
+    gather_parameters,   // of one chunk, over the data-parallel group, where each rank updates its own shard
     join,  // local: nothing but its waits. Ends a forward-only program, whose last messages no other action waits for
 };
 
@@ -46,7 +46,7 @@ enum class BufferKind {
     tied_gradient,  // the own gradient of a shared parameter once the last microbatch is in it: a view into `gradients`
     tied_received,  // another copy's gradient of it
     gradients,      // a chunk's part of the flat gradient buffer of the rank
-    parameters,     // the flat parameter buffer of the rank
+    parameters,     // a chunk's part of the flat parameter buffer of the rank
 };
 
 /// A piece of memory of one rank with a beginning and an end inside one step: from the action that writes it first to
@@ -62,7 +62,8 @@ enum class BufferKind {
 /// tied_gradient: written by the last microbatch's backward; read by sends; read and freed by sum_tied_gradients.
 /// tied_received: written by a receive; read and freed by sum_tied_gradients.
 /// gradients: read and written by backward, sum_tied_gradients and reduce_gradients; read by optimizer_step.
-/// parameters: read by forward and backward; written by optimizer_step.
+/// parameters: read by forward and backward; written by optimizer_step, and by gather_parameters where optimizer states
+///   are sharded.
 /// Where the backward is split, its input part does what is said of the backward here, but that it leaves
 /// tied_gradient to the weight part, which adds to `gradients` too.
 ///
@@ -89,7 +90,7 @@ struct Action {
     ActionKind kind;
     int microbatch = -1;
     int chunk = -1;  // global chunk index; for send and receive: the own chunk that made or will use the tensor; for
-                     // reduce_gradients: whose gradients
+                     // reduce_gradients and gather_parameters: whose
     int peer = -1;   // pipeline rank (not a world rank), for send and receive
     Channel channel = Channel::none;
     Stream stream = Stream::compute;

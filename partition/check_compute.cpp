@@ -54,86 +54,21 @@ class ComputePass {
 
     void check_stage(int stage) {
         const auto actions = static_cast<int>(programs_[static_cast<std::size_t>(stage)].actions.size());
-        std::vector<std::optional<Place>> reduced(static_cast<std::size_t>(duty_.chunks));
-        std::optional<Place> updated, last_sum, last_reduced;
         held_ = {};
         for (int i = 0; i < actions; ++i) {
             const Place here{stage, i};
-            const Action& action = at(programs_, here);
-            const auto refuse_after = [&](const std::optional<Place>& earlier) {
-                if (earlier) findings_.push_back(fmt::format("{} comes after {}", name(here), name(*earlier)));
-            };
-            const auto reduction_of = [&](int chunk) { return reduced[static_cast<std::size_t>(chunk)]; };
-            switch (action.kind) {
+            switch (at(programs_, here).kind) {
                 case ActionKind::forward:
                 case ActionKind::backward:
                 case ActionKind::backward_input:
-                case ActionKind::backward_weight: {
-                    if (!check_step(here)) break;
-                    const bool adds = action.kind != ActionKind::forward;
-                    refuse_after(last_sum                             ? last_sum
-                                 : adds && reduction_of(action.chunk) ? reduction_of(action.chunk)
-                                                                      : updated);
-                    check_bounds(here);
+                case ActionKind::backward_weight:
+                    if (check_step(here)) check_bounds(here);
                     break;
-                }
                 case ActionKind::send:
                 case ActionKind::receive: check_transfer(here); break;
-                case ActionKind::sum_tied_gradients: {
-                    check_sum(here);
-                    std::optional<Place> too_early = updated;
-                    for (const int b : action.writes) {
-                        const int chunk = buffer(here, b).chunk;
-                        if (chunk >= 0 && chunk < duty_.chunks && reduction_of(chunk)) too_early = reduction_of(chunk);
-                    }
-                    refuse_after(too_early);
-                    last_sum = here;
-                    break;
-                }
-                case ActionKind::reduce_gradients: {
-                    if (action.chunk < 0 || action.chunk >= duty_.chunks || action.chunk % stages_ != stage) {
-                        findings_.push_back(fmt::format("{} is not of a chunk of this stage", name(here)));
-                        break;
-                    }
-                    require_gradients(here, action.chunk);
-                    for (const int b : action.writes) {
-                        if (action.bytes == buffer(here, b).bytes) continue;
-                        findings_.push_back(fmt::format("{} reduces {} bytes of {}, which has {}", name(here),
-                                                        action.bytes, name_of(buffer(here, b)), buffer(here, b).bytes));
-                    }
-                    refuse_after(reduction_of(action.chunk) ? reduction_of(action.chunk) : updated);
-                    reduced[static_cast<std::size_t>(action.chunk)] = last_reduced = here;
-                    break;
-                }
-                case ActionKind::optimizer_step:
-                    for (int chunk = stage; chunk < duty_.chunks; chunk += stages_) {
-                        if (!touches(here, action.reads, BufferKind::gradients, chunk))
-                            findings_.push_back(
-                                fmt::format("{} does not read the gradients of chunk {}", name(here), chunk));
-                    }
-                    if (!touches(here, action.writes, BufferKind::parameters, -1))
-                        findings_.push_back(name(here) + " does not write the parameters");
-                    refuse_after(updated);
-                    updated = here;
-                    break;
-                case ActionKind::join: break;
-                default: findings_.push_back(fmt::format("{} is of a kind that is not checked yet", name(here)));
+                default: break;  // check_update
             }
         }
-        const std::string last = actions > 0 ? name({stage, actions - 1}) : "nothing";
-        for (int chunk = stage; duty_.training && chunk < duty_.chunks; chunk += stages_) {
-            const auto& reduction = reduced[static_cast<std::size_t>(chunk)];
-            if (!reduction)
-                findings_.push_back(
-                    fmt::format("stage {} ends with {} without reduce gradients chunk{}", stage, last, chunk));
-            else if (updated && updated->position < reduction->position)
-                findings_.push_back(fmt::format("{} comes before {}", name(*updated), name(*reduction)));
-        }
-        if (duty_.training && !updated)
-            findings_.push_back(fmt::format("stage {} ends with {} without optimizer step", stage, last));
-        const auto& stray = last_reduced ? last_reduced : updated ? updated : last_sum;
-        if (!duty_.training && stray)
-            findings_.push_back(fmt::format("{} does not belong into a forward-only program", name(*stray)));
     }
 
     /// Once each, on the right stage, forward before backward, weight gradients of a chunk ascending, on its own
@@ -196,9 +131,9 @@ class ComputePass {
         }
         check_needs(here, "read", action.reads, std::span(reads).first(reads_count));
         check_needs(here, "write", action.writes, std::span(writes).first(writes_count));
-        if (!is_weight && !touches(here, action.reads, BufferKind::parameters, -1))
-            findings_.push_back(name(here) + " does not read the parameters");
-        if (!is_forward) require_gradients(here, chunk);
+        if (!is_weight && !touches(programs_, here, action.reads, BufferKind::parameters, chunk))
+            findings_.push_back(fmt::format("{} does not read parameters chunk{}", name(here), chunk));
+        if (!is_forward) require_chunk_buffer(programs_, here, BufferKind::gradients, chunk, findings_);
         for (const int b : action.writes) {
             if (!is_tied(buffer(here, b))) continue;
             const bool is_complete = (action.kind == ActionKind::backward || is_weight) &&
@@ -209,49 +144,7 @@ class ComputePass {
         }
     }
 
-    bool touches(Place here, const std::vector<int>& list, BufferKind kind, int chunk) const {
-        return std::any_of(list.begin(), list.end(),
-                           [&](int b) { return buffer(here, b).kind == kind && buffer(here, b).chunk == chunk; });
-    }
-
-    /// Adds to the gradients of one chunk and of no other.
-    void require_gradients(Place here, int chunk) {
-        const Action& action = at(programs_, here);
-        const auto gradients = name_of(Buffer{.kind = BufferKind::gradients, .chunk = chunk});
-        if (!touches(here, action.reads, BufferKind::gradients, chunk))
-            findings_.push_back(fmt::format("{} does not read {}", name(here), gradients));
-        if (!touches(here, action.writes, BufferKind::gradients, chunk))
-            findings_.push_back(fmt::format("{} does not write {}", name(here), gradients));
-        for (const auto* list : {&action.reads, &action.writes}) {
-            for (const int b : *list) {
-                if (buffer(here, b).kind == BufferKind::gradients && buffer(here, b).chunk != chunk)
-                    findings_.push_back(fmt::format("{} must not use {}", name(here), name_of(buffer(here, b))));
-            }
-        }
-    }
-
-    /// All copies of one shared parameter, in ascending order of modules: otherwise stages add in different orders. It
-    /// writes the gradients of the chunks whose copies it reads.
-    void check_sum(Place here) {
-        const Action& action = at(programs_, here);
-        const Buffer* previous = nullptr;
-        for (const int b : action.reads) {
-            const Buffer& copy = buffer(here, b);
-            if (!is_tied(copy)) continue;
-            if (previous && (previous->shared != copy.shared || previous->module >= copy.module)) {
-                findings_.push_back(fmt::format("{} adds {} after {}", name(here), name_of(copy), name_of(*previous)));
-            }
-            previous = &copy;
-            if (copy.kind == BufferKind::tied_gradient &&
-                !touches(here, action.writes, BufferKind::gradients, copy.chunk))
-                findings_.push_back(fmt::format("{} does not write {}", name(here),
-                                                name_of(Buffer{.kind = BufferKind::gradients, .chunk = copy.chunk})));
-        }
-    }
-
-    const Buffer& buffer(Place here, int id) const {
-        return programs_[static_cast<std::size_t>(here.stage)].buffers[static_cast<std::size_t>(id)];
-    }
+    const Buffer& buffer(Place here, int id) const { return buffer_of(programs_, here, id); }
 
     void check_needs(Place here, const char* verb, const std::vector<int>& list, std::span<const Need> needs) {
         for (const Need& need : needs) {

@@ -6,7 +6,9 @@ namespace smp::partition::passes {
 namespace {
 
 bool is_transfer(ActionKind kind) { return kind == ActionKind::send || kind == ActionKind::receive; }
-bool is_asynchronous(ActionKind kind) { return is_transfer(kind) || kind == ActionKind::reduce_gradients; }
+bool is_asynchronous(ActionKind kind) {
+    return is_transfer(kind) || kind == ActionKind::reduce_gradients || kind == ActionKind::gather_parameters;
+}
 
 bool suits(ActionKind kind, Channel channel) {
     switch (kind) {

@@ -13,6 +13,10 @@ const Action& at(const std::vector<RankProgram>& programs, Place place) {
     return programs[static_cast<std::size_t>(place.stage)].actions[static_cast<std::size_t>(place.position)];
 }
 
+const Buffer& buffer_of(const std::vector<RankProgram>& programs, Place place, int id) {
+    return programs[static_cast<std::size_t>(place.stage)].buffers[static_cast<std::size_t>(id)];
+}
+
 std::string shown(const std::vector<RankProgram>& programs, Place place) {
     return fmt::format("stage {} action {} ({})", place.stage, place.position, name_of(at(programs, place)));
 }
@@ -22,6 +26,7 @@ std::string shown(const std::vector<RankProgram>& programs, Place place) {
 std::vector<std::string> check(const std::vector<RankProgram>& programs, const Duty& duty) {
     auto findings = passes::check_form(programs);
     if (findings.empty()) findings = passes::check_compute(programs, duty);
+    if (findings.empty()) findings = passes::check_update(programs, duty);
     if (findings.empty()) findings = passes::check_messages(programs);
     if (findings.empty()) findings = passes::check_end(programs);
     if (findings.empty()) findings = passes::check_buffers(programs);
@@ -33,6 +38,7 @@ std::vector<std::string> check(const Plan& plan) {
     Duty training{.chunks = static_cast<int>(plan.chunks.size()),
                   .microbatches = plan.microbatches,
                   .training = true,
+                  .gathers_parameters = plan.shard_optimizer_state,
                   .active_microbatches = plan.active_microbatches};
     for (int r = 0; r < stages && plan.schedule != PipelineSchedule::simple; ++r) {
         const int per_stage = training.chunks / stages;

@@ -14,8 +14,9 @@ namespace smp::partition {
 struct Duty {
     int chunks = 1;  // chunk i on stage i mod stages
     int microbatches = 1;
-    bool training = true;         // otherwise forwards only
-    int active_microbatches = 1;  // bound between the first forward and the last backward, in training
+    bool training = true;             // otherwise forwards only
+    bool gathers_parameters = false;  // of each chunk, before its first forward
+    int active_microbatches = 1;      // bound between the first forward and the last backward, in training
     /// Bounds on each stage, in training; empty: none but the one above. Microbatches between forward and backward (or
     /// its input part), counted on each chunk; and bytes of what is kept for a backward or its weight part.
     std::vector<int> in_flight = {};
@@ -26,12 +27,13 @@ struct Duty {
 /// list (from 0) and name; empty if they are proven. Passes, each only if the ones before found nothing:
 /// 1. form: indices in range, each event signalled once and waited for later, streams and channels as the kinds ask;
 /// 2. compute: every microbatch once per chunk, forward before backward (whole, or its input part before its weight
-///    part), weight gradients in ascending order, buffers those of the action's microbatch and chunk, the bounds kept,
-///    the reduction of each chunk after its last backward, the update after all;
-/// 3. messages: the n-th send of a pair and channel meets the n-th receive with the same content and bytes; collectives
+///    part), weight gradients in ascending order, buffers those of the action's microbatch and chunk, the bounds kept;
+/// 3. update: sums of tied gradients after the last backward, the reduction of each chunk after both, the update after
+///    all; where parameters are gathered, each chunk's before its first forward;
+/// 4. messages: the n-th send of a pair and channel meets the n-th receive with the same content and bytes; collectives
 ///    come in the same order on all stages;
-/// 4. end: the abstract machine runs all programs to their end;
-/// 5. buffers: written once, before they are read; freed once, after the last use; conflicting accesses ordered by
+/// 5. end: the abstract machine runs all programs to their end;
+/// 6. buffers: written once, before they are read; freed once, after the last use; conflicting accesses ordered by
 ///    happens-before.
 std::vector<std::string> check(const std::vector<RankProgram>& programs, const Duty& duty);
 

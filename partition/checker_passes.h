@@ -11,6 +11,7 @@
 namespace smp::partition::passes {
 
 const Action& at(const std::vector<RankProgram>& programs, Place place);
+const Buffer& buffer_of(const std::vector<RankProgram>& programs, Place place, int id);
 
 /// "stage 1 action 7 (B mb2 chunk1)"
 std::string shown(const std::vector<RankProgram>& programs, Place place);
@@ -27,7 +28,15 @@ std::map<std::tuple<int, int, Channel>, Pairing> pairings_of(const std::vector<R
 using Findings = std::vector<std::string>;
 
 Findings check_form(const std::vector<RankProgram>& programs);
+/// Whether the action's `list` (its reads, or its writes) has the buffer of this kind and chunk.
+bool touches(const std::vector<RankProgram>& programs, Place here, const std::vector<int>& list, BufferKind kind,
+             int chunk);
+/// The action reads and writes the buffer of this kind of one chunk, and of no other.
+void require_chunk_buffer(const std::vector<RankProgram>& programs, Place here, BufferKind kind, int chunk,
+                          Findings& findings);
+
 Findings check_compute(const std::vector<RankProgram>& programs, const Duty& duty);
+Findings check_update(const std::vector<RankProgram>& programs, const Duty& duty);
 Findings check_messages(const std::vector<RankProgram>& programs);
 Findings check_end(const std::vector<RankProgram>& programs);
 Findings check_buffers(const std::vector<RankProgram>& programs);

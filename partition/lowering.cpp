@@ -20,27 +20,29 @@ class ProgramBuilder {
   public:
     /// `messages` are those this stage sends or receives, in the order of messages_of.
     ProgramBuilder(const ModuleGraph& graph, std::span<const Chunk> chunks, int stage, int stages, int microbatches,
-                   bool training, std::span<const Message> messages)
+                   const LoweringOptions& options, std::span<const Message> messages)
         : graph_(graph),
           chunks_(chunks),
           stage_(stage),
           stages_(stages),
           microbatches_(microbatches),
-          training_(training),
+          training_(options.training),
+          gather_parameters_(options.gather_parameters),
           messages_(messages),
           action_of_(messages.size(), -1),
           passing_(kPassingKinds * static_cast<std::size_t>(own_chunks()) * static_cast<std::size_t>(microbatches),
                    -1) {
-        std::int64_t all_bytes = 0;
-        for (int c = stage_; c < chunk_count(); c += stages_) all_bytes += parameter_bytes(c);
-        parameters_ = add_buffer({.kind = BufferKind::parameters, .bytes = all_bytes});
-        for (int c = stage_; training_ && c < chunk_count(); c += stages_) {
+        for (int c = stage_; c < chunk_count(); c += stages_) {
+            parameters_.push_back(
+                add_buffer({.kind = BufferKind::parameters, .chunk = c, .bytes = parameter_bytes(c)}));
+            if (!training_) continue;
             gradients_.push_back(add_buffer({.kind = BufferKind::gradients, .chunk = c, .bytes = parameter_bytes(c)}));
         }
     }
 
     RankProgram build(std::span<const ComputeStep> steps) {
         const auto end = static_cast<int>(steps.size());
+        if (gather_parameters_) add_gathers(steps);
         std::vector<std::vector<const Message*>> made(steps.size() + 1), posted(steps.size() + 1),
             left(steps.size() + 1), used(steps.size() + 1);
         for (const Message& m : messages_) {
@@ -142,6 +144,7 @@ class ProgramBuilder {
                        .chunk = step.chunk,
                        .bytes = sum_over(step.chunk, &Module::deferred_bytes)});
     }
+    int parameters(int of_chunk) const { return parameters_[static_cast<std::size_t>(of_chunk / stages_)]; }
     int gradients(int of_chunk) const { return gradients_[static_cast<std::size_t>(of_chunk / stages_)]; }
     /// The boundary tensors of a chunk; the one between two chunks of this stage is the later chunk's input and the
     /// earlier chunk's incoming gradient.
@@ -188,7 +191,11 @@ class ProgramBuilder {
         const bool has_input = step.chunk > 0;
         const bool is_split = step.kind == ActionKind::backward_input;
         if (step.kind == ActionKind::forward) {
-            action.reads = {parameters_};
+            action.reads = {parameters(step.chunk)};
+            if (const auto gathered = gathers_.find(step.chunk); gathered != gathers_.end()) {
+                action.waits.push_back(gathered->second);
+                gathers_.erase(gathered);  // what follows on this stream need not wait again
+            }
             if (has_input) action.reads.push_back(activation_in(step.microbatch, step.chunk));
             if (has_input && !training_) action.frees.push_back(activation_in(step.microbatch, step.chunk));
             if (training_) action.writes.push_back(stash(step));
@@ -197,7 +204,7 @@ class ProgramBuilder {
             std::vector<int> used_up = {stash(step)};
             if (has_input) used_up.push_back(activation_in(step.microbatch, step.chunk));
             if (!is_last(step.chunk)) used_up.push_back(gradient_in(step.microbatch, step.chunk));
-            action.reads = {parameters_, gradients(step.chunk)};
+            action.reads = {parameters(step.chunk), gradients(step.chunk)};
             action.reads.insert(action.reads.end(), used_up.begin(), used_up.end());
             action.writes = {gradients(step.chunk)};
             if (has_input) action.writes.push_back(gradient_out(step.microbatch, step.chunk));
@@ -250,6 +257,19 @@ class ProgramBuilder {
                                  ? gradient_in(m.microbatch, m.to_chunk)
                                  : tied(BufferKind::tied_received, m.shared, m.module, m.to_chunk);
         add_transfer(m, {.kind = ActionKind::receive, .chunk = m.to_chunk, .peer = m.from_stage, .writes = {received}});
+    }
+
+    void add_gathers(std::span<const ComputeStep> steps) {
+        for (const ComputeStep& step : steps) {
+            if (step.kind != ActionKind::forward || gathers_.contains(step.chunk)) continue;
+            gathers_[step.chunk] = add({.kind = ActionKind::gather_parameters,
+                                        .chunk = step.chunk,
+                                        .channel = Channel::data,
+                                        .stream = Stream::communication,
+                                        .bytes = parameter_bytes(step.chunk),
+                                        .reads = {parameters(step.chunk)},
+                                        .writes = {parameters(step.chunk)}});
+        }
     }
 
     /// Behind `made`, the position of the last action that writes the chunk's gradients.
@@ -306,9 +326,9 @@ class ProgramBuilder {
         Action step{.kind = ActionKind::optimizer_step,
                     .channel = Channel::world,
                     .reads = gradients_,
-                    .writes = {parameters_},
+                    .writes = parameters_,
                     .waits = reductions_};
-        step.reads.push_back(parameters_);
+        step.reads.insert(step.reads.end(), parameters_.begin(), parameters_.end());
         for (const int transfer : outstanding) {
             if (std::find(waited_for.begin(), waited_for.end(), transfer) == waited_for.end())
                 step.waits.push_back(transfer);
@@ -342,14 +362,15 @@ class ProgramBuilder {
     int stages_;
     int microbatches_;
     bool training_;
+    bool gather_parameters_;
     std::span<const Message> messages_;
     std::vector<int> action_of_;                            // by message
     std::vector<int> passing_;                              // buffers by kind, own chunk and microbatch
     std::map<std::tuple<BufferKind, int, int>, int> tied_;  // buffers by kind, shared parameter and module
-    int parameters_ = -1;
-    std::vector<int> gradients_;   // by own chunk
-    std::vector<int> reductions_;  // positions
-    int last_step_ = -1;           // position of the compute action added last
+    std::vector<int> parameters_, gradients_;               // by own chunk
+    std::vector<int> reductions_;                           // positions
+    std::map<int, int> gathers_;                            // positions of those that are not waited for yet, by chunk
+    int last_step_ = -1;                                    // position of the compute action added last
     RankProgram program_;
 };
 
@@ -366,7 +387,7 @@ std::vector<RankProgram> lower(const ModuleGraph& graph, std::span<const Chunk> 
     std::vector<RankProgram> programs;
     for (std::size_t stage = 0; stage < orders.size(); ++stage) {
         ProgramBuilder builder(graph, chunks, static_cast<int>(stage), static_cast<int>(orders.size()), microbatches,
-                               options.training, of_stage[stage]);
+                               options, of_stage[stage]);
         programs.push_back(builder.build(orders[stage]));
     }
     return programs;

@@ -16,6 +16,10 @@
 //   In a forward-only program by the forward `receives_ahead` later, at last by `join`.
 // - Copies of a shared parameter exchange gradients as soon as the last microbatch has passed their chunk;
 //   receives are posted first, one step ahead of the stage's last, so that no two ranks wait for each other.
+// - A chunk's gradients are reduced right behind its last backward, or behind the sum of tied gradients where it holds
+// a
+//   copy. Sharded parameters are gathered at the start of the programs that read them, in the order of their first use,
+//   so that each chunk's first forward waits for its own only and the others travel under it.
 #pragma once
 
 #include <span>
@@ -29,8 +33,9 @@
 namespace smp::partition {
 
 struct LoweringOptions {
-    bool training = true;    // otherwise forwards only: nothing is stashed, reduced or updated
-    int receives_ahead = 2;  // at least 1
+    bool training = true;            // otherwise forwards only: nothing is stashed, reduced or updated
+    int receives_ahead = 2;          // at least 1
+    bool gather_parameters = false;  // each data-parallel rank has updated its own shard of them
 };
 
 /// One program for each stage; element r belongs to pipeline rank r. `orders` has one list a stage; chunk i lives on

@@ -36,6 +36,7 @@ struct ParallelOptions {
     PipelineSchedule pipeline = PipelineSchedule::interleaved;
     int virtual_pipeline_degree = 1;  // chunks on each stage; above 1 with `interleaved` only
     std::string placement_strategy = "cluster";
+    bool shard_optimizer_state = false;  // ZeRO-1 over the ranks that hold the same parameters
     bool auto_partition = true;
     double memory_weight = 0.8;     // of memory against compute in the automatic stage assignment, 0…1
     std::vector<int> stage_layers;  // layers of each chunk, in order; with auto_partition = false only

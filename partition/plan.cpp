@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string_view>
 
+#include <fmt/format.h>
+
 #include "partition/lowering.h"
 
 namespace smp::partition {
@@ -14,13 +16,15 @@ constexpr double kChainTicks = 1e9;
 constexpr int kReceivesAhead = 2;             // one being used, one on its way
 constexpr int kReceivesAheadForwardOnly = 4;  // no stash: boundary tensors are all that a forward-only program holds
 
-ComputeOrders training_orders(const Plan& plan, std::span<const StepCosts> costs) {
+/// `costs` of each chunk; `any` of them, where the order is the same for all.
+ComputeOrders training_orders(const Plan& plan, std::span<const StepCosts> costs, std::span<const StepCosts> any) {
     const int stages = plan.topology.degrees.pp, m = plan.microbatches, active = plan.active_microbatches;
     const int per_stage = static_cast<int>(plan.chunks.size()) / stages;
     switch (plan.schedule) {
         case PipelineSchedule::simple: return simple_orders(stages, m);
         case PipelineSchedule::interleaved:
-            return per_stage > 1 ? chunked_orders(stages, per_stage, m, active) : interleaved_orders(stages, m, active);
+            return per_stage > 1 ? chunked_orders(stages, per_stage, m, active, any)
+                                 : interleaved_orders(stages, m, active, any);
         case PipelineSchedule::zero_bubble: return zero_bubble_orders(stages, m, active, costs);
     }
     throw std::logic_error("plan: no such schedule");
@@ -90,7 +94,7 @@ class Hash {
 }  // namespace
 
 Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const Degrees& degrees,
-               int evaluation_microbatches) {
+               int evaluation_microbatches, std::span<const StepCosts> measured) {
     std::vector<Problem> problems = validate(options);
     if (problems.empty() &&
         (degrees.pp != options.pipeline_parallel_degree || degrees.tp != options.tensor_parallel_degree)) {
@@ -103,8 +107,18 @@ Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const D
               .microbatches = options.microbatches,
               .active_microbatches = active_microbatches(options),
               .schedule = options.pipeline,
-              .evaluation_microbatches = evaluation_microbatches};
-    const std::vector<StepCosts> costs = step_costs(graph, plan.chunks);
+              .evaluation_microbatches = evaluation_microbatches,
+              .shard_optimizer_state = options.shard_optimizer_state && degrees.rdp > 1};
+    std::vector<StepCosts> costs = step_costs(graph, plan.chunks);
+    if (!measured.empty() && measured.size() != costs.size()) {
+        throw std::logic_error(
+            fmt::format("plan: measured costs of {} chunks, the job has {}", measured.size(), costs.size()));
+    }
+    for (std::size_t c = 0; c < measured.size(); ++c) {
+        costs[c].forward = measured[c].forward;
+        costs[c].backward_input = measured[c].backward_input;
+        costs[c].backward_weight = measured[c].backward_weight;
+    }
     for (int r = 0; plan.schedule == PipelineSchedule::zero_bubble && r < degrees.pp; ++r) {
         plan.held_bytes.push_back(
             zero_bubble_bound(r, degrees.pp, plan.active_microbatches, costs[static_cast<std::size_t>(r)]));
@@ -112,9 +126,12 @@ Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const D
     // The longer warm-up above K = stages leaves time for one more gradient on its way; so does draining all of them.
     const bool is_ample = plan.schedule == PipelineSchedule::simple || plan.active_microbatches > degrees.pp;
     const int receives_ahead = is_ample ? kReceivesAhead + 1 : kReceivesAhead;
-    plan.training = lower(graph, plan.chunks, training_orders(plan, costs), plan.microbatches,
-                          {.training = true, .receives_ahead = receives_ahead});
-    const LoweringOptions forward_only{.training = false, .receives_ahead = kReceivesAheadForwardOnly};
+    plan.training =
+        lower(graph, plan.chunks, training_orders(plan, costs, measured), plan.microbatches,
+              {.training = true, .receives_ahead = receives_ahead, .gather_parameters = plan.shard_optimizer_state});
+    const LoweringOptions forward_only{.training = false,
+                                       .receives_ahead = kReceivesAheadForwardOnly,
+                                       .gather_parameters = plan.shard_optimizer_state};
     const auto forwards = [&](int microbatches) {
         return lower(graph, plan.chunks, forward_only_orders(degrees.pp, microbatches, options.virtual_pipeline_degree),
                      microbatches, forward_only);
@@ -166,6 +183,7 @@ std::uint64_t hash_of(const Plan& plan) {
     hash.add("active_microbatches", plan.active_microbatches);
     hash.add("schedule", plan.schedule);
     hash.add("evaluation_microbatches", plan.evaluation_microbatches);
+    hash.add("shard_optimizer_state", std::int64_t{plan.shard_optimizer_state});
     hash.add("held_bytes", plan.held_bytes);
     hash.add("training", plan.training);
     hash.add("evaluation", plan.evaluation);

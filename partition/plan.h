@@ -22,6 +22,8 @@ struct Plan {
     int active_microbatches = 1;  // the bound K
     PipelineSchedule schedule = PipelineSchedule::interleaved;
     int evaluation_microbatches = 1;
+    /// Each data-parallel rank updates its own shard of the parameters (never with one such rank).
+    bool shard_optimizer_state = false;
     /// With a split backward: bound on the bytes that each stage keeps for a backward or its weight part
     /// (zero_bubble_bound).
     std::vector<std::int64_t> held_bytes = {};
@@ -35,10 +37,12 @@ std::vector<StepCosts> step_costs(const ModuleGraph& graph, std::span<const Chun
 
 /// Builds the whole plan. `graph` holds the costs of one microbatch; `evaluation_microbatches` ≥ 1.
 /// The orders of `interleaved` come from unit costs, since that order is right for any; those of `zero_bubble` from
-/// step_costs, which decide where a weight part fits. Throws ConfigError with all problems found (layers fewer than
-/// stages, stage_layers that do not add up, …).
+/// step_costs, which decide where a weight part fits. `measured` times, one entry a chunk of assign_stages, replace
+/// both; their bytes are not read. Whoever measures must give all ranks the same ones (rank 0's, broadcast): ranks
+/// compare plans. Throws ConfigError with all problems found (layers fewer than stages, stage_layers that do not add
+/// up, …), and std::logic_error for costs of another number of chunks.
 Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const Degrees& degrees,
-               int evaluation_microbatches);
+               int evaluation_microbatches, std::span<const StepCosts> measured = {});
 
 /// 64-bit FNV-1a over a canonical text of every field: equal plans have equal hashes on every machine.
 std::uint64_t hash_of(const Plan& plan);

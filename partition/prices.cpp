@@ -44,7 +44,10 @@ ChunkCosts costs_of(const ModuleGraph& graph, const Chunk& chunk) {
 class Pricing {
   public:
     Pricing(const Plan& plan, const ModuleGraph& graph, const Rates& rates)
-        : rates_(rates), data_ranks_(plan.topology.degrees.rdp), parameters_of_stage_(plan.training.size()) {
+        : rates_(rates),
+          data_ranks_(plan.topology.degrees.rdp),
+          sharded_(plan.shard_optimizer_state),
+          parameters_of_stage_(plan.training.size()) {
         for (const Chunk& chunk : plan.chunks) {
             chunks_.push_back(costs_of(graph, chunk));
             parameters_of_stage_[static_cast<std::size_t>(chunk.stage)] += chunks_.back().parameters;
@@ -59,9 +62,11 @@ class Pricing {
             case ActionKind::backward_weight: return compute(chunk(action).weight);
             case ActionKind::send:
                 return {ticks(static_cast<double>(action.bytes), rates_.link_bytes_per_second), hop()};
-            case ActionKind::reduce_gradients: return reduction(static_cast<double>(action.bytes));
+            case ActionKind::reduce_gradients: return over_data_group(action, sharded_ ? 1 : 2);
+            case ActionKind::gather_parameters: return over_data_group(action, 1);
             case ActionKind::sum_tied_gradients: return memory(sum_bytes(program, action));
-            case ActionKind::optimizer_step: return memory(kOptimizerBytes * parameters_of_stage_[stage]);
+            case ActionKind::optimizer_step:
+                return memory(kOptimizerBytes * parameters_of_stage_[stage] / (sharded_ ? data_ranks_ : 1));
             case ActionKind::receive:
             case ActionKind::join: return {};
             default: throw std::logic_error(fmt::format("prices: no rule for {}", name_of(action)));
@@ -73,10 +78,12 @@ class Pricing {
     std::int64_t hop() const { return ticks(rates_.link_latency_seconds, 1); }
     Price compute(double flops) const { return {.duration = ticks(flops, rates_.flops_per_second)}; }
     Price memory(double bytes) const { return {.duration = ticks(bytes, rates_.memory_bytes_per_second)}; }
-    Price reduction(double bytes) const {
+    /// Reduce-scatters and gathers: each takes all but the own piece out of and into a rank.
+    Price over_data_group(const Action& action, int passes) const {
         if (data_ranks_ == 1) return {};
-        const double crossing = 2 * (data_ranks_ - 1) / static_cast<double>(data_ranks_) * bytes;
-        return {ticks(crossing, rates_.link_bytes_per_second), 2 * hop()};
+        const double share = (data_ranks_ - 1) / static_cast<double>(data_ranks_);
+        return {ticks(passes * share * static_cast<double>(action.bytes), rates_.link_bytes_per_second),
+                passes * hop()};
     }
     /// Every copy is read once, their sum is written once.
     static double sum_bytes(const RankProgram& program, const Action& action) {
@@ -92,6 +99,7 @@ class Pricing {
 
     Rates rates_;
     int data_ranks_;
+    bool sharded_;
     std::vector<ChunkCosts> chunks_;
     std::vector<double> parameters_of_stage_;
 };

@@ -38,11 +38,12 @@ struct Rates {
 
 /// One tick is 1 ns. Compute: FLOPs over flops_per_second (backward_input: all of the backward but weight_flops;
 /// backward_weight: weight_flops). Messages: bytes over link_bytes_per_second. Reductions over rdp ranks: 2·(rdp −
-/// 1)/rdp of the bytes, in and out of each rank, and two latencies (reduce-scatter and gather), none for rdp = 1.
-/// Optimizer step: 28 bytes of memory traffic a parameter (gradient, value and two moments read, the last three
-/// written, fp32). Sums of tied gradients: each copy read, one written. `programs` are the plan's training, evaluation
-/// or sampling. Throws std::logic_error for a rate that is not above 0, a latency below 0, and actions that no plan has
-/// yet.
+/// 1)/rdp of the bytes, in and out of each rank, and two latencies (reduce-scatter and gather), none for rdp = 1; half
+/// of that where optimizer states are sharded, whose other half is the gathering of parameters. Optimizer step: 28
+/// bytes of memory traffic a parameter of the rank, or of its shard (gradient, value and two moments read, the last
+/// three written, fp32). Sums of tied gradients: each copy read, one written. `programs` are the plan's training,
+/// evaluation or sampling. Throws std::logic_error for a rate that is not above 0, a latency below 0, and actions that
+/// no plan has yet.
 Prices modelled_prices(const Plan& plan, const std::vector<RankProgram>& programs, const ModuleGraph& graph,
                        const Rates& rates);
 

@@ -1,6 +1,8 @@
 // AdamW (Loshchilov & Hutter 2019, "Decoupled weight decay regularization") over flat buffers.
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -15,15 +17,15 @@ namespace smp::runtime {
 /// ranges nor the number of threads shows in the bits.
 class AdamW {
   public:
-    /// `stage` must outlive the optimizer. Weight decay applies to parameters with Parameter::decays.
-    AdamW(Stage& stage, const TrainingOptions& options);
+    /// Updates the parts of the flat buffers in `ranges` (ascending), and holds moments for them alone. `stage` must
+    /// outlive the optimizer. Weight decay applies to parameters with Parameter::decays.
+    AdamW(Stage& stage, const TrainingOptions& options, std::span<const Range> ranges);
 
     /// One update with the gradients as they lie in the stage. Local.
     void step(double learning_rate);
 
-    /// fp32 [layout.elements], as the values lie.
-    const at::Tensor& first_moments() const { return first_moments_; }
-    const at::Tensor& second_moments() const { return second_moments_; }
+    /// Of both moments.
+    std::int64_t bytes() const;
 
   private:
     struct Group {
@@ -32,7 +34,7 @@ class AdamW {
     };
 
     double beta1_, beta2_, epsilon_;
-    at::Tensor first_moments_, second_moments_;
+    at::Tensor first_moments_, second_moments_;  // fp32, the ranges one behind the other
     std::vector<Group> groups_;
     std::int64_t updates_ = 0;
 };

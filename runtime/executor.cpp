@@ -35,7 +35,8 @@ constexpr Kinds kGradients = {BufferKind::gradient_in, BufferKind::gradient_out}
 
 /// Whether an action is posted and ends when it ends.
 bool is_posted(ActionKind kind) {
-    return kind == ActionKind::send || kind == ActionKind::receive || kind == ActionKind::reduce_gradients;
+    return kind == ActionKind::send || kind == ActionKind::receive || kind == ActionKind::reduce_gradients ||
+           kind == ActionKind::gather_parameters;
 }
 
 }  // namespace
@@ -173,6 +174,9 @@ comms::Work Executor::perform(Run& run, const Action& action) {
         case ActionKind::reduce_gradients:
             if (!run.duties.reduce_gradients) refuse(action, "is no action of this program");
             return run.duties.reduce_gradients(action.chunk);
+        case ActionKind::gather_parameters:
+            if (!run.duties.gather_parameters) refuse(action, "is no action of this program");
+            return run.duties.gather_parameters(action.chunk);
         case ActionKind::optimizer_step:
             if (!run.duties.optimizer_step) refuse(action, "is no action of this program");
             run.duties.optimizer_step();
@@ -180,8 +184,7 @@ comms::Work Executor::perform(Run& run, const Action& action) {
         case ActionKind::join: return {};
         case ActionKind::recompute:
         case ActionKind::offload:
-        case ActionKind::prefetch:
-        case ActionKind::gather_parameters: break;
+        case ActionKind::prefetch: break;
     }
     refuse(action, "cannot be executed yet");
 }

@@ -19,6 +19,8 @@ namespace smp::runtime {
 struct StepDuties {
     /// Starts the reduction of a chunk's gradients (global index).
     std::function<comms::Work(int chunk)> reduce_gradients;
+    /// Starts the gathering of a chunk's parameters from the ranks that have updated them.
+    std::function<comms::Work(int chunk)> gather_parameters;
     std::function<void()> optimizer_step;
     /// Where set, called with the last module and its input in place of its forward: text sampling wants logits, not a
     /// loss.

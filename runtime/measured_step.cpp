@@ -160,7 +160,7 @@ Prices measured_prices(const Plan& plan, const StepTimes& times) {
                 prices[stage][i].duration = duration(all_had_come, end);
             else if (computes(actions[i]))
                 prices[stage][i].duration = duration(began[stage][i], end);
-            else if (actions[i].kind == ActionKind::reduce_gradients)
+            else if (actions[i].channel == partition::Channel::data)
                 prices[stage][i].latency = duration(began[stage][i], end);
         }
     }

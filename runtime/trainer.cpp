@@ -16,13 +16,13 @@
 #include "runtime/executor.h"
 #include "runtime/gathered_times.h"
 #include "runtime/gradient_norm.h"
-#include "runtime/gradient_reduction.h"
 #include "runtime/initial_weights.h"
 #include "runtime/job_plan.h"
 #include "runtime/learning_rate.h"
 #include "runtime/parameter_collection.h"
 #include "runtime/rank_groups.h"
 #include "runtime/resident_memory.h"
+#include "runtime/shard_exchange.h"
 #include "runtime/stage.h"
 #include "runtime/text_sampler.h"
 
@@ -35,6 +35,8 @@ class Trainer::Impl {
     StepRecord step(StepTimes* times);
     double evaluate();
     std::vector<std::int64_t> sample();
+    /// Where shards are updated by their owners: fetches what this rank does not have. Collective.
+    void complete(Tensors what);
 
     Job job_;
     comms::Communicator& world_;
@@ -45,12 +47,18 @@ class Trainer::Impl {
     BatchCut cut_;
     TokenNeeds needs_;
     std::optional<Stage> stage_;
-    std::optional<GradientReduction> reduction_;
+    std::optional<ShardExchange> exchange_;  // over the data-parallel ranks
     std::optional<Executor> executor_;
     std::optional<AdamW> optimizer_;
+    std::vector<bool> stale_;  // by section: whether other ranks have updated their shards of the values since
     std::int64_t steps_done_ = 0;
 
   private:
+    StepDuties forward_duties();
+    comms::Work gather_values(int section);
+    void scale_gradients(double factor);
+    /// The shard of the flat buffers that is this rank's.
+    std::vector<Range> owned() const { return stage_->layout().owned(groups_.at.rdp); }
     void prepare_locally(std::optional<partition::Plan> plan);
     std::vector<models::Microbatch> microbatches(const Dataset& data, std::int64_t first_sample, bool training) const;
     /// Adds the losses where they were made.
@@ -69,10 +77,12 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
     needs_ = {.inputs = groups_.at.pp == plan_.chunks.front().stage,
               .targets = groups_.at.pp == plan_.chunks.back().stage};
     stage_.emplace(job_.model, plan_, groups_, job_.parallel.tensor_parallel_seed, at::kCPU);
-    reduction_.emplace(*groups_.data, stage_->layout(), stage_->flat_gradients());
+    exchange_.emplace(*groups_.data, stage_->layout());
+    stale_.assign(stage_->chunks().size(), false);
     executor_.emplace(plan_, graph_.shared, *stage_, groups_, std::move(options.executor));
     fail_together(world_, [this] { set_initial_weights(*stage_, job_.training); });
-    optimizer_.emplace(*stage_, job_.training);
+    const std::vector<Range> all = {{0, stage_->layout().elements}};
+    optimizer_.emplace(*stage_, job_.training, plan_.shard_optimizer_state ? owned() : all);
 }
 
 void Trainer::Impl::prepare_locally(std::optional<partition::Plan> plan) {
@@ -128,24 +138,26 @@ StepRecord Trainer::Impl::step(StepTimes* times) {
     double loss = 0, norm = 0;
     stage_->zero_gradients();
 
-    const auto optimizer_step = [&] {
+    StepDuties duties = forward_duties();
+    duties.reduce_gradients = [&](int chunk) {
+        const int section = stage_->section(chunk);
+        return plan_.shard_optimizer_state ? exchange_->reduce_scatter(stage_->flat_gradients(), section)
+                                           : exchange_->all_reduce(stage_->flat_gradients(), section);
+    };
+    duties.optimizer_step = [&] {
         ExactSum losses;
         add_losses(batch, losses);
-        const auto owned = stage_->layout().owned(groups_.at.rdp);
         const auto totals =
-            sum_over_world({losses, sum_of_squares(stage_->flat_gradients(), stage_->counted(), owned)});
+            sum_over_world({losses, sum_of_squares(stage_->flat_gradients(), stage_->counted(), owned())});
         loss = totals[0] / tokens_per_batch();
         norm = std::sqrt(totals[1]);
         if (const double factor = clip_factor(norm, job_.training.gradient_clip_norm); factor < 1)
-            stage_->flat_gradients().mul_(factor);
+            scale_gradients(factor);
         optimizer_->step(learning_rate);
+        stale_.assign(stale_.size(), plan_.shard_optimizer_state);
     };
     const auto own_times = times != nullptr ? std::make_shared<ActionTimes>() : nullptr;
-    executor_->run(plan_.training[groups_.at.pp], batch,
-                   {.reduce_gradients = [&](int chunk) { return reduction_->begin(stage_->section(chunk)); },
-                    .optimizer_step = optimizer_step,
-                    .at_head = {}},
-                   own_times);
+    executor_->run(plan_.training[groups_.at.pp], batch, duties, own_times);
     ++steps_done_;
 
     StepRecord record;
@@ -161,13 +173,43 @@ StepRecord Trainer::Impl::step(StepTimes* times) {
     return record;
 }
 
+StepDuties Trainer::Impl::forward_duties() {
+    StepDuties duties;
+    duties.gather_parameters = [this](int chunk) { return gather_values(stage_->section(chunk)); };
+    return duties;
+}
+
+comms::Work Trainer::Impl::gather_values(int section) {
+    if (!stale_[section]) return {};
+    stale_[section] = false;
+    return exchange_->gather(stage_->flat_values(), section);
+}
+
+void Trainer::Impl::scale_gradients(double factor) {
+    if (!plan_.shard_optimizer_state) {
+        stage_->flat_gradients().mul_(factor);
+        return;
+    }
+    for (const Range& piece : owned()) stage_->flat_gradients().narrow(0, piece.begin, piece.size()).mul_(factor);
+}
+
+void Trainer::Impl::complete(Tensors what) {
+    if (!plan_.shard_optimizer_state) return;
+    for (int section = 0; section < static_cast<int>(stale_.size()); ++section) {
+        if (what == Tensors::values)
+            gather_values(section).wait();
+        else
+            exchange_->gather(stage_->flat_gradients(), section).wait();
+    }
+}
+
 double Trainer::Impl::evaluate() {
     if (!validation_) throw std::logic_error("Trainer::evaluate: there are no validation data");
     ExactSum losses;
     const std::int64_t batches = job_.training.evaluation_batches;
     for (std::int64_t i = 0; i < batches; ++i) {
         auto batch = microbatches(*validation_, i * cut_.global_batch, /*training=*/false);
-        executor_->run(plan_.evaluation[groups_.at.pp], batch, {});
+        executor_->run(plan_.evaluation[groups_.at.pp], batch, forward_duties());
         add_losses(batch, losses);
     }
     return sum_over_world({losses}).front() / (tokens_per_batch() * static_cast<double>(batches));
@@ -183,12 +225,11 @@ std::vector<std::int64_t> Trainer::Impl::sample() {
         batch[0].training = false;
         if (needs_.inputs) batch[0].inputs = sampler.context();
         std::int64_t token = 0;
-        executor_->run(plan_.sampling[groups_.at.pp], batch,
-                       {.reduce_gradients = {},
-                        .optimizer_step = {},
-                        .at_head = [&](models::Segment& head, const at::Tensor& hidden) {
-                            token = sampler.draw(models::head_logits(head, hidden.narrow(0, sampler.position(), 1)));
-                        }});
+        StepDuties duties = forward_duties();
+        duties.at_head = [&](models::Segment& head, const at::Tensor& hidden) {
+            token = sampler.draw(models::head_logits(head, hidden.narrow(0, sampler.position(), 1)));
+        };
+        executor_->run(plan_.sampling[groups_.at.pp], batch, duties);
         const at::Tensor shared = at::full({1}, token, at::kLong);
         world_.broadcast(shared, source).wait();
         sampler.append(shared.item<std::int64_t>());
@@ -219,11 +260,15 @@ int Trainer::peak_active_microbatches() const { return impl_->executor_->peak_ac
 
 std::vector<std::string> Trainer::parameter_names() const { return runtime::parameter_names(impl_->job_.model); }
 
+std::int64_t Trainer::optimizer_bytes() const { return impl_->optimizer_->bytes(); }
+
 at::Tensor Trainer::gather_value(const std::string& name) {
+    impl_->complete(Tensors::values);
     return gather_parameter(*impl_->stage_, impl_->groups_, impl_->plan_, impl_->job_.model, name, Tensors::values);
 }
 
 at::Tensor Trainer::gather_gradient(const std::string& name) {
+    impl_->complete(Tensors::gradients);
     return gather_parameter(*impl_->stage_, impl_->groups_, impl_->plan_, impl_->job_.model, name, Tensors::gradients);
 }
 

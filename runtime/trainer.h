@@ -66,6 +66,9 @@ class Trainer {
     /// The most microbatches that were active on this rank at one moment so far.
     int peak_active_microbatches() const;
 
+    /// Of AdamW's moments on this rank: 8 a parameter, of its own shard alone with parallel.shard_optimizer_state.
+    std::int64_t optimizer_bytes() const;
+
     /// Logical parameters by Hugging Face name ("h.0.ln_1.weight"), in order of the model; a tied head is not listed.
     std::vector<std::string> parameter_names() const;
     /// The whole tensor, unpadded, fp32 on the CPU, on rank 0; undefined elsewhere.

@@ -41,6 +41,7 @@ Json unusual_config() {
                      "active_microbatches": 5, "pipeline": "interleaved", "virtual_pipeline_degree": 2,
                      "placement_strategy": "PTD", "auto_partition": false, "memory_weight": 0.25,
                      "stage_layers": [2, 1, 1, 2], "prescaled_batch": true,
+                     "shard_optimizer_state": true,
                      "tensor_parallel_seed": 18446744073709551615},
         "training": {"steps": 11, "sequence_length": 13, "batch_size": 10, "seed": 9223372036854775809,
                      "learning_rate": 0.1, "min_learning_rate": 0.07, "warmup_steps": 3, "schedule": "linear",

@@ -53,7 +53,6 @@ TEST(PastedBlock, WhatIsStillToComeSaysNotYetAndTakesItsOffValue) {
         Json on, off;
     };
     const std::vector<Case> cases = {{"parallel", "optimize", "memory", "speed"},
-                                     {"parallel", "shard_optimizer_state", true, false},
                                      {"parallel", "activation_checkpointing", "group_2", "none"},
                                      {"parallel", "offload_activations", true, false},
                                      {"parallel", "activation_loading_horizon", 8, 4},

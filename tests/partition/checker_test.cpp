@@ -300,6 +300,50 @@ TEST_F(Mutants, ForwardOnlyProgramsAreCheckedToo) {
     EXPECT_THAT(check(plan_), Contains(HasSubstr("sampling: stage 0 never runs F mb0 chunk0")));
 }
 
+/// Two chunks a stage, sharded optimizer states.
+class ShardedMutants : public Mutants {
+  protected:
+    ShardedMutants() {
+        ParallelOptions options =
+            testing::options_of({.stages = 2, .microbatches = 4, .active = 4, .chunks_per_stage = 2});
+        options.shard_optimizer_state = true;
+        plan_ = make_plan(testing::chain(5, true), options, {.pp = 2, .tp = 1, .rdp = 2}, 2);
+    }
+};
+
+TEST_F(ShardedMutants, AreSoundBeforeTheChange) {
+    EXPECT_THAT(check(plan_), IsEmpty());
+    EXPECT_EQ(name_of(actions(0)[0]), "gather parameters chunk0");
+    EXPECT_EQ(name_of(plan_.evaluation[1].actions[1]), "gather parameters chunk3");
+}
+
+TEST_F(ShardedMutants, ParametersThatAreNotGathered) {
+    forget_event(0, action(0, "gather parameters chunk2").signals);
+    drop(0, "gather parameters chunk2");
+    expect_refusal("stage 0 ends with", "(optimizer step) without gather parameters chunk2", "");
+}
+
+TEST_F(ShardedMutants, ParametersUsedBeforeTheyAreGathered) {
+    const int gathered = action(1, "gather parameters chunk3").signals;
+    std::erase(action(1, "F mb0 chunk3").waits, gathered);
+    action(1, "B mb0 chunk3").waits.push_back(gathered);
+    expect_refusal("(F mb0 chunk3) may use parameters chunk3", "(gather parameters chunk3)", "no event orders them");
+}
+
+TEST_F(ShardedMutants, ParametersGatheredTooLate) {
+    Action gather = action(1, "gather parameters chunk1");
+    forget_event(1, gather.signals);
+    drop(1, "gather parameters chunk1");
+    actions(1).insert(actions(1).begin() + static_cast<std::ptrdiff_t>(position(1, "B mb0 chunk3")), gather);
+    action(1, "optimizer step").waits.push_back(gather.signals);
+    expect_refusal("(gather parameters chunk1) comes after", "(F mb0 chunk1)", "");
+}
+
+TEST_F(ShardedMutants, GatheringWhereNothingIsSharded) {
+    plan_.shard_optimizer_state = false;
+    expect_refusal("(gather parameters chunk0) does not belong into this program", "", "");
+}
+
 /// Removes a wait, but for two that order nothing new: a receive's wait only keeps memory bounded, and what an earlier
 /// action of the stream has waited for, later ones need not.
 bool remove_needed_wait(RankProgram& program, std::size_t position) {

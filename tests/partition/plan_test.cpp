@@ -26,7 +26,7 @@ TEST(Plan, HashIsFnv1aOverTheCanonicalText) {
     Plan empty;
     const std::string text =
         "pp=1;tp=1;rdp=1;axis=0;axis=1;axis=2;chunks=0;microbatches=1;active_microbatches=1;schedule=1;"
-        "evaluation_microbatches=1;held_bytes=0;training=0;evaluation=0;sampling=0;";
+        "evaluation_microbatches=1;shard_optimizer_state=0;held_bytes=0;training=0;evaluation=0;sampling=0;";
     std::uint64_t expected = 14695981039346656037ULL;
     for (const char c : text) expected = (expected ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
     EXPECT_EQ(hash_of(empty), expected);
@@ -56,6 +56,7 @@ TEST(Plan, HashChangesWithEveryField) {
         [](Plan& p) { p.schedule = PipelineSchedule::simple; },
         [](Plan& p) { ++p.evaluation_microbatches; },
         [](Plan& p) { p.held_bytes.push_back(1); },
+        [](Plan& p) { p.shard_optimizer_state = true; },
         [](Plan& p) { p.training.pop_back(); },
         [](Plan& p) { p.evaluation.pop_back(); },
         [](Plan& p) { p.sampling.pop_back(); },
@@ -119,6 +120,25 @@ TEST(Plan, HoldsOneProgramForEachStageWhateverTheOtherDegrees) {
     EXPECT_EQ(plan.sampling.size(), 2u);
     EXPECT_EQ(plan.active_microbatches, 4);
     EXPECT_THAT(check(plan), IsEmpty());
+}
+
+TEST(Plan, OrdersFollowMeasuredCosts) {
+    const ModuleGraph graph = testing::chain(4, true);
+    for (const auto schedule : {PipelineSchedule::interleaved, PipelineSchedule::zero_bubble}) {
+        const ParallelOptions options =
+            testing::options_of({.stages = 3, .microbatches = 6, .active = 2, .schedule = schedule});
+        const auto plan_for = [&](std::span<const StepCosts> measured) {
+            return make_plan(graph, options, {.pp = 3}, 1, measured);
+        };
+        const Plan even = plan_for(std::vector<StepCosts>(3));
+        EXPECT_EQ(even.training, plan_for(std::vector<StepCosts>(3)).training);
+        EXPECT_THAT(check(even), IsEmpty());
+        const Plan uneven = plan_for(std::vector<StepCosts>{{.forward = 50}, {.backward_input = 90}, {}});
+        EXPECT_THAT(check(uneven), IsEmpty());
+        EXPECT_NE(uneven.training, even.training) << word_of(schedule);
+        EXPECT_EQ(uneven.held_bytes, plan_for({}).held_bytes);
+        EXPECT_THROW(plan_for(std::vector<StepCosts>(2)), std::logic_error);
+    }
 }
 
 TEST(Plan, RefusesBadOptionsWithAllTheirProblems) {

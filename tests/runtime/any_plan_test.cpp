@@ -114,10 +114,12 @@ TEST_F(AnyPlan, RandomPlansGiveTheLossesOfOneRank) {
         }
         parallel.active_microbatches = draw(least, m);
         parallel.memory_weight = draw(0, 10) / 10.0;
+        parallel.shard_optimizer_state = draw(0, 1) == 1;
         const std::string name =
-            fmt::format("plan {}: {}, pp {}, {} chunks a stage, tp {}, rdp {}, m {}, K {}", i,
+            fmt::format("plan {}: {}, pp {}, {} chunks a stage, tp {}, rdp {}, m {}, K {}, {}", i,
                         word_of(parallel.pipeline), parallel.pipeline_parallel_degree, parallel.virtual_pipeline_degree,
-                        tp, rdp, m, *parallel.active_microbatches);
+                        tp, rdp, m, *parallel.active_microbatches,
+                        parallel.shard_optimizer_state ? "sharded optimizer states" : "whole optimizer states");
         SCOPED_TRACE(name);
         ++drawn[word_of(parallel.pipeline)];
         ASSERT_EQ(run(job, ranks(job, rdp), {.plan = {}, .executor = random_delays(random())}), reference);
@@ -127,7 +129,7 @@ TEST_F(AnyPlan, RandomPlansGiveTheLossesOfOneRank) {
 
 class Mutants : public AnyPlan {
   protected:
-    /// Every schedule; tied and not; tensor ranks and replicas on one job, whose eight threads are slow to start.
+    /// Every schedule; tied and not; tensor ranks and replicas; sharded optimizer states.
     std::vector<std::pair<runtime::Job, int>> jobs() const {
         std::vector<std::pair<runtime::Job, int>> list;
         const auto add = [&](PipelineSchedule schedule, int pp, int chunks, int m, int bound,
@@ -152,6 +154,10 @@ class Mutants : public AnyPlan {
         job.parallel.tensor_parallel_degree = 2;
         job.training.global_batch_size = 8;
         list.back().second = 8;
+        auto& sharded = add(PipelineSchedule::interleaved, 2, 2, 4, 4, true);
+        sharded.parallel.shard_optimizer_state = true;
+        sharded.training.global_batch_size = 8;
+        list.back().second = 4;
         return list;
     }
 };

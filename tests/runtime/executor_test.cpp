@@ -61,8 +61,10 @@ void run_changed(const Layout& layout, const std::function<void(std::vector<Rank
             microbatch.length = 6;
             microbatch.inputs = microbatch.targets = at::arange(6, at::kLong).view({1, 6});
         }
-        executor.run(programs[groups.at.pp], microbatches,
-                     {.reduce_gradients = [](int) { return comms::Work(); }, .optimizer_step = [] {}, .at_head = {}});
+        StepDuties duties;
+        duties.reduce_gradients = [](int) { return comms::Work(); };
+        duties.optimizer_step = [] {};
+        executor.run(programs[groups.at.pp], microbatches, duties);
     });
 }
 

@@ -76,6 +76,7 @@ class SameNumbers : public ::testing::Test {
     }
 
     std::filesystem::path folder_;
+    at::Tensor values_[2];  // without and with sharding
 };
 
 /// Tensor ranks, replicas, whether the embedding is tied, dropout: what may change the numbers. All else may not.
@@ -111,8 +112,10 @@ TEST_P(SameNumbersInEveryLayout, PipelineScheduleBoundAndThreadsDoNotShow) {
         job.parallel.pipeline = schedule;
         job.parallel.virtual_pipeline_degree = chunks;
         job.parallel.active_microbatches = bound;
+        job.parallel.shard_optimizer_state = !job.parallel.shard_optimizer_state;  // in turns
         EXPECT_EQ(run(job, rdp), expected)
-            << partition::word_of(schedule) << ", pp " << pp << ", " << chunks << " chunks a stage, K " << bound;
+            << partition::word_of(schedule) << ", pp " << pp << ", " << chunks << " chunks a stage, K " << bound
+            << (job.parallel.shard_optimizer_state ? ", sharded optimizer states" : "");
     };
     for (const int pp : {1, 2, 4}) {
         expect_same(pp, PipelineSchedule::simple, 1, m);
@@ -148,6 +151,31 @@ TEST_F(SameNumbers, TensorParallelSeedKeysAttentionDropoutAlone) {
     EXPECT_EQ(run(job, 1), without);
 }
 
+/// ZeRO-1: two fp32 moments of each parameter once, on the rank that owns it.
+TEST_F(SameNumbers, ShardedOptimizerStatesTakeTheirShareOfMemory) {
+    for (const int rdp : {1, 2, 3}) {
+        for (const int pp : {1, 2}) {
+            runtime::Job job = this->job();
+            job.parallel.pipeline_parallel_degree = job.parallel.virtual_pipeline_degree = pp;
+            std::vector<std::int64_t> bytes[2];
+            for (const bool sharded : {false, true}) {
+                job.parallel.shard_optimizer_state = sharded;
+                bytes[sharded].resize(static_cast<std::size_t>(pp * rdp));
+                on_local_ranks(pp * rdp, [&](comms::Communicator& world) {
+                    runtime::Trainer trainer(job, world);
+                    trainer.step();
+                    bytes[sharded][static_cast<std::size_t>(world.rank())] = trainer.optimizer_bytes();
+                    // Whoever asks for values gets those that the last step made, whole.
+                    const auto value = trainer.gather_value("h.0.mlp.c_fc.weight");
+                    if (world.rank() == 0) values_[sharded] = value;
+                });
+            }
+            for (std::size_t rank = 0; rank < bytes[0].size(); ++rank) EXPECT_EQ(bytes[1][rank] * rdp, bytes[0][rank]);
+            EXPECT_TRUE(values_[0].equal(values_[1]));
+        }
+    }
+}
+
 /// Small enough for the thread sanitizer, with every kind of communication at once.
 TEST_F(SameNumbers, EightThreadsAsRanks) {
     runtime::Job job = this->job();
@@ -156,6 +184,7 @@ TEST_F(SameNumbers, EightThreadsAsRanks) {
     job.parallel.tensor_parallel_degree = 2;
     const std::string expected = run(job, 2);
     job.parallel.pipeline_parallel_degree = 2;
+    job.parallel.shard_optimizer_state = true;
     EXPECT_EQ(run(job, 2), expected);
 }
 

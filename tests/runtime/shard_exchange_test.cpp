@@ -1,6 +1,6 @@
 // If these fail, gradients that are reduced beside each other mix, or are added in another order than that of the
 // ranks.
-#include "runtime/gradient_reduction.h"
+#include "runtime/shard_exchange.h"
 
 #include <chrono>
 #include <random>
@@ -41,21 +41,21 @@ at::Tensor gradients_of(int rank, std::int64_t elements) {
     return tensor;
 }
 
-TEST(GradientReduction, AddsEverySectionInRankOrderHoweverRanksAdvance) {
+TEST(ShardExchange, AddsEverySectionInRankOrderHoweverRanksAdvance) {
     for (const int ranks : {1, 2, 3}) {
         const FlatLayout layout = layout_for(ranks);
         at::Tensor expected = gradients_of(0, layout.elements);
         for (int rank = 1; rank < ranks; ++rank) expected = expected + gradients_of(rank, layout.elements);
         on_local_ranks(ranks, [&](comms::Communicator& world) {
             const at::Tensor gradients = gradients_of(world.rank(), layout.elements);
-            GradientReduction reduction(world, layout, gradients);
+            ShardExchange exchange(world, layout);
             std::mt19937 random(17 + world.rank());
             for (int round = 0; round < 20; ++round) {
                 gradients.copy_(gradients_of(world.rank(), layout.elements));
-                comms::Work second = reduction.begin(1), third = reduction.begin(2);
+                comms::Work second = exchange.all_reduce(gradients, 1), third = exchange.all_reduce(gradients, 2);
                 // The rank is busy elsewhere, for another number of progress() calls each time.
                 for (auto i = random() % 30; i > 0; --i) world.progress();
-                comms::Work first = reduction.begin(0);
+                comms::Work first = exchange.all_reduce(gradients, 0);
                 if (random() % 2 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 300));
                 third.wait();
                 if (random() % 2 == 0) {
@@ -72,13 +72,36 @@ TEST(GradientReduction, AddsEverySectionInRankOrderHoweverRanksAdvance) {
     }
 }
 
+TEST(ShardExchange, ReducesToTheOwnersAndGathersFromThem) {
+    const FlatLayout layout = layout_for(3);
+    at::Tensor expected = gradients_of(0, layout.elements);
+    for (int rank = 1; rank < 3; ++rank) expected = expected + gradients_of(rank, layout.elements);
+    on_local_ranks(3, [&](comms::Communicator& world) {
+        const at::Tensor gradients = gradients_of(world.rank(), layout.elements);
+        ShardExchange exchange(world, layout);
+        comms::Work second = exchange.reduce_scatter(gradients, 1), first = exchange.reduce_scatter(gradients, 0);
+        second.wait();
+        first.wait();
+        for (const Range& piece : layout.owned(world.rank())) {
+            const auto part = [&](const at::Tensor& flat) { return flat.narrow(0, piece.begin, piece.size()); };
+            ASSERT_TRUE(part(gradients).equal(part(expected))) << "rank " << world.rank() << " at " << piece.begin;
+        }
+        EXPECT_FALSE(gradients.equal(expected));
+        first = exchange.gather(gradients, 0);
+        second = exchange.gather(gradients, 1);
+        first.wait();
+        second.wait();
+        EXPECT_TRUE(gradients.equal(expected));
+    });
+}
+
 // A chunk's reduction runs while others still add to theirs.
-TEST(GradientReduction, TouchesItsSectionAlone) {
+TEST(ShardExchange, TouchesItsSectionAlone) {
     const FlatLayout layout = layout_for(2);
     on_local_ranks(2, [&](comms::Communicator& world) {
         const at::Tensor gradients = gradients_of(world.rank(), layout.elements);
-        GradientReduction reduction(world, layout, gradients);
-        comms::Work second = reduction.begin(1);
+        ShardExchange exchange(world, layout);
+        comms::Work second = exchange.all_reduce(gradients, 1);
         second.wait();
         const std::int64_t first_end = layout.buckets_of(0).back().end;
         const at::Tensor own = gradients_of(world.rank(), layout.elements);
@@ -87,16 +110,16 @@ TEST(GradientReduction, TouchesItsSectionAlone) {
     });
 }
 
-// What was begun and never waited for, because something else failed, does not use a reduction that is gone.
-TEST(GradientReduction, MayGoWhileBucketsAreInFlight) {
+// What was begun and never waited for, because something else failed, does not use an exchange that is gone.
+TEST(ShardExchange, MayGoWhileBucketsAreInFlight) {
     const FlatLayout layout = layout_for(2);
     EXPECT_THROW(on_local_ranks(2,
                                 [&](comms::Communicator& world) {
                                     auto group = world.split(0, world.rank(), "data");
                                     const at::Tensor gradients = gradients_of(world.rank(), layout.elements);
                                     try {
-                                        GradientReduction reduction(*group, layout, gradients);
-                                        const comms::Work work = reduction.begin(0);
+                                        ShardExchange exchange(*group, layout);
+                                        const comms::Work work = exchange.all_reduce(gradients, 0);
                                         throw std::logic_error("something else");
                                     } catch (const std::logic_error&) {
                                         group.reset();
