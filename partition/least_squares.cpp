@@ -5,6 +5,8 @@
 namespace smp::partition {
 namespace {
 
+constexpr std::int64_t kMostGrains = 16;  // in the mean module
+
 std::size_t index(int i) { return static_cast<std::size_t>(i); }
 
 /// Puts modules of one size on the cheapest chunk that has room, one by one, which is best if they may come in any
@@ -14,7 +16,10 @@ std::size_t index(int i) { return static_cast<std::size_t>(i); }
 std::vector<std::int64_t> rank_prices(const Chain& chain, const SplitBounds& bounds) {
     const int stages = chain.stages(), chunks = chain.chunks(), modules = chain.modules();
     std::vector<std::int64_t> prices(index(stages), 0);
-    const std::int64_t unit = chain.grain() == 1 ? chain.least(0, modules) / modules : chain.grain();
+    // A grain is a layer where layers are alike; a common divisor that is far smaller says nothing and takes for ever.
+    const std::int64_t whole = chain.least(0, modules), grain = chain.grain();
+    const bool is_a_layer = whole <= kMostGrains * modules * grain;
+    const std::int64_t unit = grain == 0 || is_a_layer ? grain : whole / modules;
     // With one chunk a rank the limits of chunks say it all; a rank that shares may cost less than its chunks one by
     // one.
     if (chain.rounds() == 1 || stages == 1 || unit == 0 || chain.ranks_share()) return prices;

@@ -258,6 +258,25 @@ TEST(Assignment, SplitOfUnevenLayersEndsAndIsTheSameEachTime) {
     }
 }
 
+/// Costs in other units are the same costs, whatever divisor they share: neither the split nor the work to find it
+/// changes (a search that counts in common divisors of 2 would not end within the test's time).
+TEST(Assignment, SplitDoesNotDependOnTheUnitOfCosts) {
+    std::mt19937 random(5);
+    for (const auto& [stages, chunks, modules] : {std::tuple{2, 3, 9}, {3, 2, 12}, {8, 4, 50}, {16, 3, 98}}) {
+        ChainCosts costs;
+        for (int m = 0; m < modules; ++m) costs.module_ticks.push_back(5'000'000 + random() % 10'000'000);
+        const Split split = cheapest_split(costs, stages, chunks);
+        ASSERT_TRUE(split.proven);
+        for (const int unit : {2, 3, 10, 64}) {
+            ChainCosts scaled = costs;
+            for (std::int64_t& ticks : scaled.module_ticks) ticks *= unit;
+            const Split again = cheapest_split(scaled, stages, chunks);
+            EXPECT_TRUE(again.proven);
+            EXPECT_EQ(again.first_modules, split.first_modules) << stages << " times " << chunks << ", unit " << unit;
+        }
+    }
+}
+
 TEST(Assignment, RankPaysOnceForAParameterInSeveralOfItsChunks) {
     ChainCosts costs{.module_ticks = {10, 20, 30, 40}, .shared = {{.ticks = 7, .modules = {0, 2}}}};
     EXPECT_THAT(rank_ticks(costs, {0, 1, 2, 3}, 2), ElementsAre(33, 60));
