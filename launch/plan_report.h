@@ -32,8 +32,8 @@ PlanReport report_on(const Config& config, int ranks);
 /// if it finds any: a plan that was built and cannot be executed is our mistake.
 std::string proof_of(const partition::Plan& plan);
 
-/// Bytes of AdamW's two fp32 moments on a rank of each stage (of its shard, without the padding), which no plan contains
-/// yet.
+/// Bytes of AdamW's two fp32 moments on a rank of each stage (of its shard, without the padding), which no plan
+/// contains yet.
 std::vector<std::int64_t> optimizer_bytes(const PlanReport& report);
 
 /// The most microbatches that a stage holds at once between forward and backward (or its input part), summed over its
