@@ -15,6 +15,7 @@ ChunkCosts costs_of(const ModuleGraph& graph, const Chunk& chunk) {
         costs.backward_flops += module.backward_flops;
         costs.weight_flops += module.weight_flops;
         costs.stash_bytes += module.stash_bytes;
+        costs.deferred_bytes += module.deferred_bytes;
         costs.output_bytes = module.output_bytes;
     }
     return costs;

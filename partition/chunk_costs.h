@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "partition/assignment.h"
 #include "partition/module_graph.h"
-#include "partition/plan.h"
 
 namespace smp::partition {
 
@@ -18,9 +18,11 @@ struct ChunkCosts {
     double backward_flops = 0;  // all of it
     double weight_flops = 0;    // the part of backward_flops that makes weight gradients
     std::int64_t stash_bytes = 0;
+    std::int64_t deferred_bytes = 0;
     std::int64_t output_bytes = 0;  // handed to the next chunk; 0 after the last
 
     double flops() const { return forward_flops + backward_flops; }
+    double input_flops() const { return backward_flops - weight_flops; }  // the other part of backward_flops
 };
 
 ChunkCosts costs_of(const ModuleGraph& graph, const Chunk& chunk);

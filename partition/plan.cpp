@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "partition/chunk_costs.h"
 #include "partition/lowering.h"
 
 namespace smp::partition {
@@ -149,20 +150,12 @@ std::vector<StepCosts> step_costs(const ModuleGraph& graph, std::span<const Chun
     };
     std::vector<StepCosts> costs;
     for (const Chunk& chunk : chunks) {
-        double forward = 0, backward = 0, weight = 0;
-        StepCosts cost{.stash_bytes = 0, .deferred_bytes = 0};
-        for (int m = chunk.first_module; m < chunk.end_module; ++m) {
-            const Module& module = graph.modules[static_cast<std::size_t>(m)];
-            forward += module.forward_flops;
-            backward += module.backward_flops;
-            weight += module.weight_flops;
-            cost.stash_bytes += module.stash_bytes;
-            cost.deferred_bytes += module.deferred_bytes;
-        }
-        cost.forward = ticks(forward);
-        cost.backward_input = ticks(backward - weight);
-        cost.backward_weight = ticks(weight);
-        costs.push_back(cost);
+        const ChunkCosts of_chunk = costs_of(graph, chunk);
+        costs.push_back({.forward = ticks(of_chunk.forward_flops),
+                         .backward_input = ticks(of_chunk.input_flops()),
+                         .backward_weight = ticks(of_chunk.weight_flops),
+                         .stash_bytes = of_chunk.stash_bytes,
+                         .deferred_bytes = of_chunk.deferred_bytes});
     }
     return costs;
 }

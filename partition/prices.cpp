@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "partition/chunk_costs.h"
+
 namespace smp::partition {
 namespace {
 
@@ -23,24 +25,6 @@ void require_usable(const Rates& rates) {
     }
 }
 
-/// What one chunk costs: one microbatch in FLOPs, and its parameters.
-struct ChunkCosts {
-    double forward = 0, backward = 0, weight = 0;
-    double parameters = 0;
-};
-
-ChunkCosts costs_of(const ModuleGraph& graph, const Chunk& chunk) {
-    ChunkCosts costs;
-    for (int m = chunk.first_module; m < chunk.end_module; ++m) {
-        const Module& module = graph.modules[static_cast<std::size_t>(m)];
-        costs.forward += module.forward_flops;
-        costs.backward += module.backward_flops;
-        costs.weight += module.weight_flops;
-        costs.parameters += static_cast<double>(module.parameter_count);
-    }
-    return costs;
-}
-
 class Pricing {
   public:
     Pricing(const Plan& plan, const ModuleGraph& graph, const Rates& rates)
@@ -50,16 +34,17 @@ class Pricing {
           parameters_of_stage_(plan.training.size()) {
         for (const Chunk& chunk : plan.chunks) {
             chunks_.push_back(costs_of(graph, chunk));
-            parameters_of_stage_[static_cast<std::size_t>(chunk.stage)] += chunks_.back().parameters;
+            parameters_of_stage_[static_cast<std::size_t>(chunk.stage)] +=
+                static_cast<double>(chunks_.back().parameter_count);
         }
     }
 
     Price of(const RankProgram& program, std::size_t stage, const Action& action) const {
         switch (action.kind) {
-            case ActionKind::forward: return compute(chunk(action).forward);
-            case ActionKind::backward: return compute(chunk(action).backward);
-            case ActionKind::backward_input: return compute(chunk(action).backward - chunk(action).weight);
-            case ActionKind::backward_weight: return compute(chunk(action).weight);
+            case ActionKind::forward: return compute(chunk(action).forward_flops);
+            case ActionKind::backward: return compute(chunk(action).backward_flops);
+            case ActionKind::backward_input: return compute(chunk(action).input_flops());
+            case ActionKind::backward_weight: return compute(chunk(action).weight_flops);
             case ActionKind::send:
                 return {ticks(static_cast<double>(action.bytes), rates_.link_bytes_per_second), hop()};
             case ActionKind::reduce_gradients: return over_data_group(action, sharded_ ? 1 : 2);
