@@ -10,8 +10,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "launch/config_arguments.h"
 #include "launch/version.h"
-#include "partition/problem.h"
 
 namespace smp::launch {
 namespace {
@@ -47,10 +47,6 @@ Examples:
   smp_data decode corpus.bin --tokenizer gpt2 | less
   smp_data decode corpus.bin --tokenizer gpt2 --first 1024 --count 256 --output piece.txt
 )";
-
-[[noreturn]] void refuse(const std::string& option, const std::string& message) {
-    throw partition::ConfigError(partition::Problem{option, message});
-}
 
 struct CommandFacts {
     std::string_view word;
@@ -111,7 +107,7 @@ cxxopts::ParseResult parse(cxxopts::Options& options, std::string_view command, 
     try {
         return options.parse(argc, argv);
     } catch (const std::exception& error) {  // the class has another name in each version of cxxopts
-        refuse("command line:", fmt::format("{}; see smp_data {} --help", error.what(), command));
+        refuse_argument("command line:", fmt::format("{}; see smp_data {} --help", error.what(), command));
     }
 }
 
@@ -123,7 +119,7 @@ Enum value_of(const std::string& option, const std::string& word, std::initializ
         if (word == partition::word_of(value)) return value;
         words.push_back(partition::word_of(value));
     }
-    refuse(option, fmt::format("is \"{}\"; allowed are {}", word, fmt::join(words, ", ")));
+    refuse_argument(option, fmt::format("is \"{}\"; allowed are {}", word, fmt::join(words, ", ")));
 }
 
 /// All values of an option that may be repeated; cxxopts would split each at commas.
@@ -139,9 +135,10 @@ void take_config(const cxxopts::ParseResult& parsed, DataArguments& arguments) {
     const std::vector<std::string> sets = all_of(parsed, "set");
     if (parsed.count("config") == 0) {
         if (!sets.empty())
-            refuse("--set",
-                   fmt::format("{} overrides a configuration, but --config is missing; use the options of this command",
-                               sets.front()));
+            refuse_argument(
+                "--set",
+                fmt::format("{} overrides a configuration, but --config is missing; use the options of this command",
+                            sets.front()));
         return;
     }
     const Config config = load_config(parsed["config"].as<Text>(), sets);
@@ -155,8 +152,9 @@ void take_config(const cxxopts::ParseResult& parsed, DataArguments& arguments) {
 void refuse_to_overwrite(const DataArguments& arguments) {
     std::error_code ignored;
     if (arguments.force || arguments.output.empty() || !std::filesystem::exists(arguments.output, ignored)) return;
-    refuse("--output", fmt::format("is \"{}\", which exists already; choose another name, or add --force to replace it",
-                                   arguments.output));
+    refuse_argument("--output",
+                    fmt::format("is \"{}\", which exists already; choose another name, or add --force to replace it",
+                                arguments.output));
 }
 
 void take_encode(const cxxopts::ParseResult& parsed, DataArguments& arguments) {
@@ -171,26 +169,26 @@ void take_encode(const cxxopts::ParseResult& parsed, DataArguments& arguments) {
     }
     arguments.cut.json_key = parsed["json-key"].as<Text>();
     if (parsed.count("json-key") != 0 && arguments.cut.rule != DocumentRule::jsonl) {
-        refuse("--json-key", "names a key of JSON objects; add --documents jsonl or leave it out");
+        refuse_argument("--json-key", "names a key of JSON objects; add --documents jsonl or leave it out");
     }
     arguments.append_eot = parsed.count("append-eot") != 0;
     arguments.special_tokens = parsed.count("special-tokens") != 0;
     for (const char* option : {"append-eot", "special-tokens"}) {
         if (parsed.count(option) != 0 && arguments.data.tokenizer == runtime::Tokenizer::bytes) {
-            refuse(fmt::format("--{}", option),
-                   "needs a tokenizer that has <|endoftext|>; add --tokenizer gpt2 or leave it out");
+            refuse_argument(fmt::format("--{}", option),
+                            "needs a tokenizer that has <|endoftext|>; add --tokenizer gpt2 or leave it out");
         }
     }
     if (arguments.output.empty())
-        refuse("--output", "is missing: name the token file to make, as in --output FILE.bin");
+        refuse_argument("--output", "is missing: name the token file to make, as in --output FILE.bin");
 }
 
 void take_range(const cxxopts::ParseResult& parsed, DataArguments& arguments) {
     if (parsed.count("first") != 0) arguments.first = parsed["first"].as<std::int64_t>();
     if (parsed.count("count") != 0) arguments.count = parsed["count"].as<std::int64_t>();
-    if (arguments.first < 0) refuse("--first", fmt::format("is {}; tokens count from 0", arguments.first));
+    if (arguments.first < 0) refuse_argument("--first", fmt::format("is {}; tokens count from 0", arguments.first));
     if (arguments.count.value_or(0) < 0)
-        refuse("--count", fmt::format("is {}; it must be 0 or more", *arguments.count));
+        refuse_argument("--count", fmt::format("is {}; it must be 0 or more", *arguments.count));
 }
 
 DataArguments take(const CommandFacts& facts, const cxxopts::ParseResult& parsed) {
@@ -204,7 +202,8 @@ DataArguments take(const CommandFacts& facts, const cxxopts::ParseResult& parsed
             if (!pattern.empty()) arguments.inputs.push_back(pattern);
         }
     }
-    if (arguments.inputs.empty()) refuse("--input", fmt::format("is missing: name the files to {}", facts.word));
+    if (arguments.inputs.empty())
+        refuse_argument("--input", fmt::format("is missing: name the files to {}", facts.word));
     if (parsed.count("tokenizer") != 0) {
         using enum runtime::Tokenizer;
         arguments.data.tokenizer = value_of("--tokenizer", parsed["tokenizer"].as<Text>(), {bytes, gpt2});
@@ -213,7 +212,7 @@ DataArguments take(const CommandFacts& facts, const cxxopts::ParseResult& parsed
     if (parsed.count("tokenizer-file") != 0) {
         arguments.data.tokenizer_file = parsed["tokenizer-file"].as<Text>();
         if (arguments.data.tokenizer == runtime::Tokenizer::bytes)
-            refuse("--tokenizer-file", "is a vocabulary, which bytes do not need; add --tokenizer gpt2");
+            refuse_argument("--tokenizer-file", "is a vocabulary, which bytes do not need; add --tokenizer gpt2");
     }
     // Not every command has the options below.
     if (facts.command != DataCommand::inspect) {
@@ -233,7 +232,7 @@ DataArguments take(const CommandFacts& facts, const cxxopts::ParseResult& parsed
     if (parsed.count("vocab-size") != 0) {
         arguments.vocab_size = parsed["vocab-size"].as<std::int64_t>();
         if (*arguments.vocab_size < 1)
-            refuse("--vocab-size", fmt::format("is {}; it must be 1 or more", *arguments.vocab_size));
+            refuse_argument("--vocab-size", fmt::format("is {}; it must be 1 or more", *arguments.vocab_size));
     }
     if (facts.command == DataCommand::decode) take_range(parsed, arguments);
     return arguments;
@@ -255,9 +254,10 @@ DataArguments parse_data_arguments(int argc, const char* const* argv) {
     const auto* const facts =
         std::find_if(kCommands.begin(), kCommands.end(), [&](const CommandFacts& known) { return known.word == word; });
     if (facts == kCommands.end()) {
-        refuse("command", word.empty()
-                              ? std::string("is missing: encode, inspect or decode; see smp_data --help")
-                              : fmt::format("\"{}\" is unknown: encode, inspect or decode; see smp_data --help", word));
+        refuse_argument("command",
+                        word.empty()
+                            ? std::string("is missing: encode, inspect or decode; see smp_data --help")
+                            : fmt::format("\"{}\" is unknown: encode, inspect or decode; see smp_data --help", word));
     }
     cxxopts::Options options = options_of(*facts);
     const cxxopts::ParseResult parsed = parse(options, word, argc - 1, argv + 1);

@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "launch/config/config.h"
+#include "launch/config_arguments.h"
 #include "launch/version.h"
 #include "partition/problem.h"
 
@@ -24,10 +25,6 @@ Examples:
 Exit codes: 0 done, 1 internal error (a plan that cannot be executed too), 2 usage or configuration, 3 the output cannot be
 written, 5 out of memory.
 )";
-
-[[noreturn]] void refuse(const std::string& option, const std::string& message) {
-    throw partition::ConfigError(partition::Problem{option, message});
-}
 
 cxxopts::Options options() {
     cxxopts::Options options("smp_plan",
@@ -50,40 +47,35 @@ cxxopts::Options options() {
     return options;
 }
 
-/// Each value as it was given: cxxopts would split "a,b=c" at the comma.
-std::vector<std::string> sets_of(const cxxopts::ParseResult& parsed) {
-    std::vector<std::string> sets;
-    for (const auto& argument : parsed.arguments())
-        if (argument.key() == "set") sets.push_back(argument.value());
-    return sets;
-}
-
 PlanFormat format_of(const std::string& word) {
     const auto& words = partition::Words<PlanFormat>::list;
     const auto* const found = std::find(words.begin(), words.end(), word);
     if (found == words.end())
-        refuse("--format", fmt::format("is \"{}\"; allowed are {}", word, fmt::join(words, ", ")));
+        refuse_argument("--format", fmt::format("is \"{}\"; allowed are {}", word, fmt::join(words, ", ")));
     return static_cast<PlanFormat>(found - words.begin());
 }
 
 PlanArguments take(const cxxopts::ParseResult& parsed) {
     PlanArguments arguments;
     for (const char* later : {"search", "fix", "write"})
-        if (parsed.count(later) != 0) refuse(fmt::format("--{}", later), "is not yet available in this version");
+        if (parsed.count(later) != 0)
+            refuse_argument(fmt::format("--{}", later), "is not yet available in this version");
     if (!parsed.unmatched().empty())
-        refuse(parsed.unmatched().front(), "is no option of smp_plan; see smp_plan --help");
+        refuse_argument(parsed.unmatched().front(), "is no option of smp_plan; see smp_plan --help");
     if (parsed.count("config") == 0)
-        refuse("--config", "is missing: name the configuration file, as in smp_plan --config configs/quickstart.json");
+        refuse_argument("--config",
+                        "is missing: name the configuration file, as in smp_plan --config configs/quickstart.json");
     arguments.config = parsed["config"].as<std::string>();
     arguments.sets = sets_of(parsed);
     if (parsed.count("ranks") != 0) {
         arguments.ranks = parsed["ranks"].as<int>();
-        if (*arguments.ranks < 1) refuse("--ranks", fmt::format("is {}; at least 1 rank is needed", *arguments.ranks));
+        if (*arguments.ranks < 1)
+            refuse_argument("--ranks", fmt::format("is {}; at least 1 rank is needed", *arguments.ranks));
     }
     arguments.check_only = parsed.count("check") != 0;
     if (parsed.count("format") != 0) {
         if (arguments.check_only)
-            refuse("--format", "has no place beside --check, which prints one line; leave one out");
+            refuse_argument("--format", "has no place beside --check, which prints one line; leave one out");
         arguments.format = format_of(parsed["format"].as<std::string>());
     }
     return arguments;
@@ -102,7 +94,7 @@ PlanArguments parse_plan_arguments(int argc, const char* const* argv) {
     } catch (const partition::ConfigError&) {
         throw;
     } catch (const std::exception& error) {  // cxxopts' own class has another name in older versions
-        refuse("command line:", std::string(error.what()) + "; see smp_plan --help");
+        refuse_argument("command line:", std::string(error.what()) + "; see smp_plan --help");
     }
 }
 

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "launch/config/config.h"
+#include "launch/config_arguments.h"
 #include "launch/version.h"
 #include "partition/problem.h"
 
@@ -22,10 +23,6 @@ Examples:
 Exit codes: 0 done, 1 internal error, 2 usage or configuration, 3 data missing or corrupt, 4 another rank failed or a wait ran
 past its limit, 5 out of memory.
 )";
-
-[[noreturn]] void refuse(const std::string& option, const std::string& message) {
-    throw partition::ConfigError(partition::Problem{option, message});
-}
 
 cxxopts::Options options() {
     cxxopts::Options options("smp_train",
@@ -47,15 +44,6 @@ cxxopts::Options options() {
     return options;
 }
 
-/// "--set a,b=c" must stay one value: cxxopts would split a vector at commas, so each is taken from the arguments
-/// themselves.
-std::vector<std::string> sets_of(const cxxopts::ParseResult& parsed) {
-    std::vector<std::string> sets;
-    for (const auto& argument : parsed.arguments())
-        if (argument.key() == "set") sets.push_back(argument.value());
-    return sets;
-}
-
 }  // namespace
 
 TrainArguments parse_train_arguments(int argc, const char* const* argv) {
@@ -72,12 +60,14 @@ TrainArguments parse_train_arguments(int argc, const char* const* argv) {
             return arguments;
         }
         if (!parsed.unmatched().empty())
-            refuse(parsed.unmatched().front(), "is no option of smp_train; see smp_train --help");
+            refuse_argument(parsed.unmatched().front(), "is no option of smp_train; see smp_train --help");
         for (const char* later : {"emulate", "evaluate"})
-            if (parsed.count(later) != 0) refuse(fmt::format("--{}", later), "is not yet available in this version");
+            if (parsed.count(later) != 0)
+                refuse_argument(fmt::format("--{}", later), "is not yet available in this version");
         if (parsed.count("config") == 0)
-            refuse("--config",
-                   "is missing: name the configuration file, as in smp_train --config configs/quickstart.json");
+            refuse_argument(
+                "--config",
+                "is missing: name the configuration file, as in smp_train --config configs/quickstart.json");
         arguments.config = parsed["config"].as<std::string>();
         arguments.sets = sets_of(parsed);
         arguments.output = parsed.count("output") != 0
@@ -88,19 +78,20 @@ TrainArguments parse_train_arguments(int argc, const char* const* argv) {
             if (resume == "never")
                 arguments.resume = Resume::never;
             else if (resume != "auto")
-                refuse("--resume",
-                       fmt::format("is {}; allowed are auto and never (resuming from a checkpoint: not yet)", resume));
+                refuse_argument(
+                    "--resume",
+                    fmt::format("is {}; allowed are auto and never (resuming from a checkpoint: not yet)", resume));
         }
         if (parsed.count("ranks") != 0) {
             arguments.ranks = parsed["ranks"].as<int>();
             if (*arguments.ranks < 1)
-                refuse("--ranks", fmt::format("is {}; at least 1 rank is needed", *arguments.ranks));
+                refuse_argument("--ranks", fmt::format("is {}; at least 1 rank is needed", *arguments.ranks));
         }
         arguments.dry_run = parsed.count("dry-run") != 0;
     } catch (const partition::ConfigError&) {
         throw;
     } catch (const std::exception& error) {  // cxxopts' own class has another name in older versions
-        refuse("command line:", std::string(error.what()) + "; see smp_train --help");
+        refuse_argument("command line:", std::string(error.what()) + "; see smp_train --help");
     }
     return arguments;
 }
