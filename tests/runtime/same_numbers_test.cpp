@@ -1,8 +1,5 @@
 // Promise 1: what does not change the arithmetic does not change a bit. Records are compared as text, which is equal
 // only if all bits are.
-#include <filesystem>
-#include <fstream>
-#include <random>
 #include <set>
 #include <tuple>
 
@@ -12,6 +9,7 @@
 #include "comms/delayed.h"
 #include "runtime/trainer.h"
 #include "tests/runtime/local_ranks.h"
+#include "tests/runtime/small_training_job.h"
 
 namespace smp {
 namespace {
@@ -19,37 +17,13 @@ namespace {
 using testing::on_local_ranks;
 using testing::on_ranks;
 
-/// A token file in a folder that goes away with the test.
 class SameNumbers : public ::testing::Test {
   protected:
-    SameNumbers() : folder_(std::filesystem::temp_directory_path() / fmt::format("smp-same-numbers-{}", ::getpid())) {
-        std::filesystem::create_directories(folder_);
-        std::mt19937 random(7);
-        std::ofstream stream(folder_ / "tokens.bin", std::ios::binary);
-        for (int i = 0; i < 40000; ++i) {
-            const auto token = static_cast<std::uint16_t>(random() % 97);
-            stream.write(reinterpret_cast<const char*>(&token), sizeof token);
-        }
-    }
-    ~SameNumbers() override { std::filesystem::remove_all(folder_); }
-
     runtime::Job job() const {
-        runtime::Job job;
-        job.model.n_layer = 4;
-        job.model.n_head = 4;
-        job.model.n_embd = 32;
-        job.model.n_positions = 40;
-        job.model.vocab_size = 97;
-        job.training.steps = 4;
-        job.training.sequence_length = 40;
-        job.training.global_batch_size = 24;
-        job.training.learning_rate = 1e-2;
+        runtime::Job job = testing::small_training_job(folder_);
         job.training.gradient_clip_norm = 0.3;
         job.training.evaluate_every = 2;
         job.training.evaluation_batches = 2;
-        job.parallel.microbatches = 4;
-        job.data.train = (folder_ / "tokens.bin").string();
-        job.data.format = runtime::DataFormat::nanogpt;
         job.data.validation_fraction = 0.2;
         return job;
     }
@@ -75,7 +49,7 @@ class SameNumbers : public ::testing::Test {
         return text;
     }
 
-    std::filesystem::path folder_;
+    testing::ScratchFolder folder_;
     at::Tensor values_[2];  // without and with sharding
 };
 
