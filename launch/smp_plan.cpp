@@ -1,16 +1,12 @@
 // smp_plan: says what a training job would do, without doing it.
-#include <csignal>
-#include <new>
-
-#include <fmt/format.h>
+#include <stdexcept>
+#include <string>
 
 #include "launch/config/config.h"
 #include "launch/plan_arguments.h"
 #include "launch/plan_report.h"
 #include "launch/standard_output.h"
-#include "partition/problem.h"
 #include "partition/staircase.h"
-#include "runtime/data_error.h"
 #include "runtime/job_plan.h"
 
 using namespace smp;
@@ -32,27 +28,10 @@ std::string answer_to(const launch::PlanArguments& arguments) {
     throw std::logic_error("smp_plan: no such format");
 }
 
-int failure(int code, const char* message) {
-    fmt::print(stderr, "smp_plan: error: {}\n", message);
-    return code;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-    std::signal(SIGPIPE, SIG_IGN);  // writes report it instead
-    try {
+    return launch::answer_on_standard_output("smp_plan", "plan for fewer stages or microbatches", [&] {
         launch::write_standard_output(answer_to(launch::parse_plan_arguments(argc, argv)));
-        return 0;
-    } catch (const launch::ReaderIsGone&) {
-        return 0;
-    } catch (const partition::ConfigError& error) {
-        return failure(2, error.what());
-    } catch (const runtime::DataError& error) {
-        return failure(3, error.what());
-    } catch (const std::bad_alloc&) {
-        return failure(5, "out of memory; plan for fewer stages or microbatches.");
-    } catch (const std::exception& error) {
-        return failure(1, error.what());
-    }
+    });
 }

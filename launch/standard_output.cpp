@@ -1,11 +1,16 @@
 #include "launch/standard_output.h"
 
 #include <cerrno>
+#include <csignal>
+#include <cstdio>
 #include <cstring>
+#include <new>
+#include <string>
 #include <unistd.h>
 
 #include <fmt/format.h>
 
+#include "partition/problem.h"
 #include "runtime/data_error.h"
 
 namespace smp::launch {
@@ -21,6 +26,28 @@ void write_standard_output(std::string_view bytes) {
             throw runtime::DataError(fmt::format(
                 "standard output cannot be written: {}; free some space or write elsewhere.", std::strerror(errno)));
         }
+    }
+}
+
+int answer_on_standard_output(const char* program, const char* memory_remedy, const std::function<void()>& body) {
+    std::signal(SIGPIPE, SIG_IGN);  // writes report it instead
+    const auto failure = [&](int code, const std::string& message) {
+        fmt::print(stderr, "{}: error: {}\n", program, message);
+        return code;
+    };
+    try {
+        body();
+        return 0;
+    } catch (const ReaderIsGone&) {
+        return 0;
+    } catch (const partition::ConfigError& error) {
+        return failure(2, error.what());
+    } catch (const runtime::DataError& error) {
+        return failure(3, error.what());
+    } catch (const std::bad_alloc&) {
+        return failure(5, fmt::format("out of memory; {}.", memory_remedy));
+    } catch (const std::exception& error) {
+        return failure(1, error.what());
     }
 }
 
