@@ -31,7 +31,7 @@ partition::ModuleGraph gpt2_graph(const ModelOptions& options, int tensor_degree
         partition::Module cost{.name = gpt2_module_name(options, module)};
         for (const Parameter& parameter : parameters[module]) cost.parameter_count += parameter.slice.local_numel();
         for (const StashEntry& entry : gpt2_stash(options, tensor_degree, module, sequences_per_microbatch, length))
-            cost.stash_bytes += entry.bytes;
+            cost.stash_bytes += entry.name == "input" ? 0 : entry.bytes;  // the boundary tensor before it
         for (const StashEntry& entry : gpt2_deferred(options, tensor_degree, module, sequences_per_microbatch, length))
             cost.deferred_bytes += entry.bytes;
         const bool is_head = module == count - 1;

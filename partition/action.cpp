@@ -23,6 +23,8 @@ std::string_view word(Channel channel) {
 std::string_view word(BufferKind kind) {
     switch (kind) {
         case BufferKind::activation_in: return "activation_in";
+        case BufferKind::checkpoint: return "checkpoint";
+        case BufferKind::checkpoint_gradient: return "checkpoint_gradient";
         case BufferKind::activation_out: return "activation_out";
         case BufferKind::gradient_in: return "gradient_in";
         case BufferKind::gradient_out: return "gradient_out";
@@ -56,9 +58,10 @@ std::string_view word(ActionKind kind) {
     throw std::logic_error("action: no such action kind");
 }
 
-std::string with_place(std::string text, int microbatch, int chunk) {
+std::string with_place(std::string text, int microbatch, int chunk, int group) {
     if (microbatch >= 0) text += fmt::format(" mb{}", microbatch);
     if (chunk >= 0) text += fmt::format(" chunk{}", chunk);
+    if (group >= 0) text += fmt::format(" group{}", group);
     return text;
 }
 
@@ -79,13 +82,13 @@ std::string name_of(const Action& action) {
     std::string name(word(action.kind));
     const bool is_transfer = action.kind == ActionKind::send || action.kind == ActionKind::receive;
     if (is_transfer) name += fmt::format(" {}", word(action.channel));
-    name = with_place(std::move(name), action.microbatch, action.chunk);
+    name = with_place(std::move(name), action.microbatch, action.chunk, action.group);
     if (is_transfer) name += fmt::format(" {} stage {}", action.kind == ActionKind::send ? "->" : "<-", action.peer);
     return name;
 }
 
 std::string name_of(const Buffer& buffer) {
-    std::string name = with_place(std::string(word(buffer.kind)), buffer.microbatch, buffer.chunk);
+    std::string name = with_place(std::string(word(buffer.kind)), buffer.microbatch, buffer.chunk, buffer.group);
     if (buffer.shared >= 0) name += fmt::format(" shared{}", buffer.shared);
     if (buffer.module >= 0) name += fmt::format(" module{}", buffer.module);
     return name;

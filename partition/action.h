@@ -12,7 +12,7 @@ enum class ActionKind {
     backward,         // inputs and weights at once
     backward_input,   // split: gradients of inputs, which the previous stage waits for …
     backward_weight,  // … and of weights, which nobody does before the reduction
-    recompute,
+    recompute,        // the forward of a group again, right before its backward
     send,
     receive,
     offload,
@@ -37,12 +37,14 @@ enum class Channel { none, activations, gradients, tied, data, world };
 enum class Stream { compute, communication };
 
 enum class BufferKind {
-    activation_in,   // boundary tensor received from, or handed over by, the previous chunk
-    activation_out,  // boundary tensor for the next chunk
-    gradient_in,     // gradient of activation_out, from the next chunk
-    gradient_out,    // gradient of activation_in, for the previous chunk
-    stash,           // everything that a chunk keeps from the forward to the backward of one microbatch
-    deferred,       // everything that a chunk keeps from the input to the weight part of the backward of one microbatch
+    activation_in,        // boundary tensor received from, or handed over by, the previous chunk
+    checkpoint,           // boundary tensor between two groups of a chunk: the later one's input
+    checkpoint_gradient,  // its gradient
+    activation_out,       // boundary tensor for the next chunk
+    gradient_in,          // gradient of activation_out, from the next chunk
+    gradient_out,         // gradient of activation_in, for the previous chunk
+    stash,          // everything that a chunk (or a group) keeps from the forward to the backward of one microbatch
+    deferred,       // the same from the input to the weight part of the backward
     tied_gradient,  // the own gradient of a shared parameter once the last microbatch is in it: a view into `gradients`
     tied_received,  // another copy's gradient of it
     gradients,      // a chunk's part of the flat gradient buffer of the rank
@@ -67,6 +69,11 @@ enum class BufferKind {
 /// Where the backward is split, its input part does what is said of the backward here, but that it leaves
 /// tied_gradient to the weight part, which adds to `gradients` too.
 ///
+/// Where a chunk is recomputed in groups, forwards, recomputations and backwards are those of a group, and so are stash
+/// and deferred. Group g reads its input: activation_in for the first, else its checkpoint, which the forward of group
+/// g − 1 writes and the backward of g frees. No forward writes a stash: the recomputation does. The backward of g
+/// writes the checkpoint's gradient, which the backward of g − 1 reads and frees.
+///
 /// Where chunk i and i + 1 live on one stage nothing is sent: one buffer, activation_in of chunk i + 1, is written by
 /// the forward of chunk i, and one, gradient_in of chunk i, by the backward of chunk i + 1.
 struct Buffer {
@@ -75,6 +82,7 @@ struct Buffer {
     int chunk = -1;   // global chunk index
     int shared = -1;  // index into ModuleGraph::shared, for tied_*
     std::int64_t bytes = 0;
+    int group = -1;   // of the chunk, where it is recomputed in groups, for what belongs to one; else −1
     int module = -1;  // index into ModuleGraph::modules, for tied_*: whose gradient it is
 
     bool operator==(const Buffer&) const = default;
@@ -92,6 +100,7 @@ struct Action {
     int chunk = -1;  // global chunk index; for send and receive: the own chunk that made or will use the tensor; for
                      // reduce_gradients and gather_parameters: whose
     int peer = -1;   // pipeline rank (not a world rank), for send and receive
+    int group = -1;  // of the chunk, where it is recomputed in groups, for compute actions of one; else −1
     Channel channel = Channel::none;
     Stream stream = Stream::compute;
     std::int64_t bytes = 0;  // that travel; 0 for local work

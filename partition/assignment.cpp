@@ -101,13 +101,17 @@ std::vector<Problem> problems_of_chunks(const std::vector<Chunk>& chunks, const 
 
 }  // namespace
 
-ChainCosts chain_costs(const ModuleGraph& graph, double memory_weight, int microbatches_held) {
+ChainCosts chain_costs(const ModuleGraph& graph, double memory_weight, int microbatches_held, int checkpointed_layers) {
     const std::int64_t memory_millionths =
         std::llround(std::clamp(memory_weight, 0.0, 1.0) * static_cast<double>(kMillion));
     std::vector<std::int64_t> memory, compute;
     for (const Module& module : graph.modules) {
-        memory.push_back(kStateBytes * module.parameter_count + microbatches_held * module.stash_bytes);
-        compute.push_back(std::llround(module.forward_flops + module.backward_flops));
+        const std::int64_t input_bytes = memory.empty() ? 0 : graph.modules[memory.size() - 1].output_bytes;
+        const std::int64_t kept =
+            checkpointed_layers > 0 ? input_bytes / checkpointed_layers : input_bytes + module.stash_bytes;
+        const int forwards = checkpointed_layers > 0 ? 2 : 1;
+        memory.push_back(kStateBytes * module.parameter_count + microbatches_held * kept);
+        compute.push_back(std::llround(forwards * module.forward_flops + module.backward_flops));
     }
     const auto total_memory = std::accumulate(memory.begin(), memory.end(), std::int64_t{0});
     const auto total_compute = std::accumulate(compute.begin(), compute.end(), std::int64_t{0});
@@ -138,7 +142,8 @@ std::vector<Chunk> assign_stages(const ModuleGraph& graph, const ParallelOptions
     if (!problems.empty()) throw ConfigError(std::move(problems));
 
     const std::vector<int> first_modules =
-        options.auto_partition ? cheapest_split(chain_costs(graph, options.memory_weight, microbatches_held(options)),
+        options.auto_partition ? cheapest_split(chain_costs(graph, options.memory_weight, microbatches_held(options),
+                                                            checkpointed_layers(options)),
                                                 stages, options.virtual_pipeline_degree)
                                      .first_modules
                                : first_modules_by_hand(graph, options.stage_layers);
@@ -151,7 +156,24 @@ std::vector<Chunk> assign_stages(const ModuleGraph& graph, const ParallelOptions
     }
     problems = problems_of_chunks(chunks, options);
     if (!problems.empty()) throw ConfigError(std::move(problems));
+    for (Chunk& chunk : chunks) chunk.groups = checkpoint_groups(graph, chunk, checkpointed_layers(options));
     return chunks;
+}
+
+std::vector<int> checkpoint_groups(const ModuleGraph& graph, const Chunk& chunk, int layers_per_group) {
+    if (layers_per_group == 0) return {};
+    std::vector<int> groups = {chunk.first_module};
+    int layers = 0;  // in the group so far
+    for (int m = chunk.first_module; m < chunk.end_module; ++m) {
+        const bool is_layer = graph.modules[static_cast<std::size_t>(m)].is_layer;
+        const bool is_full = layers == layers_per_group, is_behind_layers = !is_layer && layers > 0;
+        if (is_full || is_behind_layers) {
+            groups.push_back(m);
+            layers = 0;
+        }
+        layers += is_layer ? 1 : 0;
+    }
+    return groups;
 }
 
 }  // namespace smp::partition

@@ -83,6 +83,7 @@ class UpdatePass {
                 forwards_.try_emplace(action(here).chunk, here);
                 refuse_after(here, update_);
                 break;
+            case ActionKind::recompute: refuse_after(here, update_); break;
             case ActionKind::backward:
             case ActionKind::backward_input:
             case ActionKind::backward_weight:

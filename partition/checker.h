@@ -17,8 +17,10 @@ struct Duty {
     bool training = true;             // otherwise forwards only
     bool gathers_parameters = false;  // of each chunk, before its first forward
     int active_microbatches = 1;      // bound between the first forward and the last backward, in training
+    std::vector<int> groups = {};     // of each chunk, in training: how many are recomputed (0: none); empty: none
     /// Bounds on each stage, in training; empty: none but the one above. Microbatches between forward and backward (or
-    /// its input part), counted on each chunk; and bytes of what is kept for a backward or its weight part.
+    /// its input part), counted on each chunk; and bytes of what is kept for a backward or its weight part (inputs, and
+    /// stashes or, where these are recomputed, checkpoints).
     std::vector<int> in_flight = {};
     std::vector<std::int64_t> held_bytes = {};
 };
@@ -26,8 +28,9 @@ struct Duty {
 /// What is wrong with the programs, in sentences that name the actions which disagree, with stage, position in its
 /// list (from 0) and name; empty if they are proven. Passes, each only if the ones before found nothing:
 /// 1. form: indices in range, each event signalled once and waited for later, streams and channels as the kinds ask;
-/// 2. compute: every microbatch once per chunk, forward before backward (whole, or its input part before its weight
-///    part), weight gradients in ascending order, buffers those of the action's microbatch and chunk, the bounds kept;
+/// 2. compute: every microbatch once per chunk and group, forward before backward (whole, or its input part before its
+///    weight part), recomputed once right where it should, weight gradients in ascending order, buffers those of the
+///    action's microbatch and chunk, the bounds kept;
 /// 3. update: sums of tied gradients after the last backward, the reduction of each chunk after both, the update after
 ///    all; where parameters are gathered, each chunk's before its first forward;
 /// 4. messages: the n-th send of a pair and channel meets the n-th receive with the same content and bytes; collectives

@@ -5,20 +5,24 @@
 
 namespace smp::partition {
 
-ChunkCosts costs_of(const ModuleGraph& graph, const Chunk& chunk) {
+ChunkCosts costs_of(const ModuleGraph& graph, int first_module, int end_module) {
     ChunkCosts costs;
-    for (int m = chunk.first_module; m < chunk.end_module; ++m) {
+    for (int m = first_module; m < end_module; ++m) {
         const Module& module = graph.modules.at(static_cast<std::size_t>(m));
         costs.layers += module.is_layer ? 1 : 0;
         costs.parameter_count += module.parameter_count;
         costs.forward_flops += module.forward_flops;
         costs.backward_flops += module.backward_flops;
         costs.weight_flops += module.weight_flops;
-        costs.stash_bytes += module.stash_bytes;
         costs.deferred_bytes += module.deferred_bytes;
         costs.output_bytes = module.output_bytes;
     }
+    costs.stash_bytes = kept_bytes(graph, first_module, end_module);
     return costs;
+}
+
+ChunkCosts costs_of(const ModuleGraph& graph, const Chunk& chunk) {
+    return costs_of(graph, chunk.first_module, chunk.end_module);
 }
 
 std::vector<double> stage_flops(const ModuleGraph& graph, const std::vector<Chunk>& chunks, int stages) {

@@ -15,9 +15,9 @@ struct ChunkCosts {
     int layers = 0;
     std::int64_t parameter_count = 0;
     double forward_flops = 0;
-    double backward_flops = 0;  // all of it
-    double weight_flops = 0;    // the part of backward_flops that makes weight gradients
-    std::int64_t stash_bytes = 0;
+    double backward_flops = 0;     // all of it
+    double weight_flops = 0;       // the part of backward_flops that makes weight gradients
+    std::int64_t stash_bytes = 0;  // its input is not among it
     std::int64_t deferred_bytes = 0;
     std::int64_t output_bytes = 0;  // handed to the next chunk; 0 after the last
 
@@ -25,6 +25,8 @@ struct ChunkCosts {
     double input_flops() const { return backward_flops - weight_flops; }  // the other part of backward_flops
 };
 
+/// Of the modules [first_module, end_module): a chunk, or a group of one.
+ChunkCosts costs_of(const ModuleGraph& graph, int first_module, int end_module);
 ChunkCosts costs_of(const ModuleGraph& graph, const Chunk& chunk);
 
 /// FLOPs of a microbatch, forward and backward, on each stage.

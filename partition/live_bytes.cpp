@@ -18,15 +18,18 @@ bool is_lasting(const Buffer& buffer) {
 
 }  // namespace
 
-MemoryCategory category_of(BufferKind kind) {
-    switch (kind) {
+MemoryCategory category_of(const Buffer& buffer) {
+    switch (buffer.kind) {
         case BufferKind::parameters: return MemoryCategory::parameters;
         case BufferKind::gradients:
         case BufferKind::tied_gradient: return MemoryCategory::gradients;
         case BufferKind::stash: return MemoryCategory::activations;
+        case BufferKind::checkpoint: return MemoryCategory::checkpoints;
         case BufferKind::deferred: return MemoryCategory::deferred;
         case BufferKind::activation_in:
+            return buffer.group < 0 ? MemoryCategory::boundaries : MemoryCategory::checkpoints;
         case BufferKind::activation_out:
+        case BufferKind::checkpoint_gradient:
         case BufferKind::gradient_in:
         case BufferKind::gradient_out:
         case BufferKind::tied_received: return MemoryCategory::boundaries;
@@ -39,7 +42,7 @@ std::vector<MemoryPoint> live_bytes(const RankProgram& program, const std::vecto
     const auto change = [&](std::int64_t tick, int id, int sign) {
         const Buffer& buffer = program.buffers[static_cast<std::size_t>(id)];
         if (is_lasting(buffer) || buffer.kind == BufferKind::tied_gradient) return;
-        changes.push_back({tick, category_of(buffer.kind), sign * buffer.bytes});
+        changes.push_back({tick, category_of(buffer), sign * buffer.bytes});
     };
     for (std::size_t i = 0; i < program.actions.size(); ++i) {
         const Action& action = program.actions[i];
@@ -51,7 +54,7 @@ std::vector<MemoryPoint> live_bytes(const RankProgram& program, const std::vecto
 
     std::vector<MemoryPoint> points(1);
     for (const Buffer& buffer : program.buffers) {
-        if (is_lasting(buffer)) points[0].bytes[static_cast<std::size_t>(category_of(buffer.kind))] += buffer.bytes;
+        if (is_lasting(buffer)) points[0].bytes[static_cast<std::size_t>(category_of(buffer))] += buffer.bytes;
     }
     for (const Change& c : changes) {
         if (c.tick > points.back().tick) points.push_back({c.tick, points.back().bytes});

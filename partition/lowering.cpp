@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <tuple>
 
@@ -30,7 +31,9 @@ class ProgramBuilder {
           gather_parameters_(options.gather_parameters),
           messages_(messages),
           action_of_(messages.size(), -1),
-          passing_(kPassingKinds * static_cast<std::size_t>(own_chunks()) * static_cast<std::size_t>(microbatches),
+          most_groups_(most_groups()),
+          passing_(kPassingKinds * static_cast<std::size_t>(own_chunks()) * most_groups_ *
+                       static_cast<std::size_t>(microbatches),
                    -1) {
         for (int c = stage_; c < chunk_count(); c += stages_) {
             parameters_.push_back(
@@ -92,6 +95,11 @@ class ProgramBuilder {
     int chunk_count() const { return static_cast<int>(chunks_.size()); }
     int own_chunks() const { return (chunk_count() - stage_ + stages_ - 1) / stages_; }
     bool is_last(int chunk) const { return chunk + 1 == chunk_count(); }
+    std::size_t most_groups() const {
+        std::size_t most = 1;
+        for (int c = stage_; c < chunk_count(); c += stages_) most = std::max(most, chunk(c).groups.size());
+        return most;
+    }
     bool holds(int of_chunk, int of_module) const {
         return of_module >= chunk(of_chunk).first_module && of_module < chunk(of_chunk).end_module;
     }
@@ -100,14 +108,11 @@ class ProgramBuilder {
             return std::any_of(shared.modules.begin(), shared.modules.end(), [&](int m) { return holds(of_chunk, m); });
         });
     }
-    /// Sum over the modules of a chunk.
-    std::int64_t sum_over(int of_chunk, std::int64_t Module::*bytes) const {
-        std::int64_t sum = 0;
-        for (int m = chunk(of_chunk).first_module; m < chunk(of_chunk).end_module; ++m) sum += module(m).*bytes;
-        return sum;
-    }
     std::int64_t parameter_bytes(int of_chunk) const {
-        return kElementBytes * sum_over(of_chunk, &Module::parameter_count);
+        std::int64_t bytes = 0;
+        for (int m = chunk(of_chunk).first_module; m < chunk(of_chunk).end_module; ++m)
+            bytes += kElementBytes * module(m).parameter_count;
+        return bytes;
     }
     /// Whether a step is the last to add to the gradients of its chunk.
     bool completes_gradients(const ComputeStep& step) const {
@@ -122,35 +127,92 @@ class ProgramBuilder {
         program_.buffers.push_back(buffer);
         return static_cast<int>(program_.buffers.size()) - 1;
     }
-    /// The one buffer of its kind, microbatch and chunk, which is one of this stage's.
+    /// The one buffer of its kind, microbatch, chunk (one of this stage's) and group.
     int buffer(const Buffer& wanted) {
         const auto kind = static_cast<std::size_t>(wanted.kind);
         const auto own_chunk = static_cast<std::size_t>(wanted.chunk / stages_);
-        int& id = passing_[(kind * static_cast<std::size_t>(own_chunks()) + own_chunk) *
+        const auto group = static_cast<std::size_t>(std::max(wanted.group, 0));
+        int& id = passing_[((kind * static_cast<std::size_t>(own_chunks()) + own_chunk) * most_groups_ + group) *
                                static_cast<std::size_t>(microbatches_) +
                            static_cast<std::size_t>(wanted.microbatch)];
         if (id < 0) id = add_buffer(wanted);
         return id;
     }
-    int stash(const ComputeStep& step) {
+    /// What one action computes of a chunk: all of it, or one of its groups.
+    struct Part {
+        int group = -1;
+        int first_module = 0, end_module = 0;
+        bool is_first = true, is_last = true;  // of the chunk
+    };
+    std::vector<Part> parts_of(int of_chunk) const {
+        const Chunk& whole = chunk(of_chunk);
+        if (!training_ || whole.groups.empty())
+            return {{.first_module = whole.first_module, .end_module = whole.end_module}};
+        std::vector<Part> parts;
+        const auto groups = static_cast<int>(whole.groups.size());
+        for (int g = 0; g < groups; ++g) {
+            parts.push_back({.group = g,
+                             .first_module = whole.groups[static_cast<std::size_t>(g)],
+                             .end_module = whole.group_end(g),
+                             .is_first = g == 0,
+                             .is_last = g + 1 == groups});
+        }
+        return parts;
+    }
+
+    int stash(const ComputeStep& step, const Part& part) {
         return buffer({.kind = BufferKind::stash,
                        .microbatch = step.microbatch,
                        .chunk = step.chunk,
-                       .bytes = sum_over(step.chunk, &Module::stash_bytes)});
+                       .bytes = kept_bytes(graph_, part.first_module, part.end_module),
+                       .group = part.group});
     }
-    int deferred(const ComputeStep& step) {
+    int deferred(const ComputeStep& step, const Part& part) {
+        std::int64_t bytes = 0;
+        for (int m = part.first_module; m < part.end_module; ++m) bytes += module(m).deferred_bytes;
         return buffer({.kind = BufferKind::deferred,
                        .microbatch = step.microbatch,
                        .chunk = step.chunk,
-                       .bytes = sum_over(step.chunk, &Module::deferred_bytes)});
+                       .bytes = bytes,
+                       .group = part.group});
     }
+    /// The boundary tensor before a group that is not its chunk's first, or that tensor's gradient.
+    int between_groups(BufferKind kind, const ComputeStep& step, int group) {
+        const int first = chunk(step.chunk).groups[static_cast<std::size_t>(group)];
+        return buffer({.kind = kind,
+                       .microbatch = step.microbatch,
+                       .chunk = step.chunk,
+                       .bytes = module(first - 1).output_bytes,
+                       .group = group});
+    }
+    using Maybe = std::optional<int>;  // none: before the first module, behind the last
+    Maybe input(const ComputeStep& step, const Part& part) {
+        if (!part.is_first) return between_groups(BufferKind::checkpoint, step, part.group);
+        return step.chunk > 0 ? Maybe(activation_in(step.microbatch, step.chunk)) : std::nullopt;
+    }
+    Maybe output(const ComputeStep& step, const Part& part) {
+        if (!part.is_last) return between_groups(BufferKind::checkpoint, step, part.group + 1);
+        return is_last(step.chunk) ? std::nullopt : Maybe(activation_out(step.microbatch, step.chunk));
+    }
+    Maybe output_gradient(const ComputeStep& step, const Part& part) {
+        if (!part.is_last) return between_groups(BufferKind::checkpoint_gradient, step, part.group + 1);
+        return is_last(step.chunk) ? std::nullopt : Maybe(gradient_in(step.microbatch, step.chunk));
+    }
+    Maybe input_gradient(const ComputeStep& step, const Part& part) {
+        if (!part.is_first) return between_groups(BufferKind::checkpoint_gradient, step, part.group);
+        return step.chunk > 0 ? Maybe(gradient_out(step.microbatch, step.chunk)) : std::nullopt;
+    }
+
     int parameters(int of_chunk) const { return parameters_[static_cast<std::size_t>(of_chunk / stages_)]; }
     int gradients(int of_chunk) const { return gradients_[static_cast<std::size_t>(of_chunk / stages_)]; }
     /// The boundary tensors of a chunk; the one between two chunks of this stage is the later chunk's input and the
     /// earlier chunk's incoming gradient.
     int activation_in(int microbatch, int of) {
-        return buffer(
-            {.kind = BufferKind::activation_in, .microbatch = microbatch, .chunk = of, .bytes = boundary_bytes(of)});
+        return buffer({.kind = BufferKind::activation_in,
+                       .microbatch = microbatch,
+                       .chunk = of,
+                       .bytes = boundary_bytes(of),
+                       .group = parts_of(of).front().group});
     }
     int activation_out(int microbatch, int of) {
         if (chunk(of + 1).stage == stage_) return activation_in(microbatch, of + 1);
@@ -186,41 +248,70 @@ class ProgramBuilder {
         return static_cast<int>(program_.actions.size()) - 1;
     }
 
+    /// `waits` are those of a step's first action, or of its first backward: a recomputation does not wait for the
+    /// gradient.
     void add_step(const ComputeStep& step, std::vector<int> waits) {
-        Action action{.kind = step.kind, .microbatch = step.microbatch, .chunk = step.chunk, .waits = std::move(waits)};
-        const bool has_input = step.chunk > 0;
-        const bool is_split = step.kind == ActionKind::backward_input;
-        if (step.kind == ActionKind::forward) {
-            action.reads = {parameters(step.chunk)};
-            if (const auto gathered = gathers_.find(step.chunk); gathered != gathers_.end()) {
-                action.waits.push_back(gathered->second);
-                gathers_.erase(gathered);  // what follows on this stream need not wait again
+        std::vector<Part> parts = parts_of(step.chunk);
+        if (step.kind != ActionKind::forward) std::reverse(parts.begin(), parts.end());
+        for (const Part& part : parts) {
+            Action action{.kind = step.kind, .microbatch = step.microbatch, .chunk = step.chunk, .group = part.group};
+            const bool is_split = step.kind == ActionKind::backward_input;
+            if (step.kind == ActionKind::forward) {
+                fill_forward(action, step, part);
+            } else if (step.kind == ActionKind::backward || is_split) {
+                if (part.group >= 0) add_recomputation(step, part);
+                fill_backward(action, step, part);
+                if (is_split) action.writes.push_back(deferred(step, part));
+            } else if (step.kind == ActionKind::backward_weight) {
+                action.reads = {gradients(step.chunk), deferred(step, part)};
+                action.writes = {gradients(step.chunk)};
+                action.frees = {deferred(step, part)};
+            } else {
+                throw std::logic_error(fmt::format("lowering: no rule for {}", name_of(action)));
             }
-            if (has_input) action.reads.push_back(activation_in(step.microbatch, step.chunk));
-            if (has_input && !training_) action.frees.push_back(activation_in(step.microbatch, step.chunk));
-            if (training_) action.writes.push_back(stash(step));
-            if (!is_last(step.chunk)) action.writes.push_back(activation_out(step.microbatch, step.chunk));
-        } else if (step.kind == ActionKind::backward || is_split) {
-            std::vector<int> used_up = {stash(step)};
-            if (has_input) used_up.push_back(activation_in(step.microbatch, step.chunk));
-            if (!is_last(step.chunk)) used_up.push_back(gradient_in(step.microbatch, step.chunk));
-            action.reads = {parameters(step.chunk), gradients(step.chunk)};
-            action.reads.insert(action.reads.end(), used_up.begin(), used_up.end());
-            action.writes = {gradients(step.chunk)};
-            if (has_input) action.writes.push_back(gradient_out(step.microbatch, step.chunk));
-            if (is_split) action.writes.push_back(deferred(step));
-            action.frees = std::move(used_up);
-        } else if (step.kind == ActionKind::backward_weight) {
-            action.reads = {gradients(step.chunk), deferred(step)};
-            action.writes = {gradients(step.chunk)};
-            action.frees = {deferred(step)};
-        } else {
-            throw std::logic_error(fmt::format("lowering: no rule for {}", name_of(action)));
+            action.waits.insert(action.waits.end(), waits.begin(), waits.end());
+            waits.clear();
+            const bool is_end = &part == &parts.back();
+            if (is_end && completes_gradients(step)) {
+                for (const int copy : tied_gradients_of(step.chunk)) action.writes.push_back(copy);
+            }
+            last_step_ = add(std::move(action));
         }
-        if (completes_gradients(step)) {
-            for (const int copy : tied_gradients_of(step.chunk)) action.writes.push_back(copy);
+    }
+
+    void fill_forward(Action& action, const ComputeStep& step, const Part& part) {
+        action.reads = {parameters(step.chunk)};
+        if (const auto gathered = gathers_.find(step.chunk); gathered != gathers_.end()) {
+            action.waits.push_back(gathered->second);
+            gathers_.erase(gathered);  // what follows on this stream need not wait again
         }
-        last_step_ = add(std::move(action));
+        if (const Maybe in = input(step, part)) {
+            action.reads.push_back(*in);
+            if (!training_) action.frees.push_back(*in);
+        }
+        if (training_ && part.group < 0) action.writes.push_back(stash(step, part));
+        if (const Maybe out = output(step, part)) action.writes.push_back(*out);
+    }
+
+    void add_recomputation(const ComputeStep& step, const Part& part) {
+        Action action{.kind = ActionKind::recompute,
+                      .microbatch = step.microbatch,
+                      .chunk = step.chunk,
+                      .group = part.group,
+                      .reads = {parameters(step.chunk)},
+                      .writes = {stash(step, part)}};
+        if (const Maybe in = input(step, part)) action.reads.push_back(*in);
+        add(std::move(action));
+    }
+
+    void fill_backward(Action& action, const ComputeStep& step, const Part& part) {
+        action.frees = {stash(step, part)};
+        if (const Maybe in = input(step, part)) action.frees.push_back(*in);
+        if (const Maybe gradient = output_gradient(step, part)) action.frees.push_back(*gradient);
+        action.reads = {parameters(step.chunk), gradients(step.chunk)};
+        action.reads.insert(action.reads.end(), action.frees.begin(), action.frees.end());
+        action.writes = {gradients(step.chunk)};
+        if (const Maybe gradient = input_gradient(step, part)) action.writes.push_back(*gradient);
     }
 
     std::vector<int> tied_gradients_of(int of_chunk) {
@@ -365,6 +456,7 @@ class ProgramBuilder {
     bool gather_parameters_;
     std::span<const Message> messages_;
     std::vector<int> action_of_;                            // by message
+    std::size_t most_groups_;                               // of a chunk of this stage, at least 1
     std::vector<int> passing_;                              // buffers by kind, own chunk and microbatch
     std::map<std::tuple<BufferKind, int, int>, int> tied_;  // buffers by kind, shared parameter and module
     std::vector<int> parameters_, gradients_;               // by own chunk

@@ -16,9 +16,11 @@
 //   In a forward-only program by the forward `receives_ahead` later, at last by `join`.
 // - Copies of a shared parameter exchange gradients as soon as the last microbatch has passed their chunk;
 //   receives are posted first, one step ahead of the stage's last, so that no two ranks wait for each other.
+// - Where a chunk is checkpointed in groups, each group's forward hands its output on as the next one's checkpoint, and
+//   its backward follows right behind its recomputation, the last group's first. Receives of gradients are waited for
+//   by the first backward, so that recomputation runs under their way.
 // - A chunk's gradients are reduced right behind its last backward, or behind the sum of tied gradients where it holds
-// a
-//   copy. Sharded parameters are gathered at the start of the programs that read them, in the order of their first use,
+//   a copy. Sharded parameters are gathered at the start of the programs that read them, in the order of their first use,
 //   so that each chunk's first forward waits for its own only and the others travel under it.
 #pragma once
 

@@ -17,7 +17,7 @@ struct Module {
     double forward_flops = 0;
     double backward_flops = 0;        // all of it: for inputs and for weights
     double weight_flops = 0;          // the part of backward_flops that makes weight gradients
-    std::int64_t stash_bytes = 0;     // kept from forward to backward
+    std::int64_t stash_bytes = 0;     // kept from forward to backward beside the module's input
     std::int64_t deferred_bytes = 0;  // kept from the input part of the backward to its weight part, where it is split
     std::int64_t output_bytes = 0;    // boundary tensor handed to the next module; 0 after the last
 };
@@ -34,5 +34,9 @@ struct ModuleGraph {
     std::vector<Module> modules;
     std::vector<SharedParameter> shared;
 };
+
+/// What the modules [first, end) keep of a microbatch from forward to backward: their stashes and the boundary tensors
+/// between them. The input of the first is not among it.
+std::int64_t kept_bytes(const ModuleGraph& graph, int first, int end);
 
 }  // namespace smp::partition

@@ -1,6 +1,9 @@
 #include "partition/options.h"
 
 #include <algorithm>
+#include <charconv>
+#include <limits>
+#include <string_view>
 
 #include "partition/option_checks.h"
 
@@ -18,6 +21,28 @@ bool is_placement(const std::string& text) {
     } catch (const ConfigError&) {
         return false;
     }
+}
+
+/// N of `group_N`; 0: it is no such word.
+int layers_in_word(std::string_view word) {
+    constexpr std::string_view kPrefix = "group_";
+    if (!word.starts_with(kPrefix)) return 0;
+    word.remove_prefix(kPrefix.size());
+    int layers = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), layers);
+    return error == std::errc() && end == word.data() + word.size() && word.front() != '0' ? std::max(layers, 0) : 0;
+}
+
+void check_checkpointing(const ParallelOptions& options, OptionChecks& checks) {
+    const std::string& word = options.activation_checkpointing;
+    const std::string allowed = "\"none\", \"each\", \"contiguous\" or \"group_N\" for groups of N layers";
+    if (word == "selective") {
+        checks.conflict("activation_checkpointing", word, "not yet: this value is still to come",
+                        "set it to " + allowed);
+        return;
+    }
+    const bool is_known = word == "none" || word == "each" || word == "contiguous" || layers_in_word(word) > 0;
+    checks.require("activation_checkpointing", word, is_known, allowed);
 }
 
 void check_stages(const ParallelOptions& options, OptionChecks& checks) {
@@ -70,6 +95,7 @@ void check(const ParallelOptions& options, OptionChecks& checks) {
     checks.between("memory_weight", options.memory_weight, 0.0, 1.0);
     check_stages(options, checks);
     check_chunks(options, checks);
+    check_checkpointing(options, checks);
 
     if (!options.active_microbatches) return;
     const int active = *options.active_microbatches;
@@ -95,6 +121,13 @@ std::vector<Problem> validate(const ParallelOptions& options) {
 
 int chunk_count(const ParallelOptions& options) {
     return options.pipeline_parallel_degree * options.virtual_pipeline_degree;
+}
+
+int checkpointed_layers(const ParallelOptions& options) {
+    const std::string& word = options.activation_checkpointing;
+    if (word == "none") return 0;
+    if (word == "each") return 1;
+    return word == "contiguous" ? std::numeric_limits<int>::max() : layers_in_word(word);
 }
 
 int active_microbatches(const ParallelOptions& options) {

@@ -36,6 +36,8 @@ struct ParallelOptions {
     PipelineSchedule pipeline = PipelineSchedule::interleaved;
     int virtual_pipeline_degree = 1;  // chunks on each stage; above 1 with `interleaved` only
     std::string placement_strategy = "cluster";
+    /// `none`, `each` (a layer), `contiguous` (all layers of a chunk) or `group_N` (N layers) are recomputed together.
+    std::string activation_checkpointing = "none";
     bool shard_optimizer_state = false;  // ZeRO-1 over the ranks that hold the same parameters
     bool auto_partition = true;
     double memory_weight = 0.8;     // of memory against compute in the automatic stage assignment, 0…1
@@ -52,6 +54,9 @@ std::vector<Problem> validate(const ParallelOptions& options);
 
 /// Chunks of the model: stages · virtual_pipeline_degree.
 int chunk_count(const ParallelOptions& options);
+
+/// Layers that are recomputed together: 0 for none, as many as there are for `contiguous`. The option must be valid.
+int checkpointed_layers(const ParallelOptions& options);
 
 /// K: as given, else `simple`: all microbatches; with several chunks a stage: 2 · stages; else stages + 2; clamped to
 /// 1…microbatches.

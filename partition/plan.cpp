@@ -54,6 +54,7 @@ class Hash {
         add("kind", buffer.kind);
         add("microbatch", buffer.microbatch);
         add("chunk", buffer.chunk);
+        add("group", buffer.group);
         add("shared", buffer.shared);
         add("bytes", buffer.bytes);
         add("module", buffer.module);
@@ -62,6 +63,7 @@ class Hash {
         add("kind", action.kind);
         add("microbatch", action.microbatch);
         add("chunk", action.chunk);
+        add("group", action.group);
         add("peer", action.peer);
         add("channel", action.channel);
         add("stream", action.stream);
@@ -142,6 +144,21 @@ Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const D
     return plan;
 }
 
+namespace {
+
+/// What a chunk keeps of a microbatch between its forward and its backward, its own input included.
+std::int64_t held_bytes(const ModuleGraph& graph, const Chunk& chunk) {
+    const auto input_bytes = [&](int module) {
+        return module == 0 ? 0 : graph.modules[static_cast<std::size_t>(module - 1)].output_bytes;
+    };
+    std::int64_t bytes = input_bytes(chunk.first_module);
+    if (chunk.groups.empty()) return bytes + kept_bytes(graph, chunk.first_module, chunk.end_module);
+    for (std::size_t g = 1; g < chunk.groups.size(); ++g) bytes += input_bytes(chunk.groups[g]);
+    return bytes;
+}
+
+}  // namespace
+
 std::vector<StepCosts> step_costs(const ModuleGraph& graph, std::span<const Chunk> chunks) {
     double all_flops = 0;
     for (const Module& module : graph.modules) all_flops += module.forward_flops + module.backward_flops;
@@ -151,10 +168,11 @@ std::vector<StepCosts> step_costs(const ModuleGraph& graph, std::span<const Chun
     std::vector<StepCosts> costs;
     for (const Chunk& chunk : chunks) {
         const ChunkCosts of_chunk = costs_of(graph, chunk);
+        const double again = chunk.groups.empty() ? 0 : of_chunk.forward_flops;
         costs.push_back({.forward = ticks(of_chunk.forward_flops),
-                         .backward_input = ticks(of_chunk.input_flops()),
+                         .backward_input = ticks(again + of_chunk.input_flops()),
                          .backward_weight = ticks(of_chunk.weight_flops),
-                         .stash_bytes = of_chunk.stash_bytes,
+                         .stash_bytes = held_bytes(graph, chunk),
                          .deferred_bytes = of_chunk.deferred_bytes});
     }
     return costs;
@@ -171,6 +189,7 @@ std::uint64_t hash_of(const Plan& plan) {
         hash.add("stage", chunk.stage);
         hash.add("first_module", chunk.first_module);
         hash.add("end_module", chunk.end_module);
+        hash.add("groups", chunk.groups);
     }
     hash.add("microbatches", plan.microbatches);
     hash.add("active_microbatches", plan.active_microbatches);

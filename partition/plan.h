@@ -32,7 +32,8 @@ struct Plan {
     std::vector<RankProgram> sampling = {};    // forward only, one microbatch
 };
 
-/// What one microbatch costs on each chunk: FLOPs in ticks, 10⁹ for the whole chain both ways, and bytes.
+/// What one microbatch costs on each chunk: FLOPs in ticks, 10⁹ for the whole chain both ways, and bytes. Recomputation
+/// is part of the backward (of its input part), and what is held for it are checkpoints.
 std::vector<StepCosts> step_costs(const ModuleGraph& graph, std::span<const Chunk> chunks);
 
 /// Builds the whole plan. `graph` holds the costs of one microbatch; `evaluation_microbatches` ≥ 1.

@@ -36,15 +36,19 @@ class Pricing {
             chunks_.push_back(costs_of(graph, chunk));
             parameters_of_stage_[static_cast<std::size_t>(chunk.stage)] +=
                 static_cast<double>(chunks_.back().parameter_count);
+            auto& groups = groups_.emplace_back();
+            for (int g = 0; g < static_cast<int>(chunk.groups.size()); ++g)
+                groups.push_back(costs_of(graph, chunk.groups[static_cast<std::size_t>(g)], chunk.group_end(g)));
         }
     }
 
     Price of(const RankProgram& program, std::size_t stage, const Action& action) const {
         switch (action.kind) {
-            case ActionKind::forward: return compute(chunk(action).forward_flops);
-            case ActionKind::backward: return compute(chunk(action).backward_flops);
-            case ActionKind::backward_input: return compute(chunk(action).input_flops());
-            case ActionKind::backward_weight: return compute(chunk(action).weight_flops);
+            case ActionKind::forward:
+            case ActionKind::recompute: return compute(part(action).forward_flops);
+            case ActionKind::backward: return compute(part(action).backward_flops);
+            case ActionKind::backward_input: return compute(part(action).input_flops());
+            case ActionKind::backward_weight: return compute(part(action).weight_flops);
             case ActionKind::send:
                 return {ticks(static_cast<double>(action.bytes), rates_.link_bytes_per_second), hop()};
             case ActionKind::reduce_gradients: return over_data_group(action, sharded_ ? 1 : 2);
@@ -59,7 +63,10 @@ class Pricing {
     }
 
   private:
-    const ChunkCosts& chunk(const Action& action) const { return chunks_[static_cast<std::size_t>(action.chunk)]; }
+    const ChunkCosts& part(const Action& action) const {
+        const auto chunk = static_cast<std::size_t>(action.chunk);
+        return action.group < 0 ? chunks_[chunk] : groups_[chunk].at(static_cast<std::size_t>(action.group));
+    }
     std::int64_t hop() const { return ticks(rates_.link_latency_seconds, 1); }
     Price compute(double flops) const { return {.duration = ticks(flops, rates_.flops_per_second)}; }
     Price memory(double bytes) const { return {.duration = ticks(bytes, rates_.memory_bytes_per_second)}; }
@@ -86,6 +93,7 @@ class Pricing {
     int data_ranks_;
     bool sharded_;
     std::vector<ChunkCosts> chunks_;
+    std::vector<std::vector<ChunkCosts>> groups_;  // of each chunk
     std::vector<double> parameters_of_stage_;
 };
 

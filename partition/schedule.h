@@ -29,7 +29,7 @@ struct StepCosts {
     std::int64_t forward = 1;
     std::int64_t backward_input = 1;
     std::int64_t backward_weight = 1;
-    std::int64_t stash_bytes = 1;     // kept from forward to backward
+    std::int64_t stash_bytes = 1;     // kept from forward to backward, the input included
     std::int64_t deferred_bytes = 1;  // kept from the input to the weight part of the backward
 
     bool operator==(const StepCosts&) const = default;

@@ -15,17 +15,17 @@
 namespace smp::partition {
 
 /// What memory is for, in reports.
-enum class MemoryCategory { parameters, gradients, activations, deferred, boundaries };
+enum class MemoryCategory { parameters, gradients, activations, checkpoints, deferred, boundaries };
 template <>
 struct Words<MemoryCategory> {
-    static constexpr std::array<std::string_view, 5> list = {"parameters", "gradients", "activations", "deferred",
-                                                             "boundaries"};
+    static constexpr std::array<std::string_view, 6> list = {"parameters",  "gradients", "activations",
+                                                             "checkpoints", "deferred",  "boundaries"};
 };
 inline constexpr std::size_t kMemoryCategories = Words<MemoryCategory>::list.size();
 /// Bytes by category.
 using MemoryBytes = std::array<std::int64_t, kMemoryCategories>;
 
-MemoryCategory category_of(BufferKind kind);
+MemoryCategory category_of(const Buffer& buffer);
 
 /// One action as it ran, in ticks from the start of the step. A transfer (message, or collective over the data-parallel
 /// group) is `posted` when its list reaches it, starts when both sides have posted it and the link is free, and ends

@@ -14,9 +14,10 @@ namespace {
 constexpr int kTicksBetweenMarks = 10;
 constexpr int kTicksAroundMark = 5;  // bands end between two marks
 
-/// Ticks of what is drawn.
-std::optional<int> ticks_of(ActionKind kind) {
-    switch (kind) {
+/// Ticks of what is drawn. A chunk that is recomputed in groups is drawn once, where its first one is.
+std::optional<int> ticks_of(const Action& action) {
+    if (action.group > 0) return std::nullopt;
+    switch (action.kind) {
         case ActionKind::forward:
         case ActionKind::backward_input:
         case ActionKind::backward_weight: return 1;
@@ -29,7 +30,7 @@ Prices unit_prices(const std::vector<RankProgram>& programs) {
     Prices prices;
     for (const RankProgram& program : programs) {
         auto& list = prices.emplace_back();
-        for (const Action& action : program.actions) list.push_back({.duration = ticks_of(action.kind).value_or(0)});
+        for (const Action& action : program.actions) list.push_back({.duration = ticks_of(action).value_or(0)});
     }
     return prices;
 }
@@ -43,7 +44,7 @@ class Cells {
         bool is_split = false;
         for (const RankProgram& program : plan.training) {
             for (const Action& action : program.actions) {
-                if (!ticks_of(action.kind)) continue;
+                if (!ticks_of(action)) continue;
                 label = std::max(label, label_of(action).size());
                 is_split = is_split || action.kind == ActionKind::backward_input;
             }
@@ -125,7 +126,7 @@ std::vector<std::string> rows_of(const Plan& plan, const Timeline& timeline, con
         std::string row(static_cast<std::size_t>(timeline.makespan * cells.width()), '.');
         const auto& actions = plan.training[stage].actions;
         for (std::size_t i = 0; i < actions.size(); ++i) {
-            if (!ticks_of(actions[i].kind)) continue;
+            if (!ticks_of(actions[i])) continue;
             const std::string cell = cells.draw(actions[i]);
             row.replace(static_cast<std::size_t>(timeline.runs[stage][i].start * cells.width()), cell.size(), cell);
         }

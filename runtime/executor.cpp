@@ -26,8 +26,8 @@ using Kinds = std::initializer_list<BufferKind>;
 
 // Between two chunks of one rank the later chunk's input is the earlier one's output, and the other way round for
 // gradients.
-constexpr Kinds kInputs = {BufferKind::activation_in, BufferKind::activation_out};
-constexpr Kinds kGradients = {BufferKind::gradient_in, BufferKind::gradient_out};
+constexpr Kinds kInputs = {BufferKind::activation_in, BufferKind::activation_out, BufferKind::checkpoint};
+constexpr Kinds kGradients = {BufferKind::gradient_in, BufferKind::gradient_out, BufferKind::checkpoint_gradient};
 
 [[noreturn]] void refuse(const Action& action, const std::string& what) {
     throw std::logic_error(fmt::format("executor: {} {}", partition::name_of(action), what));
@@ -126,7 +126,7 @@ struct Executor::Run {
         const auto id = find(action.reads, {kind});
         if (!id) refuse(action, "does not read what its chunk has kept");
         const Buffer& buffer = program.buffers[*id];
-        if (buffer.microbatch != action.microbatch || buffer.chunk != action.chunk ||
+        if (buffer.microbatch != action.microbatch || buffer.chunk != action.chunk || buffer.group != action.group ||
             slots[*id].stashes.size() != segments)
             refuse(action, fmt::format("uses {}, which is {}", partition::name_of(buffer),
                                        slots[*id].stashes.empty() ? "not there" : "not its own"));
@@ -164,7 +164,8 @@ void Executor::run(const partition::RankProgram& program, std::span<models::Micr
 
 comms::Work Executor::perform(Run& run, const Action& action) {
     switch (action.kind) {
-        case ActionKind::forward: forward(run, action); return {};
+        case ActionKind::forward:
+        case ActionKind::recompute: forward(run, action); return {};
         case ActionKind::backward:
         case ActionKind::backward_input: backward(run, action); return {};
         case ActionKind::backward_weight: backward_weight(run, action); return {};
@@ -182,17 +183,32 @@ comms::Work Executor::perform(Run& run, const Action& action) {
             run.duties.optimizer_step();
             return {};
         case ActionKind::join: return {};
-        case ActionKind::recompute:
         case ActionKind::offload:
         case ActionKind::prefetch: break;
     }
     refuse(action, "cannot be executed yet");
 }
 
+std::span<const std::unique_ptr<models::Segment>> Executor::segments_of(const Action& action) const {
+    const std::span all(stage_.chunk(action.chunk).segments);
+    if (action.group < 0) return all;
+    const partition::Chunk& chunk = plan_.chunks[action.chunk];
+    if (action.group >= static_cast<int>(chunk.groups.size()))
+        refuse(action, fmt::format("is of no group of {}", chunk.groups.size()));
+    const int first = chunk.groups[action.group];
+    return all.subspan(first - chunk.first_module, chunk.group_end(action.group) - first);
+}
+
+bool Executor::is_at_end(const Action& action) const {
+    const partition::Chunk& chunk = plan_.chunks[action.chunk];
+    return action.chunk + 1 == static_cast<int>(plan_.chunks.size()) &&
+           (action.group < 0 || action.group + 1 == static_cast<int>(chunk.groups.size()));
+}
+
 void Executor::forward(Run& run, const Action& action) {
     models::Microbatch& microbatch = run.microbatch(action);
-    const auto stash = run.find(action.writes, {BufferKind::stash});
-    if (stash) {
+    const bool first_time = action.kind == ActionKind::forward;
+    if (microbatch.training && first_time && action.group <= 0) {
         if (run.open_chunks[action.microbatch]++ == 0) ++run.active;
         peak_active_ = std::max(peak_active_, run.active);
         if (run.active > plan_.active_microbatches)
@@ -200,26 +216,28 @@ void Executor::forward(Run& run, const Action& action) {
                                        plan_.active_microbatches));
     }
 
+    const auto segments = segments_of(action);
+    const auto stash = run.find(action.writes, {BufferKind::stash});
     at::Tensor hidden;
-    if (action.chunk > 0) hidden = run.tensor(action, kInputs);
-    const auto& segments = stage_.chunk(action.chunk).segments;
-    std::vector<models::Stash> stashes(segments.size());
-    const bool holds_head = action.chunk + 1 == static_cast<int>(plan_.chunks.size());
+    if (action.chunk > 0 || action.group > 0) hidden = run.tensor(action, kInputs);
+    std::vector<models::Stash> kept(segments.size());
     for (std::size_t i = 0; i < segments.size(); ++i) {
-        if (holds_head && i + 1 == segments.size() && run.duties.at_head)
+        if (is_at_end(action) && i + 1 == segments.size() && run.duties.at_head)
             run.duties.at_head(*segments[i], hidden);
         else
-            hidden = segments[i]->forward(hidden, stashes[i], microbatch);
+            hidden = segments[i]->forward(hidden, kept[i], microbatch);
+        if (!stash) kept[i].clear();
     }
-    if (stash) run.slots[*stash].stashes = std::move(stashes);
-    if (const auto output = run.find(action.writes, kInputs)) run.put(action, *output, hidden);
+    if (stash) run.slots[*stash].stashes = std::move(kept);
+    const auto output = run.find(action.writes, kInputs);
+    if (first_time && output) run.put(action, *output, hidden);
 }
 
 void Executor::backward(Run& run, const Action& action) {
     models::Microbatch& microbatch = run.microbatch(action);
-    const auto& segments = stage_.chunk(action.chunk).segments;
+    const auto segments = segments_of(action);
     at::Tensor gradient;
-    if (action.chunk + 1 < static_cast<int>(plan_.chunks.size())) gradient = run.tensor(action, kGradients);
+    if (!is_at_end(action)) gradient = run.tensor(action, kGradients);
     auto stashes = run.take(action, BufferKind::stash, segments.size());
     const bool whole = action.kind == ActionKind::backward;
     for (std::size_t i = segments.size(); i-- > 0;) {
@@ -232,12 +250,12 @@ void Executor::backward(Run& run, const Action& action) {
         run.slots[*deferred].stashes = std::move(stashes);
     }
     if (const auto output = run.find(action.writes, kGradients)) run.put(action, *output, gradient);
-    if (--run.open_chunks[action.microbatch] == 0) --run.active;
+    if (action.group <= 0 && --run.open_chunks[action.microbatch] == 0) --run.active;
 }
 
 void Executor::backward_weight(Run& run, const Action& action) {
     models::Microbatch& microbatch = run.microbatch(action);
-    const auto& segments = stage_.chunk(action.chunk).segments;
+    const auto segments = segments_of(action);
     auto stashes = run.take(action, BufferKind::deferred, segments.size());
     for (std::size_t i = segments.size(); i-- > 0;) segments[i]->backward_weight(stashes[i], microbatch);
 }

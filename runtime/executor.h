@@ -54,6 +54,10 @@ class Executor {
     struct Run;
 
     comms::Work perform(Run& run, const partition::Action& action);
+    /// Those of the action's chunk, or of its group.
+    std::span<const std::unique_ptr<models::Segment>> segments_of(const partition::Action& action) const;
+    /// Whether the last module of the model is among them.
+    bool is_at_end(const partition::Action& action) const;
     void forward(Run& run, const partition::Action& action);
     void backward(Run& run, const partition::Action& action);
     void backward_weight(Run& run, const partition::Action& action);

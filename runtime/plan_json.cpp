@@ -40,7 +40,8 @@ std::string plan_to_json(const partition::Plan& plan, const std::vector<std::str
     for (const partition::Chunk& chunk : plan.chunks)
         chunks.push_back({{"stage", chunk.stage},
                           {"modules", std::vector(module_names.begin() + chunk.first_module,
-                                                  module_names.begin() + chunk.end_module)}});
+                                                  module_names.begin() + chunk.end_module)},
+                          {"checkpointed_groups", chunk.groups.size()}});
     const Json json{
         {"version", 1},
         {"hash", fmt::format("{:016x}", partition::hash_of(plan))},

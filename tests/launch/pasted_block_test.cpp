@@ -53,7 +53,7 @@ TEST(PastedBlock, WhatIsStillToComeSaysNotYetAndTakesItsOffValue) {
         Json on, off;
     };
     const std::vector<Case> cases = {{"parallel", "optimize", "memory", "speed"},
-                                     {"parallel", "activation_checkpointing", "group_2", "none"},
+                                     {"parallel", "activation_checkpointing", "selective", "none"},
                                      {"parallel", "offload_activations", true, false},
                                      {"parallel", "activation_loading_horizon", 8, 4},
                                      {"parallel", "fp16", true, false},

@@ -72,11 +72,11 @@ TEST(Gpt2Graph, TensorRanksShareTheWork) {
     EXPECT_EQ(four.modules[4].backward_flops * 4 / 104,
               one.modules[4].backward_flops / 101);  // 101 rows, padded to 104
     EXPECT_EQ(four.modules[1].output_bytes, one.modules[1].output_bytes);
-    // x, ln_1, middle, ln_2 are whole on every rank (and 4 statistics of them); qkv, attended, two of the MLP are
+    // ln_1, middle, ln_2 are whole on every rank (and 4 statistics of them); qkv, attended, two of the MLP are
     // shared.
     const std::int64_t rows = 2 * 16, h = 32;
-    EXPECT_EQ(one.modules[1].stash_bytes, 4 * rows * (4 * h + 4 + 4 * h + 8 * h + 4));
-    EXPECT_EQ(four.modules[1].stash_bytes, 4 * rows * (4 * h + 4 + (4 * h + 8 * h + 4) / 4));
+    EXPECT_EQ(one.modules[1].stash_bytes, 4 * rows * (3 * h + 4 + 4 * h + 8 * h + 4));
+    EXPECT_EQ(four.modules[1].stash_bytes, 4 * rows * (3 * h + 4 + (4 * h + 8 * h + 4) / 4));
     EXPECT_EQ(one.modules[1].deferred_bytes, 4 * rows * (4 * h + 4 * h + 8 * h));
     EXPECT_EQ(four.modules[1].deferred_bytes, 4 * rows * (4 * h + (4 * h + 8 * h) / 4));
 }

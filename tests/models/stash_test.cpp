@@ -37,7 +37,7 @@ void expect_as_declared(const Stash& stash, const std::vector<StashEntry>& decla
         EXPECT_EQ(static_cast<std::int64_t>(stash[i].storage().nbytes()), declared[i].bytes)
             << module << " " << declared[i].name;
         EXPECT_TRUE(storages.insert(stash[i].storage().data()).second) << module << " " << declared[i].name;
-        bytes += declared[i].bytes;
+        if (declared[i].name != "input") bytes += declared[i].bytes;  // the boundary tensor: counted where it is made
     }
     EXPECT_EQ(bytes, bytes_of_module) << module;
 }
@@ -123,7 +123,8 @@ TEST(Deferred, IsWhatIsDeclaredOverTheWholeChain) {
                     expect_as_declared(stashes[i], segment.deferred_entries(3, 64), graph.modules[i].deferred_bytes,
                                        storages, segment.name());
                     if (graph.modules[i].is_layer) {
-                        EXPECT_LE(graph.modules[i].deferred_bytes, graph.modules[i].stash_bytes);
+                        EXPECT_LE(graph.modules[i].deferred_bytes,
+                                  graph.modules[i].stash_bytes + graph.modules[i - 1].output_bytes);
                     }
                     declared += graph.modules[i].deferred_bytes;
                 }

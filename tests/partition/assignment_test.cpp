@@ -286,22 +286,30 @@ TEST(Assignment, RankPaysOnceForAParameterInSeveralOfItsChunks) {
 
 TEST(Assignment, ChainCostsAreSharesOfTheWholeChain) {
     const ModuleGraph graph = chain(5, false);
-    for (const double weight : {0.0, 0.3, 0.8, 1.0}) {
-        const ChainCosts costs = chain_costs(graph, weight, 3);
-        double memory = 0, compute = 0;
-        for (const Module& m : graph.modules) {
-            memory += 16.0 * static_cast<double>(m.parameter_count) + 3.0 * static_cast<double>(m.stash_bytes);
-            compute += m.forward_flops + m.backward_flops;
-        }
-        for (std::size_t i = 0; i < graph.modules.size(); ++i) {
+    for (const int checkpointed_layers : {0, 1, 2}) {
+        const auto memory_of = [&](std::size_t i) {
             const Module& m = graph.modules[i];
-            const double expected =
-                1e9 *
-                (weight * (16.0 * static_cast<double>(m.parameter_count) + 3.0 * static_cast<double>(m.stash_bytes)) /
-                     memory +
-                 (1 - weight) * (m.forward_flops + m.backward_flops) / compute);
-            // Each of the two shares is rounded down to a tick.
-            EXPECT_NEAR(static_cast<double>(costs.module_ticks[i]), expected, 2.01) << i;
+            const double input = i == 0 ? 0 : static_cast<double>(graph.modules[i - 1].output_bytes);
+            const double kept =
+                checkpointed_layers == 0 ? input + static_cast<double>(m.stash_bytes) : input / checkpointed_layers;
+            return 16.0 * static_cast<double>(m.parameter_count) + 3.0 * kept;
+        };
+        const auto compute_of = [&](const Module& m) {
+            return (checkpointed_layers == 0 ? 1 : 2) * m.forward_flops + m.backward_flops;
+        };
+        double memory = 0, compute = 0;
+        for (std::size_t i = 0; i < graph.modules.size(); ++i) {
+            memory += memory_of(i);
+            compute += compute_of(graph.modules[i]);
+        }
+        for (const double weight : {0.0, 0.3, 0.8, 1.0}) {
+            const ChainCosts costs = chain_costs(graph, weight, 3, checkpointed_layers);
+            for (std::size_t i = 0; i < graph.modules.size(); ++i) {
+                const double expected =
+                    1e9 * (weight * memory_of(i) / memory + (1 - weight) * compute_of(graph.modules[i]) / compute);
+                // Each of the two shares is rounded down to a tick.
+                EXPECT_NEAR(static_cast<double>(costs.module_ticks[i]), expected, 2.01) << i;
+            }
         }
     }
 }

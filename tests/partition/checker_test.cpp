@@ -339,6 +339,48 @@ TEST_F(ShardedMutants, ParametersGatheredTooLate) {
     expect_refusal("(gather parameters chunk1) comes after", "(F mb0 chunk1)", "");
 }
 
+/// Two groups on the first stage, three on the last.
+class CheckpointedMutants : public Mutants {
+  protected:
+    CheckpointedMutants() {
+        ParallelOptions options = testing::options_by_hand({2, 2}, 3);
+        options.activation_checkpointing = "each";
+        plan_ = make_plan(testing::chain(4, true), options, {.pp = 2}, 1);
+    }
+};
+
+TEST_F(CheckpointedMutants, AreSoundBeforeTheChange) {
+    EXPECT_THAT(check(plan_), IsEmpty());
+    EXPECT_EQ(
+        describe(stage(1), action(1, "R mb0 chunk1 group1")),
+        "R mb0 chunk1 group1; reads parameters chunk1, checkpoint mb0 chunk1 group1; writes stash mb0 chunk1 group1");
+}
+
+TEST_F(CheckpointedMutants, DroppedRecomputation) {
+    drop(1, "R mb1 chunk1 group2");
+    expect_refusal("(B mb1 chunk1 group2) has no R mb1 chunk1 group2", "", "");
+}
+
+TEST_F(CheckpointedMutants, RecomputationBehindItsBackward) {
+    std::swap(action(1, "R mb1 chunk1 group0"), action(1, "B mb1 chunk1 group0"));
+    expect_refusal("(R mb1 chunk1 group0) comes after", "(B mb1 chunk1 group0)", "");
+}
+
+TEST_F(CheckpointedMutants, GroupThatIsNotThere) {
+    action(0, "F mb2 chunk0 group1").group = 2;
+    expect_refusal("(F mb2 chunk0 group2) is not among this stage's steps", "", "");
+}
+
+TEST_F(CheckpointedMutants, CheckpointFreedByTheForward) {
+    auto& frees = action(1, "B mb0 chunk1 group1").frees;
+    auto& forward = action(1, "F mb0 chunk1 group1");
+    const int checkpoint = forward.reads.back();
+    std::erase(frees, checkpoint);
+    forward.frees.push_back(checkpoint);
+    expect_refusal("(B mb0 chunk1 group1) may still use checkpoint mb0 chunk1 group1", "(F mb0 chunk1 group1) frees it",
+                   "");
+}
+
 TEST_F(ShardedMutants, GatheringWhereNothingIsSharded) {
     plan_.shard_optimizer_state = false;
     expect_refusal("(gather parameters chunk0) does not belong into this program", "", "");

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include "partition/checker.h"
 #include "partition/precedence.h"
 #include "tests/partition/small_jobs.h"
 #include "tests/partition/timeline.h"
@@ -139,6 +140,82 @@ TEST(Lowering, ReducesAChunkRightBehindItsLastBackward) {
     });
 }
 
+/// The plans of all schedules with checkpointing, two or three layers a chunk.
+template <typename Body>
+void for_all_checkpointed_plans(Body body) {
+    for_all_later_jobs([&](const Job& job) {
+        if (job.stages > 3 || job.microbatches > 8) return;
+        for (const char* word : {"each", "contiguous", "group_2"}) {
+            ParallelOptions options = testing::options_of(job);
+            options.activation_checkpointing = word;
+            const auto graph = testing::chain(3 * chunk_count(options) - 1, true);
+            SCOPED_TRACE(text_of(job) + ", " + word);
+            body(graph, make_plan(graph, options, {.pp = job.stages}, 1));
+        }
+    });
+}
+
+TEST(Lowering, CheckpointsGroupsOfLayersAndTheHeadAlone) {
+    ParallelOptions options = testing::options_by_hand({5, 3}, 2);
+    const auto groups_with = [&](const std::string& word) {
+        options.activation_checkpointing = word;
+        const auto chunks = assign_stages(testing::chain(8, true), options);
+        return std::pair(chunks[0].groups, chunks[1].groups);
+    };
+    using Groups = std::pair<std::vector<int>, std::vector<int>>;
+    // Modules: 0 embedding, 1 … 5 | 6 … 8 layers, 9 head.
+    EXPECT_EQ(groups_with("none"), (Groups{{}, {}}));
+    EXPECT_EQ(groups_with("each"), (Groups{{0, 2, 3, 4, 5}, {6, 7, 8, 9}}));
+    EXPECT_EQ(groups_with("contiguous"), (Groups{{0}, {6, 9}}));
+    EXPECT_EQ(groups_with("group_2"), (Groups{{0, 3, 5}, {6, 8, 9}}));
+    EXPECT_EQ(groups_with("group_3"), (Groups{{0, 4}, {6, 9}}));
+}
+
+// Alive are the checkpoints of what is in flight and nothing else, and one recomputed group.
+TEST(Lowering, KeepsOneCheckpointAGroupAndRecomputesOneGroupAtATime) {
+    for_all_checkpointed_plans([](const ModuleGraph& graph, const Plan& plan) {
+        EXPECT_THAT(check(plan), ::testing::IsEmpty());
+        const int stages = plan.topology.degrees.pp;
+        for (int stage = 0; stage < stages; ++stage) {
+            const RankProgram& program = plan.training[static_cast<std::size_t>(stage)];
+            std::map<int, int> in_flight;  // of each chunk
+            std::int64_t checkpoints = 0;
+            int stashes = 0;
+            for (const Action& action : program.actions) {
+                if (action.kind == ActionKind::forward) in_flight[action.chunk] += action.group == 0 ? 1 : 0;
+                for (const int id : action.writes) {
+                    const Buffer& buffer = program.buffers[static_cast<std::size_t>(id)];
+                    if (buffer.kind == BufferKind::checkpoint) checkpoints += buffer.bytes;
+                    if (buffer.kind == BufferKind::stash) ++stashes;
+                }
+                ASSERT_LE(stashes, 1) << name_of(action);
+                for (const int id : action.frees) {
+                    const Buffer& buffer = program.buffers[static_cast<std::size_t>(id)];
+                    if (buffer.kind == BufferKind::checkpoint) checkpoints -= buffer.bytes;
+                    if (buffer.kind == BufferKind::stash) --stashes;
+                }
+                const bool is_backward =
+                    action.kind == ActionKind::backward || action.kind == ActionKind::backward_input;
+                if (is_backward && action.group == 0) --in_flight[action.chunk];
+                const auto& groups = plan.chunks[static_cast<std::size_t>(std::max(0, action.chunk))].groups;
+                const bool is_between_steps = action.kind == ActionKind::forward
+                                                  ? action.group + 1 == static_cast<int>(groups.size())
+                                                  : is_backward && action.group == 0;
+                if (!is_between_steps) continue;
+                std::int64_t expected = 0;
+                for (const auto& [chunk, microbatches] : in_flight) {
+                    const auto& of_chunk = plan.chunks[static_cast<std::size_t>(chunk)].groups;
+                    for (std::size_t g = 1; g < of_chunk.size(); ++g)
+                        expected +=
+                            microbatches * graph.modules[static_cast<std::size_t>(of_chunk[g]) - 1].output_bytes;
+                }
+                ASSERT_EQ(checkpoints, expected) << name_of(action);
+            }
+            EXPECT_EQ(checkpoints, 0);
+        }
+    });
+}
+
 TEST(Lowering, LongerWarmUpHidesASlowLink) {
     const Costs slow_link{.forward = 10, .backward = 20, .latency = 5};
     for (int p = 2; p <= 6; ++p) {
@@ -254,6 +331,7 @@ TEST(Lowering, TakesBytesFromTheGraph) {
         std::int64_t stash = 0, parameters = 0;
         for (int m = chunk.first_module; m < chunk.end_module; ++m) {
             stash += graph.modules[static_cast<std::size_t>(m)].stash_bytes;
+            if (m > chunk.first_module) stash += graph.modules[static_cast<std::size_t>(m) - 1].output_bytes;
             parameters += graph.modules[static_cast<std::size_t>(m)].parameter_count;
         }
         const std::int64_t boundary =
@@ -261,6 +339,8 @@ TEST(Lowering, TakesBytesFromTheGraph) {
         for (const Buffer& buffer : plan.training[stage].buffers) {
             switch (buffer.kind) {
                 case BufferKind::stash: EXPECT_EQ(buffer.bytes, stash); break;
+                case BufferKind::checkpoint:
+                case BufferKind::checkpoint_gradient:
                 case BufferKind::deferred: ADD_FAILURE() << "nothing is split here"; break;
                 case BufferKind::gradients:
                 case BufferKind::parameters: EXPECT_EQ(buffer.bytes, 4 * parameters); break;

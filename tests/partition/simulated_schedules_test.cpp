@@ -380,7 +380,7 @@ RC_GTEST_PROP(SimulatedSchedule, CountsLiveBytes, ()) {
                     if (touches(action.frees) && run.end <= tick) is_alive = false;
                 }
                 if (is_alive && buffer.kind != BufferKind::tied_gradient)
-                    alive[static_cast<std::size_t>(category_of(buffer.kind))] += buffer.bytes;
+                    alive[static_cast<std::size_t>(category_of(buffer))] += buffer.bytes;
             }
             if (point + 1 < series.size() && series[point + 1].tick == tick) {
                 RC_ASSERT(series[point + 1].bytes != series[point].bytes);

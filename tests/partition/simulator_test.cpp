@@ -307,25 +307,28 @@ TEST(Simulator, BuffersLiveFromTheirWriterToTheEndOfWhatFreesThem) {
     script.add(1, {.duration = 6}, {.kind = ActionKind::forward, .writes = {3, 4}, .frees = {2}, .waits = {received}});
     script.add(1, {.duration = 1}, {.kind = ActionKind::backward, .writes = {1}, .frees = {3, 4}});
     const Timeline timeline = simulate(script.programs, script.prices);
-    // Parameters, gradients, activations, deferred, boundaries.
+    // Parameters, gradients, activations, checkpoints, deferred, boundaries.
     EXPECT_THAT(timeline.memory[1],
-                ElementsAre(MemoryPoint{0, {1, 10, 0, 0, 0}}, MemoryPoint{4, {1, 10, 0, 0, 100}},
-                            MemoryPoint{15, {1, 10, 1000, 0, 100}}, MemoryPoint{21, {1, 10, 1000, 0, 0}},
-                            MemoryPoint{22, {1, 10, 0, 0, 0}}));
+                ElementsAre(MemoryPoint{0, {1, 10, 0, 0, 0, 0}}, MemoryPoint{4, {1, 10, 0, 0, 0, 100}},
+                            MemoryPoint{15, {1, 10, 1000, 0, 0, 100}}, MemoryPoint{21, {1, 10, 1000, 0, 0, 0}},
+                            MemoryPoint{22, {1, 10, 0, 0, 0, 0}}));
     EXPECT_EQ(timeline.peak_bytes[1], 1111);
-    EXPECT_EQ(timeline.peak_by_category[1], (MemoryBytes{1, 10, 1000, 0, 100}));
+    EXPECT_EQ(timeline.peak_by_category[1], (MemoryBytes{1, 10, 1000, 0, 0, 100}));
     EXPECT_THAT(timeline.memory[0], ElementsAre(MemoryPoint{0, {}}));
 }
 
 TEST(Simulator, EachKindOfBufferHasACategory) {
-    EXPECT_EQ(category_of(BufferKind::parameters), MemoryCategory::parameters);
-    EXPECT_EQ(category_of(BufferKind::gradients), MemoryCategory::gradients);
-    EXPECT_EQ(category_of(BufferKind::tied_gradient), MemoryCategory::gradients);
-    EXPECT_EQ(category_of(BufferKind::stash), MemoryCategory::activations);
-    EXPECT_EQ(category_of(BufferKind::deferred), MemoryCategory::deferred);
+    const auto of = [](BufferKind kind, int group = -1) { return category_of(Buffer{.kind = kind, .group = group}); };
+    EXPECT_EQ(of(BufferKind::parameters), MemoryCategory::parameters);
+    EXPECT_EQ(of(BufferKind::gradients), MemoryCategory::gradients);
+    EXPECT_EQ(of(BufferKind::tied_gradient), MemoryCategory::gradients);
+    EXPECT_EQ(of(BufferKind::stash), MemoryCategory::activations);
+    EXPECT_EQ(of(BufferKind::deferred), MemoryCategory::deferred);
+    EXPECT_EQ(of(BufferKind::checkpoint, 1), MemoryCategory::checkpoints);
+    EXPECT_EQ(of(BufferKind::activation_in, 0), MemoryCategory::checkpoints);  // of a chunk that is recomputed
     for (const BufferKind kind : {BufferKind::activation_in, BufferKind::activation_out, BufferKind::gradient_in,
-                                  BufferKind::gradient_out, BufferKind::tied_received})
-        EXPECT_EQ(category_of(kind), MemoryCategory::boundaries);
+                                  BufferKind::gradient_out, BufferKind::checkpoint_gradient, BufferKind::tied_received})
+        EXPECT_EQ(of(kind), MemoryCategory::boundaries);
 }
 
 /// What simulate says when it refuses.

@@ -115,11 +115,14 @@ TEST_F(AnyPlan, RandomPlansGiveTheLossesOfOneRank) {
         parallel.active_microbatches = draw(least, m);
         parallel.memory_weight = draw(0, 10) / 10.0;
         parallel.shard_optimizer_state = draw(0, 1) == 1;
+        const std::string checkpointing[] = {"none", "each", "contiguous", "group_2", "group_3"};
+        parallel.activation_checkpointing = checkpointing[draw(0, 4)];
         const std::string name =
-            fmt::format("plan {}: {}, pp {}, {} chunks a stage, tp {}, rdp {}, m {}, K {}, {}", i,
+            fmt::format("plan {}: {}, pp {}, {} chunks a stage, tp {}, rdp {}, m {}, K {}, {}, {}", i,
                         word_of(parallel.pipeline), parallel.pipeline_parallel_degree, parallel.virtual_pipeline_degree,
                         tp, rdp, m, *parallel.active_microbatches,
-                        parallel.shard_optimizer_state ? "sharded optimizer states" : "whole optimizer states");
+                        parallel.shard_optimizer_state ? "sharded optimizer states" : "whole optimizer states",
+                        parallel.activation_checkpointing);
         SCOPED_TRACE(name);
         ++drawn[word_of(parallel.pipeline)];
         ASSERT_EQ(run(job, ranks(job, rdp), {.plan = {}, .executor = random_delays(random())}), reference);
@@ -150,12 +153,14 @@ class Mutants : public AnyPlan {
         add(PipelineSchedule::interleaved, 2, 3, 5, 4, true);
         add(PipelineSchedule::zero_bubble, 3, 1, 5, 3, true);
         add(PipelineSchedule::zero_bubble, 2, 1, 4, 4, false);
+        add(PipelineSchedule::zero_bubble, 2, 1, 4, 2, true).parallel.activation_checkpointing = "group_2";
         auto& job = add(PipelineSchedule::interleaved, 2, 2, 4, 4, true);
         job.parallel.tensor_parallel_degree = 2;
         job.training.global_batch_size = 8;
         list.back().second = 8;
         auto& sharded = add(PipelineSchedule::interleaved, 2, 2, 4, 4, true);
         sharded.parallel.shard_optimizer_state = true;
+        sharded.parallel.activation_checkpointing = "each";
         sharded.training.global_batch_size = 8;
         list.back().second = 4;
         return list;

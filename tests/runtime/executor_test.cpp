@@ -153,9 +153,8 @@ TEST(Executor, NamesTheActionThatTakesWhatIsNotItsOwn) {
                 HasSubstr("is of no microbatch of 3"));
     EXPECT_THAT(refusal(kTwoStages, [](auto& programs) { find(programs[1], "F mb0 chunk1")->chunk = 0; }),
                 HasSubstr("chunk 0 is not on this rank"));
-    EXPECT_THAT(
-        refusal(kChunks, [](auto& programs) { find(programs[0], "F mb0 chunk0")->kind = ActionKind::recompute; }),
-        HasSubstr("executor: R mb0 chunk0 cannot be executed yet"));
+    EXPECT_THAT(refusal(kChunks, [](auto& programs) { find(programs[0], "F mb0 chunk0")->kind = ActionKind::offload; }),
+                HasSubstr("executor: offload mb0 chunk0 cannot be executed yet"));
 }
 
 // A message that nobody waits for is a mistake of its own, not one of whoever communicates next.

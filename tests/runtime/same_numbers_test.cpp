@@ -81,15 +81,20 @@ TEST_P(SameNumbersInEveryLayout, PipelineScheduleBoundAndThreadsDoNotShow) {
     ASSERT_NE(expected.find("validation_loss"), std::string::npos);
     EXPECT_EQ(run(job, rdp, /*threads=*/2), expected) << "two threads";
 
+    const std::string checkpointing[] = {"none", "each", "contiguous", "group_2", "group_3"};
+    std::size_t turn = 0;
     const auto expect_same = [&](int pp, PipelineSchedule schedule, int chunks, int bound) {
         job.parallel.pipeline_parallel_degree = pp;
         job.parallel.pipeline = schedule;
         job.parallel.virtual_pipeline_degree = chunks;
         job.parallel.active_microbatches = bound;
-        job.parallel.shard_optimizer_state = !job.parallel.shard_optimizer_state;  // in turns
+        // In turns.
+        job.parallel.shard_optimizer_state = !job.parallel.shard_optimizer_state;
+        job.parallel.activation_checkpointing = checkpointing[turn++ % std::size(checkpointing)];
         EXPECT_EQ(run(job, rdp), expected)
             << partition::word_of(schedule) << ", pp " << pp << ", " << chunks << " chunks a stage, K " << bound
-            << (job.parallel.shard_optimizer_state ? ", sharded optimizer states" : "");
+            << (job.parallel.shard_optimizer_state ? ", sharded optimizer states, " : ", ")
+            << job.parallel.activation_checkpointing;
     };
     for (const int pp : {1, 2, 4}) {
         expect_same(pp, PipelineSchedule::simple, 1, m);
@@ -159,6 +164,7 @@ TEST_F(SameNumbers, EightThreadsAsRanks) {
     const std::string expected = run(job, 2);
     job.parallel.pipeline_parallel_degree = 2;
     job.parallel.shard_optimizer_state = true;
+    job.parallel.activation_checkpointing = "each";
     EXPECT_EQ(run(job, 2), expected);
 }
 
