@@ -34,7 +34,7 @@ PlanReport report_on(const Config& config, int ranks) {
     report.proof = proof_of(report.plan);
     const auto prices = partition::modelled_prices(report.plan, report.plan.training, report.graph, report.rates);
     report.timeline = partition::simulate(report.plan.training, prices);
-    report.warnings = partition::warnings_of(report.plan, report.graph, config.cluster);
+    report.warnings = partition::warnings_of(report.plan, report.graph, config.parallel, config.cluster);
     return report;
 }
 

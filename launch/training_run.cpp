@@ -123,7 +123,8 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
                                                        .steps = training.steps});
             console->settings(settings);
             const auto graph = runtime::graph_of(config.job(), world.size());
-            for (const std::string& warning : partition::warnings_of(trainer.plan(), graph, config.cluster))
+            for (const std::string& warning :
+                 partition::warnings_of(trainer.plan(), graph, config.parallel, config.cluster))
                 console->say(LogLevel::warning, "warning: " + warning);
             for (const std::string& warning : trainer.warnings())
                 console->say(LogLevel::warning, "warning: " + warning);

@@ -25,6 +25,8 @@ std::string_view word(BufferKind kind) {
         case BufferKind::activation_in: return "activation_in";
         case BufferKind::checkpoint: return "checkpoint";
         case BufferKind::checkpoint_gradient: return "checkpoint_gradient";
+        case BufferKind::offloaded: return "offloaded";
+        case BufferKind::prefetched: return "prefetched";
         case BufferKind::activation_out: return "activation_out";
         case BufferKind::gradient_in: return "gradient_in";
         case BufferKind::gradient_out: return "gradient_out";

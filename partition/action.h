@@ -15,8 +15,8 @@ enum class ActionKind {
     recompute,        // the forward of a group again, right before its backward
     send,
     receive,
-    offload,
-    prefetch,
+    offload,             // a group's checkpointed input to host memory …
+    prefetch,            // … and back, ahead of its recomputation
     sum_tied_gradients,  // local, one for each shared parameter on each stage that holds a copy: adds all copies'
                          // gradients, in ascending order of modules, which is the order in which `reads` lists them
                          // behind `gradients`
@@ -33,13 +33,16 @@ enum class Channel { none, activations, gradients, tied, data, world };
 
 /// Actions of one stream start in list order; streams are ordered against each other by events only. Compute actions
 /// also end in list order; those of the communication stream (messages, and collectives over the data-parallel group)
-/// are posted in list order and end when they end.
-enum class Stream { compute, communication };
+/// and of the copy streams (one to host memory, one back) are posted in list order and end when they end.
+enum class Stream { compute, communication, copy_out, copy_in };
+inline constexpr std::size_t kStreams = static_cast<std::size_t>(Stream::copy_in) + 1;
 
 enum class BufferKind {
     activation_in,        // boundary tensor received from, or handed over by, the previous chunk
     checkpoint,           // boundary tensor between two groups of a chunk: the later one's input
     checkpoint_gradient,  // its gradient
+    offloaded,            // a checkpointed input (activation_in or checkpoint) in host memory
+    prefetched,           // the same on the device again
     activation_out,       // boundary tensor for the next chunk
     gradient_in,          // gradient of activation_out, from the next chunk
     gradient_out,         // gradient of activation_in, for the previous chunk
@@ -74,6 +77,10 @@ enum class BufferKind {
 /// g − 1 writes and the backward of g frees. No forward writes a stash: the recomputation does. The backward of g
 /// writes the checkpoint's gradient, which the backward of g − 1 reads and frees.
 ///
+/// Where a group's input is offloaded, an offload reads and frees it once the group's forward has read it, and writes
+/// `offloaded`; a prefetch reads that and writes `prefetched`, which recomputation and backward of the group read in
+/// place of the input, and the backward frees. `offloaded` is freed by the recomputation.
+///
 /// Where chunk i and i + 1 live on one stage nothing is sent: one buffer, activation_in of chunk i + 1, is written by
 /// the forward of chunk i, and one, gradient_in of chunk i, by the backward of chunk i + 1.
 struct Buffer {
@@ -90,9 +97,9 @@ struct Buffer {
 
 /// Buffers and events are indices that belong to one rank's program. The executor runs the list in order: for each
 /// action it first waits for all of `waits`, then performs it. A compute action signals its event when it is done. An
-/// action of the communication stream is posted, which never blocks; it signals its event when the message has left or
-/// arrived or the collective has ended, and whoever needs that lists the event in `waits`. `frees` happen after the
-/// action (for a send: after its completion).
+/// action of another stream is posted, which never blocks; it signals its event when the message has left or arrived or
+/// the collective or copy has ended, and whoever needs that lists the event in `waits`. `frees` happen after the action
+/// (for a posted one: after its completion).
 /// An action has an event only if another, later one waits for it.
 struct Action {
     ActionKind kind;
@@ -100,7 +107,7 @@ struct Action {
     int chunk = -1;  // global chunk index; for send and receive: the own chunk that made or will use the tensor; for
                      // reduce_gradients and gather_parameters: whose
     int peer = -1;   // pipeline rank (not a world rank), for send and receive
-    int group = -1;  // of the chunk, where it is recomputed in groups, for compute actions of one; else −1
+    int group = -1;  // of the chunk, where it is recomputed in groups, for compute actions and copies; else −1
     Channel channel = Channel::none;
     Stream stream = Stream::compute;
     std::int64_t bytes = 0;  // that travel; 0 for local work

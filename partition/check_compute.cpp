@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 
@@ -36,7 +37,8 @@ class ComputePass {
         for (int chunk = 0; chunk < duty.chunks; ++chunk)
             first_part_.push_back(first_part_.back() + static_cast<std::size_t>(std::max(1, groups_of(chunk))));
         const std::size_t steps = first_part_.back() * static_cast<std::size_t>(duty.microbatches);
-        for (auto* places : {&forwards_, &recomputed_, &backwards_, &weights_}) places->resize(steps);
+        for (auto* places : {&forwards_, &offloads_, &fetches_, &recomputed_, &backwards_, &weights_})
+            places->resize(steps);
         last_weights_.resize(static_cast<std::size_t>(duty.chunks));
     }
 
@@ -70,6 +72,8 @@ class ComputePass {
     Places& places_of(ActionKind kind) {
         if (kind == ActionKind::forward) return forwards_;
         if (kind == ActionKind::recompute) return recomputed_;
+        if (kind == ActionKind::offload) return offloads_;
+        if (kind == ActionKind::prefetch) return fetches_;
         return is_backward(kind) ? backwards_ : weights_;
     }
     bool is_local(int chunk, int next) const { return chunk % stages_ == next % stages_; }
@@ -77,6 +81,8 @@ class ComputePass {
     void check_stage(int stage) {
         const auto actions = static_cast<int>(programs_[static_cast<std::size_t>(stage)].actions.size());
         held_ = {};
+        tasks_ = 0;
+        fetched_at_.clear();
         for (int i = 0; i < actions; ++i) {
             const Place here{stage, i};
             switch (at(programs_, here).kind) {
@@ -85,6 +91,8 @@ class ComputePass {
                 case ActionKind::backward_input:
                 case ActionKind::backward_weight:
                 case ActionKind::recompute:
+                case ActionKind::offload:
+                case ActionKind::prefetch:
                     if (check_step(here)) check_bounds(here);
                     break;
                 case ActionKind::send:
@@ -111,6 +119,11 @@ class ComputePass {
             return false;
         }
         place = here;
+        if (action.kind == ActionKind::offload || action.kind == ActionKind::prefetch) {
+            check_copy(here);
+            return true;
+        }
+        check_way_back(here);
         if (!is_forward && action.kind != ActionKind::recompute) {
             // The head adds its weight's gradient in the input part, all others in the weight part: both ascend.
             auto& last = last_weights_[static_cast<std::size_t>(action.chunk)][is_backward(action.kind) ? 0 : 1];
@@ -127,8 +140,45 @@ class ComputePass {
 
     bool has_group(const Action& action) const {
         const int groups = groups_of(action.chunk);
-        if (groups == 0) return action.group == -1 && action.kind != ActionKind::recompute;
-        return action.group >= 0 && action.group < groups;
+        const bool is_copy = action.kind == ActionKind::offload || action.kind == ActionKind::prefetch;
+        if (groups == 0) return action.group == -1 && action.kind != ActionKind::recompute && !is_copy;
+        const bool has_input = action.group > 0 || action.chunk > 0;
+        return action.group >= 0 && action.group < groups && (has_input || !is_copy) &&
+               (duty_.loading_horizon > 0 || !is_copy);
+    }
+
+    /// A group's input, as its forward finds it.
+    static Need input_of(int mb, int chunk, int group) {
+        return {group <= 0 ? BufferKind::activation_in : BufferKind::checkpoint, mb, chunk, group};
+    }
+
+    void check_copy(Place here) {
+        const Action& action = at(programs_, here);
+        const int mb = action.microbatch, chunk = action.chunk, group = action.group;
+        const bool is_offload = action.kind == ActionKind::offload;
+        if (is_offload && !of(forwards_, mb, chunk, group))
+            findings_.push_back(fmt::format("{} comes before the forward has read what it takes away", name(here)));
+        const Need host{BufferKind::offloaded, mb, chunk, group}, back{BufferKind::prefetched, mb, chunk, group};
+        const Need from = is_offload ? input_of(mb, chunk, group) : host, to = is_offload ? host : back;
+        check_needs(here, "read", action.reads, {&from, 1});
+        check_needs(here, "write", action.writes, {&to, 1});
+        if (action.reads.empty() || action.bytes != buffer(here, action.reads.front()).bytes)
+            findings_.push_back(fmt::format("{} moves {} bytes, which its buffer has not", name(here), action.bytes));
+        if (!is_offload) fetched_at_[{mb, chunk, group}] = tasks_;
+    }
+
+    /// What was fetched back came no earlier than the horizon allows. Counts the tasks of a stage.
+    void check_way_back(Place here) {
+        const Action& action = at(programs_, here);
+        const auto fetched = fetched_at_.find({action.microbatch, action.chunk, action.group});
+        if (action.kind == ActionKind::recompute && fetched != fetched_at_.end()) {
+            const int ahead = tasks_ - fetched->second;
+            if (ahead > duty_.loading_horizon)
+                findings_.push_back(fmt::format(
+                    "{} uses what {} fetched {} tasks ahead, where the horizon is {}", name(here),
+                    name(*of(fetches_, action.microbatch, action.chunk, action.group)), ahead, duty_.loading_horizon));
+        }
+        if (action.kind != ActionKind::recompute) ++tasks_;
     }
 
     void check_accesses(Place here) {
@@ -145,7 +195,8 @@ class ComputePass {
         const auto must_read = [&](const Need& need) { reads[reads_count++] = need; };
         const auto must_write = [&](const Need& need) { writes[writes_count++] = need; };
         const Need stash{BufferKind::stash, mb, chunk, group}, deferred{BufferKind::deferred, mb, chunk, group};
-        const Need input{is_first ? BufferKind::activation_in : BufferKind::checkpoint, mb, chunk, group};
+        const bool comes_back = !is_forward && groups > 0 && of(offloads_, mb, chunk, group);
+        const Need input = comes_back ? Need{BufferKind::prefetched, mb, chunk, group} : input_of(mb, chunk, group);
         if (has_input && !is_weight) must_read(input);
         if (is_recomputation) {
             must_write(stash);
@@ -249,7 +300,8 @@ class ComputePass {
             for (const int b : list) {
                 const BufferKind kind = buffer(here, b).kind;
                 const bool is_kept = kind == BufferKind::activation_in || kind == BufferKind::checkpoint ||
-                                     kind == BufferKind::deferred || (kind == BufferKind::stash && keeps_stash);
+                                     kind == BufferKind::prefetched || kind == BufferKind::deferred ||
+                                     (kind == BufferKind::stash && keeps_stash);
                 if (is_kept) bytes += buffer(here, b).bytes;
             }
             return bytes;
@@ -305,9 +357,12 @@ class ComputePass {
     const std::vector<RankProgram>& programs_;
     const Duty& duty_;
     int stages_;
-    std::vector<std::size_t> first_part_;                            // by chunk: parts (groups, or 1) of those before
-    Places forwards_, recomputed_, backwards_, weights_;             // by part and microbatch
+    std::vector<std::size_t> first_part_;  // by chunk: parts (groups, or 1) of those before
+    // By part and microbatch.
+    Places forwards_, offloads_, fetches_, recomputed_, backwards_, weights_;
     std::vector<std::array<std::optional<Place>, 2>> last_weights_;  // by chunk: backward or input part; weight part
+    int tasks_ = 0;                                                  // of the stage, so far
+    std::map<std::tuple<int, int, int>, int> fetched_at_;            // by microbatch, chunk, group: tasks before
     Held held_;
     Findings findings_;
 };

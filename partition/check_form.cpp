@@ -6,8 +6,16 @@ namespace smp::partition::passes {
 namespace {
 
 bool is_transfer(ActionKind kind) { return kind == ActionKind::send || kind == ActionKind::receive; }
-bool is_asynchronous(ActionKind kind) {
-    return is_transfer(kind) || kind == ActionKind::reduce_gradients || kind == ActionKind::gather_parameters;
+Stream stream_of(ActionKind kind) {
+    switch (kind) {
+        case ActionKind::send:
+        case ActionKind::receive:
+        case ActionKind::reduce_gradients:
+        case ActionKind::gather_parameters: return Stream::communication;
+        case ActionKind::offload: return Stream::copy_out;
+        case ActionKind::prefetch: return Stream::copy_in;
+        default: return Stream::compute;
+    }
 }
 
 bool suits(ActionKind kind, Channel channel) {
@@ -27,7 +35,7 @@ Findings check_action(const std::vector<RankProgram>& programs, Place place) {
     const Action& action = at(programs, place);
     const RankProgram& program = programs[static_cast<std::size_t>(place.stage)];
     const auto add = [&](const std::string& what) { findings.push_back(shown(programs, place) + " " + what); };
-    if (is_asynchronous(action.kind) != (action.stream == Stream::communication)) add("is on the wrong stream");
+    if (action.stream != stream_of(action.kind)) add("is on the wrong stream");
     if (!suits(action.kind, action.channel)) add("is on a channel that its kind does not use");
     const auto stages = static_cast<int>(programs.size());
     if (is_transfer(action.kind) && (action.peer < 0 || action.peer >= stages || action.peer == place.stage)) {
@@ -86,7 +94,8 @@ Findings check_events(const std::vector<RankProgram>& programs, int stage) {
                                        shown(programs, {stage, source}), shown(programs, {stage, actions - 1})));
     }
     for (int i = 0; i < actions; ++i) {
-        if (!is_asynchronous(at(programs, {stage, i}).kind) || at(programs, {stage, i}).signals >= 0) continue;
+        if (stream_of(at(programs, {stage, i}).kind) == Stream::compute || at(programs, {stage, i}).signals >= 0)
+            continue;
         findings.push_back(fmt::format("no action waits for {}, not even the last one, {}", shown(programs, {stage, i}),
                                        shown(programs, {stage, actions - 1})));
     }

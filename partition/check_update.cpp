@@ -83,7 +83,9 @@ class UpdatePass {
                 forwards_.try_emplace(action(here).chunk, here);
                 refuse_after(here, update_);
                 break;
-            case ActionKind::recompute: refuse_after(here, update_); break;
+            case ActionKind::recompute:
+            case ActionKind::offload:
+            case ActionKind::prefetch: refuse_after(here, update_); break;
             case ActionKind::backward:
             case ActionKind::backward_input:
             case ActionKind::backward_weight:
@@ -97,7 +99,6 @@ class UpdatePass {
             case ActionKind::send:
             case ActionKind::receive:
             case ActionKind::join: break;
-            default: add(fmt::format("{} is of a kind that is not checked yet", name(here)));
         }
     }
 

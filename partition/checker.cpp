@@ -40,6 +40,7 @@ std::vector<std::string> check(const Plan& plan) {
                   .training = true,
                   .gathers_parameters = plan.shard_optimizer_state,
                   .active_microbatches = plan.active_microbatches};
+    training.loading_horizon = plan.loading_horizon;
     for (const Chunk& chunk : plan.chunks) training.groups.push_back(static_cast<int>(chunk.groups.size()));
     for (int r = 0; r < stages && plan.schedule != PipelineSchedule::simple; ++r) {
         const int per_stage = training.chunks / stages;

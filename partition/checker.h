@@ -18,6 +18,7 @@ struct Duty {
     bool gathers_parameters = false;  // of each chunk, before its first forward
     int active_microbatches = 1;      // bound between the first forward and the last backward, in training
     std::vector<int> groups = {};     // of each chunk, in training: how many are recomputed (0: none); empty: none
+    int loading_horizon = 0;          // tasks that a checkpointed input comes back ahead at most; 0: nothing leaves
     /// Bounds on each stage, in training; empty: none but the one above. Microbatches between forward and backward (or
     /// its input part), counted on each chunk; and bytes of what is kept for a backward or its weight part (inputs, and
     /// stashes or, where these are recomputed, checkpoints).
@@ -29,7 +30,8 @@ struct Duty {
 /// list (from 0) and name; empty if they are proven. Passes, each only if the ones before found nothing:
 /// 1. form: indices in range, each event signalled once and waited for later, streams and channels as the kinds ask;
 /// 2. compute: every microbatch once per chunk and group, forward before backward (whole, or its input part before its
-///    weight part), recomputed once right where it should, weight gradients in ascending order, buffers those of the
+///    weight part), recomputed once right where it should, what was
+///    offloaded fetched back within the horizon, weight gradients in ascending order, buffers those of the
 ///    action's microbatch and chunk, the bounds kept;
 /// 3. update: sums of tied gradients after the last backward, the reduction of each chunk after both, the update after
 ///    all; where parameters are gathered, each chunk's before its first forward;

@@ -1,6 +1,5 @@
 #include "partition/happens_before.h"
 
-#include <array>
 #include <limits>
 
 namespace smp::partition {
@@ -8,7 +7,7 @@ namespace {
 
 constexpr int kNever = std::numeric_limits<int>::max();
 
-std::size_t index_of(Stream stream) { return stream == Stream::compute ? 0 : 1; }
+std::size_t index_of(Stream stream) { return static_cast<std::size_t>(stream); }
 
 }  // namespace
 
@@ -16,12 +15,14 @@ HappensBefore::HappensBefore(const RankProgram& program) : program_(program) {
     const std::size_t count = program.actions.size();
     std::vector<int> signaller(static_cast<std::size_t>(program.events), -1);
     for (auto& known : known_on_) known.assign(count, kNever);
-    std::array<std::vector<int>, 2> learnt;     // on each stream: actions known to have ended, in the order of learning
-    std::array<std::size_t, 2> taken = {0, 0};  // how much of the other stream's list each stream has taken over
+    // On each stream: actions known to have ended, in the order of learning.
+    std::array<std::vector<int>, kStreams> learnt;
+    // How much of the other streams' lists each stream has taken over.
+    std::array<std::array<std::size_t, kStreams>, kStreams> taken = {};
 
     for (std::size_t i = 0; i < count; ++i) {
         const Action& action = program.actions[i];
-        const std::size_t here = index_of(action.stream), there = 1 - here;
+        const std::size_t here = index_of(action.stream);
         const auto position = static_cast<int>(i);
         const auto learn = [&](std::size_t stream, int ended, int from) {
             int& known = known_on_[stream][static_cast<std::size_t>(ended)];
@@ -31,14 +32,15 @@ HappensBefore::HappensBefore(const RankProgram& program) : program_(program) {
         };
         for (const int event : action.waits) {
             const int source = signaller[static_cast<std::size_t>(event)];
-            const std::size_t stream = index_of(program.actions[static_cast<std::size_t>(source)].stream);
-            if (stream == there) {
+            const std::size_t there = index_of(program.actions[static_cast<std::size_t>(source)].stream);
+            if (there != here) {
                 // All that the other stream knew when the awaited action started.
-                while (taken[here] < learnt[there].size()) {
-                    const int ended = learnt[there][taken[here]];
+                std::size_t& from_there = taken[here][there];
+                while (from_there < learnt[there].size()) {
+                    const int ended = learnt[there][from_there];
                     if (known_on_[there][static_cast<std::size_t>(ended)] > source) break;
                     learn(here, ended, position);
-                    ++taken[here];
+                    ++from_there;
                 }
             }
             learn(here, source, position);

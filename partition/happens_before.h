@@ -2,6 +2,7 @@
 // stream or through events.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "partition/action.h"
@@ -9,6 +10,7 @@
 namespace smp::partition {
 
 /// Within one program whose waits lie behind what they wait for. Compute actions start and end in list order; transfers
+/// and copies
 /// start in list order and end on their own. A wait orders everything that had ended when the awaited action started,
 /// and that action, before what follows on the waiting stream. What other ranks do is not used: conservative.
 class HappensBefore {
@@ -20,8 +22,8 @@ class HappensBefore {
 
   private:
     const RankProgram& program_;
-    /// For each action, from which position on each stream (compute, communication) it is known to have ended.
-    std::vector<int> known_on_[2];
+    /// For each action, from which position on each stream it is known to have ended.
+    std::array<std::vector<int>, kStreams> known_on_;
 };
 
 }  // namespace smp::partition

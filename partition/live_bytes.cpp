@@ -24,7 +24,9 @@ MemoryCategory category_of(const Buffer& buffer) {
         case BufferKind::gradients:
         case BufferKind::tied_gradient: return MemoryCategory::gradients;
         case BufferKind::stash: return MemoryCategory::activations;
-        case BufferKind::checkpoint: return MemoryCategory::checkpoints;
+        case BufferKind::checkpoint:
+        case BufferKind::prefetched: return MemoryCategory::checkpoints;
+        case BufferKind::offloaded: return MemoryCategory::offloaded;
         case BufferKind::deferred: return MemoryCategory::deferred;
         case BufferKind::activation_in:
             return buffer.group < 0 ? MemoryCategory::boundaries : MemoryCategory::checkpoints;
@@ -47,7 +49,7 @@ std::vector<MemoryPoint> live_bytes(const RankProgram& program, const std::vecto
     for (std::size_t i = 0; i < program.actions.size(); ++i) {
         const Action& action = program.actions[i];
         for (const int id : action.writes)
-            change(action.kind == ActionKind::receive ? runs[i].posted : runs[i].start, id, 1);
+            change(action.stream != Stream::compute ? runs[i].posted : runs[i].start, id, 1);
         for (const int id : action.frees) change(runs[i].end, id, -1);
     }
     std::sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) { return a.tick < b.tick; });

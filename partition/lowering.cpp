@@ -1,10 +1,12 @@
 #include "partition/lowering.h"
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <optional>
 #include <stdexcept>
 #include <tuple>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -29,6 +31,7 @@ class ProgramBuilder {
           microbatches_(microbatches),
           training_(options.training),
           gather_parameters_(options.gather_parameters),
+          loading_horizon_(options.training ? options.loading_horizon : 0),
           messages_(messages),
           action_of_(messages.size(), -1),
           most_groups_(most_groups()),
@@ -46,6 +49,7 @@ class ProgramBuilder {
     RankProgram build(std::span<const ComputeStep> steps) {
         const auto end = static_cast<int>(steps.size());
         if (gather_parameters_) add_gathers(steps);
+        if (loading_horizon_ > 0) choose_offloads(steps);
         std::vector<std::vector<const Message*>> made(steps.size() + 1), posted(steps.size() + 1),
             left(steps.size() + 1), used(steps.size() + 1);
         for (const Message& m : messages_) {
@@ -190,6 +194,11 @@ class ProgramBuilder {
         if (!part.is_first) return between_groups(BufferKind::checkpoint, step, part.group);
         return step.chunk > 0 ? Maybe(activation_in(step.microbatch, step.chunk)) : std::nullopt;
     }
+    /// The input as the backward finds it.
+    Maybe kept_input(const ComputeStep& step, const Part& part) {
+        if (is_offloaded(step, part)) return copy_of_input(BufferKind::prefetched, step, part);
+        return input(step, part);
+    }
     Maybe output(const ComputeStep& step, const Part& part) {
         if (!part.is_last) return between_groups(BufferKind::checkpoint, step, part.group + 1);
         return is_last(step.chunk) ? std::nullopt : Maybe(activation_out(step.microbatch, step.chunk));
@@ -201,6 +210,78 @@ class ProgramBuilder {
     Maybe input_gradient(const ComputeStep& step, const Part& part) {
         if (!part.is_first) return between_groups(BufferKind::checkpoint_gradient, step, part.group);
         return step.chunk > 0 ? Maybe(gradient_out(step.microbatch, step.chunk)) : std::nullopt;
+    }
+
+    // Offloading.
+    using InputKey = std::tuple<int, int, int>;  // microbatch, chunk, group
+    static InputKey key_of(const ComputeStep& step, const Part& part) {
+        return {step.microbatch, step.chunk, part.group};
+    }
+    bool is_offloaded(const ComputeStep& step, const Part& part) const {
+        return offload_actions_.contains(key_of(step, part));
+    }
+    int copy_of_input(BufferKind kind, const ComputeStep& step, const Part& part) {
+        const Maybe in = input(step, part);
+        return buffer({.kind = kind,
+                       .microbatch = step.microbatch,
+                       .chunk = step.chunk,
+                       .bytes = program_.buffers[static_cast<std::size_t>(in.value())].bytes,
+                       .group = part.group});
+    }
+    /// The parts of a step in the order in which they are computed.
+    std::vector<Part> parts_in_order(const ComputeStep& step) const {
+        std::vector<Part> parts = parts_of(step.chunk);
+        if (step.kind != ActionKind::forward) std::reverse(parts.begin(), parts.end());
+        return parts;
+    }
+    void choose_offloads(std::span<const ComputeStep> steps) {
+        std::map<InputKey, int> forwards;
+        int task = 0;
+        for (const ComputeStep& step : steps) {
+            for (const Part& part : parts_in_order(step)) {
+                const bool has_input = part.group > 0 || (part.group == 0 && step.chunk > 0);
+                if (step.kind == ActionKind::forward) {
+                    forwards[key_of(step, part)] = task;
+                } else if (step.kind != ActionKind::backward_weight && has_input &&
+                           task - forwards.at(key_of(step, part)) > loading_horizon_ + 1) {
+                    offload_actions_[key_of(step, part)] = -1;
+                    fetches_before_[task - loading_horizon_].emplace_back(step, part);
+                }
+                ++task;
+            }
+        }
+    }
+    void add_offload(const ComputeStep& step, const Part& part) {
+        const int in = input(step, part).value();
+        const int position = add({.kind = ActionKind::offload,
+                                  .microbatch = step.microbatch,
+                                  .chunk = step.chunk,
+                                  .group = part.group,
+                                  .stream = Stream::copy_out,
+                                  .bytes = program_.buffers[static_cast<std::size_t>(in)].bytes,
+                                  .reads = {in},
+                                  .writes = {copy_of_input(BufferKind::offloaded, step, part)},
+                                  .frees = {in},
+                                  .waits = {last_step_}});
+        offload_actions_[key_of(step, part)] = position;
+        leaving_.push_back(position);
+    }
+    void add_fetches() {
+        const auto due = fetches_before_.find(tasks_);
+        if (due == fetches_before_.end()) return;
+        for (const auto& [step, part] : due->second) {
+            const int from = copy_of_input(BufferKind::offloaded, step, part);
+            const int to = copy_of_input(BufferKind::prefetched, step, part);
+            fetch_actions_[key_of(step, part)] = add({.kind = ActionKind::prefetch,
+                                                      .microbatch = step.microbatch,
+                                                      .chunk = step.chunk,
+                                                      .group = part.group,
+                                                      .stream = Stream::copy_in,
+                                                      .bytes = program_.buffers[static_cast<std::size_t>(from)].bytes,
+                                                      .reads = {from},
+                                                      .writes = {to},
+                                                      .waits = {offload_actions_.at(key_of(step, part)), last_step_}});
+        }
     }
 
     int parameters(int of_chunk) const { return parameters_[static_cast<std::size_t>(of_chunk / stages_)]; }
@@ -251,9 +332,10 @@ class ProgramBuilder {
     /// `waits` are those of a step's first action, or of its first backward: a recomputation does not wait for the
     /// gradient.
     void add_step(const ComputeStep& step, std::vector<int> waits) {
-        std::vector<Part> parts = parts_of(step.chunk);
-        if (step.kind != ActionKind::forward) std::reverse(parts.begin(), parts.end());
+        const std::vector<Part> parts = parts_in_order(step);
         for (const Part& part : parts) {
+            add_fetches();
+            ++tasks_;
             Action action{.kind = step.kind, .microbatch = step.microbatch, .chunk = step.chunk, .group = part.group};
             const bool is_split = step.kind == ActionKind::backward_input;
             if (step.kind == ActionKind::forward) {
@@ -276,6 +358,7 @@ class ProgramBuilder {
                 for (const int copy : tied_gradients_of(step.chunk)) action.writes.push_back(copy);
             }
             last_step_ = add(std::move(action));
+            if (step.kind == ActionKind::forward && is_offloaded(step, part)) add_offload(step, part);
         }
     }
 
@@ -289,6 +372,10 @@ class ProgramBuilder {
             action.reads.push_back(*in);
             if (!training_) action.frees.push_back(*in);
         }
+        if (is_offloaded(step, part) && leaving_.size() == kOffloadsUnderWay) {
+            action.waits.push_back(leaving_.front());
+            leaving_.pop_front();
+        }
         if (training_ && part.group < 0) action.writes.push_back(stash(step, part));
         if (const Maybe out = output(step, part)) action.writes.push_back(*out);
     }
@@ -300,13 +387,17 @@ class ProgramBuilder {
                       .group = part.group,
                       .reads = {parameters(step.chunk)},
                       .writes = {stash(step, part)}};
-        if (const Maybe in = input(step, part)) action.reads.push_back(*in);
+        if (const Maybe in = kept_input(step, part)) action.reads.push_back(*in);
+        if (is_offloaded(step, part)) {
+            action.frees = {copy_of_input(BufferKind::offloaded, step, part)};
+            action.waits = {fetch_actions_.at(key_of(step, part))};
+        }
         add(std::move(action));
     }
 
     void fill_backward(Action& action, const ComputeStep& step, const Part& part) {
         action.frees = {stash(step, part)};
-        if (const Maybe in = input(step, part)) action.frees.push_back(*in);
+        if (const Maybe in = kept_input(step, part)) action.frees.push_back(*in);
         if (const Maybe gradient = output_gradient(step, part)) action.frees.push_back(*gradient);
         action.reads = {parameters(step.chunk), gradients(step.chunk)};
         action.reads.insert(action.reads.end(), action.frees.begin(), action.frees.end());
@@ -454,6 +545,7 @@ class ProgramBuilder {
     int microbatches_;
     bool training_;
     bool gather_parameters_;
+    int loading_horizon_;
     std::span<const Message> messages_;
     std::vector<int> action_of_;                            // by message
     std::size_t most_groups_;                               // of a chunk of this stage, at least 1
@@ -463,6 +555,10 @@ class ProgramBuilder {
     std::vector<int> reductions_;                           // positions
     std::map<int, int> gathers_;                            // positions of those that are not waited for yet, by chunk
     int last_step_ = -1;                                    // position of the compute action added last
+    int tasks_ = 0;                                         // added so far
+    std::map<InputKey, int> offload_actions_, fetch_actions_;                  // positions, −1 before they are added
+    std::map<int, std::vector<std::pair<ComputeStep, Part>>> fetches_before_;  // by task
+    std::deque<int> leaving_;  // positions of offloads that no forward has waited for
     RankProgram program_;
 };
 

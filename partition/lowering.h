@@ -19,9 +19,14 @@
 // - Where a chunk is checkpointed in groups, each group's forward hands its output on as the next one's checkpoint, and
 //   its backward follows right behind its recomputation, the last group's first. Receives of gradients are waited for
 //   by the first backward, so that recomputation runs under their way.
+// - A task is one group's forward, backward (with its recomputation, or its input part) or weight part. A checkpointed
+//   input whose backward is more than loading_horizon + 1 tasks after its forward is offloaded right behind the
+//   forward, and fetched back right ahead of the task that comes loading_horizon before its backward: nearer ones would
+//   leave only to return. The forward that makes the next input to be offloaded waits for the last copy but one, so
+//   that at most kOffloadsUnderWay are leaving.
 // - A chunk's gradients are reduced right behind its last backward, or behind the sum of tied gradients where it holds
-//   a copy. Sharded parameters are gathered at the start of the programs that read them, in the order of their first use,
-//   so that each chunk's first forward waits for its own only and the others travel under it.
+//   a copy. Sharded parameters are gathered at the start of the programs that read them, in the order of their first
+//   use, so that each chunk's first forward waits for its own only and the others travel under it.
 #pragma once
 
 #include <span>
@@ -34,10 +39,14 @@
 
 namespace smp::partition {
 
+inline constexpr std::size_t kOffloadsUnderWay = 2;
+
 struct LoweringOptions {
     bool training = true;            // otherwise forwards only: nothing is stashed, reduced or updated
     int receives_ahead = 2;          // at least 1
     bool gather_parameters = false;  // each data-parallel rank has updated its own shard of them
+    /// Checkpointed inputs live in host memory and come back so many tasks ahead of their backward; 0: they stay.
+    int loading_horizon = 0;
 };
 
 /// One program for each stage; element r belongs to pipeline rank r. `orders` has one list a stage; chunk i lives on

@@ -96,6 +96,7 @@ void check(const ParallelOptions& options, OptionChecks& checks) {
     check_stages(options, checks);
     check_chunks(options, checks);
     check_checkpointing(options, checks);
+    checks.at_least("activation_loading_horizon", options.activation_loading_horizon, 1);
 
     if (!options.active_microbatches) return;
     const int active = *options.active_microbatches;

@@ -38,6 +38,8 @@ struct ParallelOptions {
     std::string placement_strategy = "cluster";
     /// `none`, `each` (a layer), `contiguous` (all layers of a chunk) or `group_N` (N layers) are recomputed together.
     std::string activation_checkpointing = "none";
+    bool offload_activations = false;    // checkpointed inputs live in host memory
+    int activation_loading_horizon = 4;  // and come back so many tasks (a group's forward or backward) ahead of use
     bool shard_optimizer_state = false;  // ZeRO-1 over the ranks that hold the same parameters
     bool auto_partition = true;
     double memory_weight = 0.8;     // of memory against compute in the automatic stage assignment, 0…1

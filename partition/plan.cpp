@@ -112,6 +112,8 @@ Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const D
               .schedule = options.pipeline,
               .evaluation_microbatches = evaluation_microbatches,
               .shard_optimizer_state = options.shard_optimizer_state && degrees.rdp > 1};
+    const bool is_checkpointed = checkpointed_layers(options) > 0;
+    if (options.offload_activations && is_checkpointed) plan.loading_horizon = options.activation_loading_horizon;
     std::vector<StepCosts> costs = step_costs(graph, plan.chunks);
     if (!measured.empty() && measured.size() != costs.size()) {
         throw std::logic_error(
@@ -129,9 +131,11 @@ Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const D
     // The longer warm-up above K = stages leaves time for one more gradient on its way; so does draining all of them.
     const bool is_ample = plan.schedule == PipelineSchedule::simple || plan.active_microbatches > degrees.pp;
     const int receives_ahead = is_ample ? kReceivesAhead + 1 : kReceivesAhead;
-    plan.training =
-        lower(graph, plan.chunks, training_orders(plan, costs, measured), plan.microbatches,
-              {.training = true, .receives_ahead = receives_ahead, .gather_parameters = plan.shard_optimizer_state});
+    plan.training = lower(graph, plan.chunks, training_orders(plan, costs, measured), plan.microbatches,
+                          {.training = true,
+                           .receives_ahead = receives_ahead,
+                           .gather_parameters = plan.shard_optimizer_state,
+                           .loading_horizon = plan.loading_horizon});
     const LoweringOptions forward_only{.training = false,
                                        .receives_ahead = kReceivesAheadForwardOnly,
                                        .gather_parameters = plan.shard_optimizer_state};
@@ -192,6 +196,7 @@ std::uint64_t hash_of(const Plan& plan) {
         hash.add("groups", chunk.groups);
     }
     hash.add("microbatches", plan.microbatches);
+    hash.add("loading_horizon", plan.loading_horizon);
     hash.add("active_microbatches", plan.active_microbatches);
     hash.add("schedule", plan.schedule);
     hash.add("evaluation_microbatches", plan.evaluation_microbatches);

@@ -24,6 +24,8 @@ struct Plan {
     int evaluation_microbatches = 1;
     /// Each data-parallel rank updates its own shard of the parameters (never with one such rank).
     bool shard_optimizer_state = false;
+    /// Checkpointed inputs live in host memory and come back so many tasks ahead of their backward; 0: they stay.
+    int loading_horizon = 0;
     /// With a split backward: bound on the bytes that each stage keeps for a backward or its weight part
     /// (zero_bubble_bound).
     std::vector<std::int64_t> held_bytes = {};

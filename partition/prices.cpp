@@ -16,7 +16,8 @@ constexpr double kOptimizerBytes = 28;  // a parameter: see the header
 std::int64_t ticks(double amount, double per_second) { return std::llround(amount / per_second * kTicksPerSecond); }
 
 void require_usable(const Rates& rates) {
-    for (const double rate : {rates.flops_per_second, rates.link_bytes_per_second, rates.memory_bytes_per_second}) {
+    for (const double rate : {rates.flops_per_second, rates.link_bytes_per_second, rates.copy_bytes_per_second,
+                              rates.memory_bytes_per_second}) {
         if (!(std::isfinite(rate) && rate > 0))
             throw std::logic_error(fmt::format("prices: a rate of {}; each is above 0", rate));
     }
@@ -51,6 +52,9 @@ class Pricing {
             case ActionKind::backward_weight: return compute(part(action).weight_flops);
             case ActionKind::send:
                 return {ticks(static_cast<double>(action.bytes), rates_.link_bytes_per_second), hop()};
+            case ActionKind::offload:
+            case ActionKind::prefetch:
+                return {.duration = ticks(static_cast<double>(action.bytes), rates_.copy_bytes_per_second)};
             case ActionKind::reduce_gradients: return over_data_group(action, sharded_ ? 1 : 2);
             case ActionKind::gather_parameters: return over_data_group(action, 1);
             case ActionKind::sum_tied_gradients: return memory(sum_bytes(program, action));
@@ -58,8 +62,8 @@ class Pricing {
                 return memory(kOptimizerBytes * parameters_of_stage_[stage] / (sharded_ ? data_ranks_ : 1));
             case ActionKind::receive:
             case ActionKind::join: return {};
-            default: throw std::logic_error(fmt::format("prices: no rule for {}", name_of(action)));
         }
+        throw std::logic_error(fmt::format("prices: no rule for {}", name_of(action)));
     }
 
   private:

@@ -14,8 +14,8 @@ namespace smp::partition {
 /// A compute action keeps its stage's compute stream for `duration`. A send keeps its link (one for each ordered pair
 /// of stages, shared by all channels) for `duration` and arrives `latency` later; the price of a receive is not read. A
 /// collective over the data-parallel group keeps the stage's link into that group for `duration` and ends `latency`
-/// later. A collective over the world starts when all stages have come, and keeps each one's compute stream for
-/// `duration`.
+/// later. So do copies to and from host memory, each with a link of its own. A collective over the world starts when
+/// all stages have come, and keeps each one's compute stream for `duration`.
 struct Price {
     std::int64_t duration = 0;
     std::int64_t latency = 0;
@@ -31,6 +31,7 @@ struct Rates {
     double flops_per_second = 100e12;
     double link_bytes_per_second = 20e9;  // between stages, and into the data-parallel group; each direction
     double link_latency_seconds = 10e-6;
+    double copy_bytes_per_second = 20e9;    // between device and host memory; each direction
     double memory_bytes_per_second = 1e12;  // prices the optimizer and sums, which read and write memory
 
     bool operator==(const Rates&) const = default;
@@ -41,7 +42,8 @@ struct Rates {
 /// 1)/rdp of the bytes, in and out of each rank, and two latencies (reduce-scatter and gather), none for rdp = 1; half
 /// of that where optimizer states are sharded, whose other half is the gathering of parameters. Optimizer step: 28
 /// bytes of memory traffic a parameter of the rank, or of its shard (gradient, value and two moments read, the last
-/// three written, fp32). Sums of tied gradients: each copy read, one written. `programs` are the plan's training,
+/// three written, fp32). Sums of tied gradients: each copy read, one written. Offloads and prefetches: bytes over
+/// copy_bytes_per_second. `programs` are the plan's training,
 /// evaluation or sampling. Throws std::logic_error for a rate that is not above 0, a latency below 0, and actions that
 /// no plan has yet.
 Prices modelled_prices(const Plan& plan, const std::vector<RankProgram>& programs, const ModuleGraph& graph,

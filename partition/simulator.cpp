@@ -43,7 +43,10 @@ void require_price_of_each_action(const std::vector<RankProgram>& programs, cons
 class Simulation {
   public:
     Simulation(const std::vector<RankProgram>& programs, const Prices& prices)
-        : programs_(programs), prices_(prices), stages_(programs.size()), links_(programs.size() * programs.size()) {
+        : programs_(programs),
+          prices_(prices),
+          stages_(programs.size()),
+          links_(programs.size() * (programs.size() + 2)) {
         timeline_.stages.resize(programs.size());
         for (std::size_t stage = 0; stage < programs.size(); ++stage) {
             timeline_.runs.emplace_back(programs[stage].actions.size());
@@ -92,7 +95,7 @@ class Simulation {
         std::vector<Event> events;
     };
 
-    /// A message, or a collective over the data-parallel group, which has a send side only.
+    /// A message; or a collective over the data-parallel group or a copy, which have a send side only.
     struct Transfer {
         Place send = kNowhere, receive = kNowhere;
         int link = 0;
@@ -102,7 +105,8 @@ class Simulation {
         Place cause = kNowhere;
     };
 
-    /// From one stage to another; from a stage to itself: into its data-parallel group.
+    /// From one stage to another; from a stage to itself: into its data-parallel group. Behind them two for each stage,
+    /// to host memory and back.
     struct Link {
         /// Since when; its channel; which transfer, where numbers ascend along a pair and channel.
         using Waiting = std::tuple<std::int64_t, Channel, int>;
@@ -125,6 +129,17 @@ class Simulation {
         return transfer_of_[static_cast<std::size_t>(at.stage)][static_cast<std::size_t>(at.position)];
     }
 
+    int link_of(const Action& a, int stage) const {
+        const auto count = static_cast<int>(stages_.size());
+        if (a.stream == Stream::copy_out) return count * count + 2 * stage;
+        if (a.stream == Stream::copy_in) return count * count + 2 * stage + 1;
+        const int from = a.kind == ActionKind::receive ? a.peer : stage;
+        const int to = a.kind == ActionKind::send ? a.peer : stage;
+        return from * count + to;
+    }
+
+    static bool is_message(const Action& a) { return a.kind == ActionKind::send || a.kind == ActionKind::receive; }
+
     /// The n-th send of a pair and channel meets the n-th receive.
     void pair_transfers() {
         struct Pairing {
@@ -135,11 +150,9 @@ class Simulation {
         for (int s = 0; s < static_cast<int>(stages_.size()); ++s) {
             for (int i = 0; i < static_cast<int>(program(s).actions.size()); ++i) {
                 const Action& a = action({s, i});
-                if (a.stream != Stream::communication) continue;
+                if (a.stream == Stream::compute) continue;
                 const bool is_receive = a.kind == ActionKind::receive;
-                const int from = is_receive ? a.peer : s;
-                const int to = a.kind == ActionKind::send ? a.peer : s;
-                const int link = from * static_cast<int>(stages_.size()) + to;
+                const int link = link_of(a, s);
                 Pairing& pairing =
                     pairings[static_cast<std::size_t>(link) * kChannels + static_cast<std::size_t>(a.channel)];
                 std::size_t& met = is_receive ? pairing.receives : pairing.sends;
@@ -161,7 +174,7 @@ class Simulation {
         while (s.next < static_cast<int>(program(index).actions.size()) && waits_are_over(index)) {
             const Place here{index, s.next};
             run(here).posted = s.now;
-            if (action(here).stream == Stream::communication) {
+            if (action(here).stream != Stream::compute) {
                 post(here);
                 ++s.next;
                 continue;
@@ -239,8 +252,7 @@ class Simulation {
             transfer.ready = s.now;
             transfer.cause = s.cause;
         }
-        const bool has_receiver = action(here).channel != Channel::data;
-        if (transfer.sides_posted < (has_receiver ? 2 : 1)) return;
+        if (transfer.sides_posted < (is_message(action(here)) ? 2 : 1)) return;
         Link& link = links_[static_cast<std::size_t>(transfer.link)];
         link.waiting.emplace(transfer.ready, transfer.channel, transfer_of(here));
         schedule(link, transfer.link, transfer.ready);
@@ -290,7 +302,7 @@ class Simulation {
         }
         for (const Transfer& transfer : transfers_) {
             const Place left_over = transfer.send == kNowhere ? transfer.receive : transfer.send;
-            if (transfer.sides_posted == 2 || action(left_over).channel == Channel::data) continue;
+            if (transfer.sides_posted == 2 || !is_message(action(left_over))) continue;
             throw std::logic_error(fmt::format("simulator: stage {} action {} ({}) meets nothing", left_over.stage,
                                                left_over.position, name_of(action(left_over))));
         }
@@ -315,7 +327,8 @@ void add_memory(const std::vector<RankProgram>& programs, Timeline& timeline) {
         MemoryBytes peaks = {};
         timeline.memory.push_back(live_bytes(programs[stage], timeline.runs[stage]));
         for (const MemoryPoint& point : timeline.memory.back()) {
-            peak = std::max(peak, std::accumulate(point.bytes.begin(), point.bytes.end(), std::int64_t{0}));
+            const auto all = std::accumulate(point.bytes.begin(), point.bytes.end(), std::int64_t{0});
+            peak = std::max(peak, all - point.bytes[static_cast<std::size_t>(MemoryCategory::offloaded)]);
             for (std::size_t c = 0; c < kMemoryCategories; ++c) peaks[c] = std::max(peaks[c], point.bytes[c]);
         }
         timeline.peak_bytes.push_back(peak);

@@ -15,11 +15,12 @@
 namespace smp::partition {
 
 /// What memory is for, in reports.
-enum class MemoryCategory { parameters, gradients, activations, checkpoints, deferred, boundaries };
+/// `offloaded` is host memory, all else the device's.
+enum class MemoryCategory { parameters, gradients, activations, checkpoints, deferred, boundaries, offloaded };
 template <>
 struct Words<MemoryCategory> {
-    static constexpr std::array<std::string_view, 6> list = {"parameters",  "gradients", "activations",
-                                                             "checkpoints", "deferred",  "boundaries"};
+    static constexpr std::array<std::string_view, 7> list = {"parameters", "gradients",  "activations", "checkpoints",
+                                                             "deferred",   "boundaries", "offloaded"};
 };
 inline constexpr std::size_t kMemoryCategories = Words<MemoryCategory>::list.size();
 /// Bytes by category.
@@ -27,11 +28,11 @@ using MemoryBytes = std::array<std::int64_t, kMemoryCategories>;
 
 MemoryCategory category_of(const Buffer& buffer);
 
-/// One action as it ran, in ticks from the start of the step. A transfer (message, or collective over the data-parallel
-/// group) is `posted` when its list reaches it, starts when both sides have posted it and the link is free, and ends
-/// when it has arrived; both ends of a message have the same start and end. A link serves messages in the order in
-/// which they become ready; those of one tick by channel, then in the order of posting. A compute action starts when
-/// posted; a collective over the world when all have come.
+/// One action as it ran, in ticks from the start of the step. A transfer (message, collective over the data-parallel
+/// group, or copy to or from host memory) is `posted` when its list reaches it, starts when both sides have posted it
+/// and the link is free, and ends when it has arrived; both ends of a message have the same start and end. A link
+/// serves messages in the order in which they become ready; those of one tick by channel, then in the order of posting.
+/// A compute action starts when posted; a collective over the world when all have come.
 struct Run {
     std::int64_t posted = 0;
     std::int64_t start = 0;
@@ -70,10 +71,10 @@ struct Timeline {
     /// Ends the last action.
     std::int64_t makespan = 0;
     /// By stage: what is there at 0, then every change, ticks ascending. A buffer lives from the start of the action
-    /// that writes it (a receive: from its posting) to the end of the one that frees it, that tick not included.
+    /// that writes it (a posted one: from its posting) to the end of the one that frees it, that tick not included.
     /// Parameters and gradients are there throughout; a tied_gradient, a view into the latter, takes no memory.
     std::vector<std::vector<MemoryPoint>> memory;
-    /// By stage: the most alive at once, all categories together, and each category's own peak.
+    /// By stage: the most alive on the device at once, and each category's own peak.
     std::vector<std::int64_t> peak_bytes;
     std::vector<MemoryBytes> peak_by_category;
 

@@ -77,6 +77,31 @@ void warn_of_idle_stages(const Plan& plan, std::vector<std::string>& warnings) {
     }
 }
 
+void warn_of_useless_offloading(const Plan& plan, const ParallelOptions& options, std::vector<std::string>& warnings) {
+    if (!options.offload_activations) return;
+    if (plan.loading_horizon == 0) {
+        warnings.push_back(fmt::format(
+            "parallel.offload_activations has no effect with activation_checkpointing = \"{}\": only inputs of "
+            "checkpointed groups travel; set that to \"each\", \"contiguous\" or \"group_N\"",
+            options.activation_checkpointing));
+        return;
+    }
+    if (plan.microbatches == 1) {
+        warnings.push_back(
+            "parallel.offload_activations is pointless with one microbatch, whose activations are needed again as soon "
+            "as they are made; raise parallel.microbatches");
+        return;
+    }
+    const bool nothing_leaves = std::ranges::none_of(plan.training, [](const RankProgram& program) {
+        return std::ranges::any_of(program.actions, [](const Action& a) { return a.kind == ActionKind::offload; });
+    });
+    if (nothing_leaves)
+        warnings.push_back(fmt::format(
+            "parallel.offload_activations has no effect: with activation_loading_horizon = {} every checkpointed input "
+            "is within reach of its backward when it is made; lower the horizon",
+            plan.loading_horizon));
+}
+
 /// The same job cut for even compute alone.
 double least_imbalance(const Plan& plan, const ModuleGraph& graph) {
     const int stages = plan.topology.degrees.pp;
@@ -108,11 +133,13 @@ void warn_of_uneven_stages(const Plan& plan, const ModuleGraph& graph, std::vect
 
 }  // namespace
 
-std::vector<std::string> warnings_of(const Plan& plan, const ModuleGraph& graph, const ClusterOptions& cluster) {
+std::vector<std::string> warnings_of(const Plan& plan, const ModuleGraph& graph, const ParallelOptions& options,
+                                     const ClusterOptions& cluster) {
     std::vector<std::string> warnings;
     warn_of_nodes(plan.topology, cluster.nodes, warnings);
     warn_of_odd_degrees(plan.topology.degrees, warnings);
     warn_of_idle_stages(plan, warnings);
+    warn_of_useless_offloading(plan, options, warnings);
     warn_of_uneven_stages(plan, graph, warnings);
     return warnings;
 }

@@ -19,6 +19,7 @@ using partition::Action;
 using partition::ActionKind;
 using partition::Buffer;
 using partition::BufferKind;
+using partition::Stream;
 
 namespace {
 
@@ -26,7 +27,8 @@ using Kinds = std::initializer_list<BufferKind>;
 
 // Between two chunks of one rank the later chunk's input is the earlier one's output, and the other way round for
 // gradients.
-constexpr Kinds kInputs = {BufferKind::activation_in, BufferKind::activation_out, BufferKind::checkpoint};
+constexpr Kinds kInputs = {BufferKind::activation_in, BufferKind::activation_out, BufferKind::checkpoint,
+                           BufferKind::prefetched};
 constexpr Kinds kGradients = {BufferKind::gradient_in, BufferKind::gradient_out, BufferKind::checkpoint_gradient};
 
 [[noreturn]] void refuse(const Action& action, const std::string& what) {
@@ -36,7 +38,27 @@ constexpr Kinds kGradients = {BufferKind::gradient_in, BufferKind::gradient_out,
 /// Whether an action is posted and ends when it ends.
 bool is_posted(ActionKind kind) {
     return kind == ActionKind::send || kind == ActionKind::receive || kind == ActionKind::reduce_gradients ||
-           kind == ActionKind::gather_parameters;
+           kind == ActionKind::gather_parameters || kind == ActionKind::offload || kind == ActionKind::prefetch;
+}
+
+struct Offloaded {
+    std::size_t at_once = 0;  // the most that are in host memory
+    std::int64_t bytes = 0;   // of the largest
+};
+
+Offloaded offloaded_in(const partition::RankProgram& program) {
+    Offloaded all;
+    std::size_t now = 0;
+    const auto is_offloaded = [&](int id) { return program.buffers[id].kind == BufferKind::offloaded; };
+    for (const Action& action : program.actions) {
+        for (const int id : action.writes) {
+            if (!is_offloaded(id)) continue;
+            all.at_once = std::max(all.at_once, ++now);
+            all.bytes = std::max(all.bytes, program.buffers[id].bytes);
+        }
+        now -= static_cast<std::size_t>(std::ranges::count_if(action.frees, is_offloaded));
+    }
+    return all;
 }
 
 }  // namespace
@@ -47,6 +69,7 @@ struct Executor::Run {
     struct Slot {
         at::Tensor tensor;                   // boundary tensors, received gradients of tied parameters
         std::vector<models::Stash> stashes;  // of a chunk's segments: stash and deferred
+        at::Tensor piece;                    // of the host ring, which `tensor` is a view of
     };
     struct Event {
         const Action* signalled_by = nullptr;
@@ -54,12 +77,14 @@ struct Executor::Run {
         bool was_waited_for = false;
     };
 
-    Run(const partition::RankProgram& executed, std::span<models::Microbatch> all, const StepDuties& of_step)
+    Run(const partition::RankProgram& executed, std::span<models::Microbatch> all, const StepDuties& of_step,
+        std::vector<at::Tensor> host_ring)
         : program(executed),
           microbatches(all),
           duties(of_step),
           slots(executed.buffers.size()),
           events(executed.events),
+          free_pieces(std::move(host_ring)),
           open_chunks(all.size()) {}
 
     const partition::RankProgram& program;
@@ -67,6 +92,7 @@ struct Executor::Run {
     const StepDuties& duties;
     std::vector<Slot> slots;
     std::vector<Event> events;
+    std::vector<at::Tensor> free_pieces;  // of the host ring
     std::vector<int> open_chunks;  // for each microbatch: chunks with a forward done and the backward still to come
     int active = 0;
 
@@ -121,6 +147,20 @@ struct Executor::Run {
             refuse(action, fmt::format("writes {}, which is there already", partition::name_of(program.buffers[id])));
         slots[id].tensor = std::move(tensor);
     }
+    /// A piece of host memory for what is shaped as `like`.
+    void put_in_host_memory(const Action& action, int id, const at::Tensor& like) {
+        if (free_pieces.empty()) refuse(action, "finds no host memory: more is offloaded than the plan says");
+        const at::Tensor piece = std::move(free_pieces.back());
+        free_pieces.pop_back();
+        const auto bytes = static_cast<std::int64_t>(like.nbytes());
+        if (bytes > piece.numel()) refuse(action, fmt::format("offloads {} bytes, the plan says less", bytes));
+        put(action, id, piece.narrow(0, 0, bytes).view(like.scalar_type()).view(like.sizes()));
+        slots[id].piece = piece;
+    }
+    void free(int id) {
+        if (slots[id].piece.defined()) free_pieces.push_back(std::move(slots[id].piece));
+        slots[id] = {};
+    }
     /// Takes the stashes of `segments` segments out of the buffer of `kind` that the action reads.
     std::vector<models::Stash> take(const Action& action, BufferKind kind, std::size_t segments) {
         const auto id = find(action.reads, {kind});
@@ -136,11 +176,17 @@ struct Executor::Run {
 
 Executor::Executor(const partition::Plan& plan, const std::vector<partition::SharedParameter>& shared, Stage& stage,
                    RankGroups& groups, ExecutorOptions options)
-    : plan_(plan), shared_(shared), stage_(stage), groups_(groups), options_(std::move(options)) {}
+    : plan_(plan), shared_(shared), stage_(stage), groups_(groups), options_(std::move(options)) {
+    const auto [at_once, bytes] = offloaded_in(plan.training[groups.at.pp]);
+    if (at_once == 0) return;
+    for (std::size_t i = 0; i < at_once; ++i) host_ring_.push_back(at::empty({bytes}, at::kByte));
+    copies_out_.emplace("copies to host memory", groups.world->in_flight(), options_.copies);
+    copies_in_.emplace("copies from host memory", groups.world->in_flight(), options_.copies);
+}
 
 void Executor::run(const partition::RankProgram& program, std::span<models::Microbatch> microbatches,
                    const StepDuties& duties, const std::shared_ptr<ActionTimes>& times) {
-    Run run(program, microbatches, duties);
+    Run run(program, microbatches, duties, host_ring_);
     if (times) times->assign(program.actions.size(), {});
     for (std::size_t position = 0; position < program.actions.size(); ++position) {
         const Action& action = program.actions[position];
@@ -148,21 +194,24 @@ void Executor::run(const partition::RankProgram& program, std::span<models::Micr
         if (times) (*times)[position].reached = steady_nanoseconds();
         for (const int event : action.waits) run.wait(action, event);
         if (times) (*times)[position].start = steady_nanoseconds();
-        comms::Work work = perform(run, action);
-        if (times && is_posted(action.kind)) {
+        std::function<void()> on_copied;  // the copying thread knows best
+        if (times) on_copied = [times, position] { (*times)[position].end = steady_nanoseconds(); };
+        comms::Work work = perform(run, action, on_copied);
+        const bool copies = action.stream == Stream::copy_out || action.stream == Stream::copy_in;
+        if (times && is_posted(action.kind) && !copies) {
             work = timed(std::move(work), *groups_.world->in_flight(),
                          [times, position](std::int64_t now) { (*times)[position].end = now; });
-        } else if (times) {
+        } else if (times && !copies) {
             (*times)[position].end = steady_nanoseconds();
         }
         run.signal(action, std::move(work));
-        for (const int buffer : action.frees) run.slots[buffer] = {};
+        for (const int buffer : action.frees) run.free(buffer);
         groups_.progress();
     }
     run.require_everything_waited_for();
 }
 
-comms::Work Executor::perform(Run& run, const Action& action) {
+comms::Work Executor::perform(Run& run, const Action& action, const std::function<void()>& on_copied) {
     switch (action.kind) {
         case ActionKind::forward:
         case ActionKind::recompute: forward(run, action); return {};
@@ -184,9 +233,9 @@ comms::Work Executor::perform(Run& run, const Action& action) {
             return {};
         case ActionKind::join: return {};
         case ActionKind::offload:
-        case ActionKind::prefetch: break;
+        case ActionKind::prefetch: return copy(run, action, on_copied);
     }
-    refuse(action, "cannot be executed yet");
+    refuse(action, "is of no kind that can be executed");
 }
 
 std::span<const std::unique_ptr<models::Segment>> Executor::segments_of(const Action& action) const {
@@ -258,6 +307,19 @@ void Executor::backward_weight(Run& run, const Action& action) {
     const auto segments = segments_of(action);
     auto stashes = run.take(action, BufferKind::deferred, segments.size());
     for (std::size_t i = segments.size(); i-- > 0;) segments[i]->backward_weight(stashes[i], microbatch);
+}
+
+comms::Work Executor::copy(Run& run, const Action& action, const std::function<void()>& on_copied) {
+    const bool leaves = action.kind == ActionKind::offload;
+    if (action.reads.size() != 1 || action.writes.size() != 1 || !copies_out_)
+        refuse(action, "is no copy that the plan has room for");
+    const at::Tensor source = run.tensor(action, action.reads.front());
+    const int to = action.writes.front();
+    if (leaves)
+        run.put_in_host_memory(action, to, source);
+    else
+        run.put(action, to, at::empty_like(source));
+    return (leaves ? *copies_out_ : *copies_in_).copy(run.tensor(action, to), source, on_copied);
 }
 
 comms::Work Executor::send(Run& run, const Action& action) {

@@ -3,9 +3,11 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "comms/copy_stream.h"
 #include "models/segment.h"
 #include "partition/plan.h"
 #include "runtime/action_times.h"
@@ -30,6 +32,7 @@ struct StepDuties {
 struct ExecutorOptions {
     /// Called ahead of each action, before its waits. Tests delay actions here.
     std::function<void(const partition::Action&)> before_action;
+    comms::CopyOptions copies;  // to and from host memory
 };
 
 class Executor {
@@ -53,7 +56,7 @@ class Executor {
   private:
     struct Run;
 
-    comms::Work perform(Run& run, const partition::Action& action);
+    comms::Work perform(Run& run, const partition::Action& action, const std::function<void()>& on_copied);
     /// Those of the action's chunk, or of its group.
     std::span<const std::unique_ptr<models::Segment>> segments_of(const partition::Action& action) const;
     /// Whether the last module of the model is among them.
@@ -61,6 +64,8 @@ class Executor {
     void forward(Run& run, const partition::Action& action);
     void backward(Run& run, const partition::Action& action);
     void backward_weight(Run& run, const partition::Action& action);
+    /// To or from host memory.
+    comms::Work copy(Run& run, const partition::Action& action, const std::function<void()>& on_copied);
     comms::Work send(Run& run, const partition::Action& action);
     comms::Work receive(Run& run, const partition::Action& action);
     void sum_tied_gradients(Run& run, const partition::Action& action);
@@ -72,6 +77,9 @@ class Executor {
     RankGroups& groups_;
     ExecutorOptions options_;
     int peak_active_ = 0;
+    // Where checkpointed inputs are offloaded: as many pieces of host memory as the plan ever uses at once.
+    std::vector<at::Tensor> host_ring_;
+    std::optional<comms::CopyStream> copies_out_, copies_in_;
 };
 
 }  // namespace smp::runtime

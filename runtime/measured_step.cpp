@@ -1,6 +1,7 @@
 #include "runtime/measured_step.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <map>
 #include <tuple>
@@ -26,6 +27,10 @@ const std::vector<Action>& actions_of(const Plan& plan, int rank) {
 }
 
 bool computes(const Action& action) { return action.stream == partition::Stream::compute; }
+
+bool copies(const Action& action) {
+    return action.stream == partition::Stream::copy_out || action.stream == partition::Stream::copy_in;
+}
 
 std::vector<int> all_ranks(const Plan& plan) {
     std::vector<int> ranks(plan.topology.degrees.world());
@@ -154,6 +159,7 @@ Prices measured_prices(const Plan& plan, const StepTimes& times) {
     for (std::size_t stage = 0; stage < plan.training.size(); ++stage) {
         const auto& actions = plan.training[stage].actions;
         prices[stage].resize(actions.size());
+        std::array<std::int64_t, partition::kStreams> copied = {};  // by copy stream: when its last copy ended
         for (std::size_t i = 0; i < actions.size(); ++i) {
             const std::int64_t end = times.ranks[pipeline[stage]][i].end;
             if (actions[i].kind == ActionKind::optimizer_step)
@@ -162,6 +168,11 @@ Prices measured_prices(const Plan& plan, const StepTimes& times) {
                 prices[stage][i].duration = duration(began[stage][i], end);
             else if (actions[i].channel == partition::Channel::data)
                 prices[stage][i].latency = duration(began[stage][i], end);
+            else if (copies(actions[i])) {
+                std::int64_t& before = copied[static_cast<std::size_t>(actions[i].stream)];
+                prices[stage][i].duration = duration(std::max(before, began[stage][i]), end);
+                before = end;
+            }
         }
     }
     for (const auto& [send, receive] : transfers_of(plan)) {
@@ -236,8 +247,14 @@ void add_step(Trace& trace, const Plan& plan, const StepTimes& times, std::int64
     }
     for (const int rank : all_ranks(plan)) {
         const auto& actions = actions_of(plan, rank);
+        std::array<std::int64_t, partition::kStreams> copied = {};  // a copy begins when the one before has ended
         for (std::size_t i = 0; i < actions.size(); ++i) {
-            const ActionTime& time = starts[rank][i];
+            ActionTime time = starts[rank][i];
+            if (copies(actions[i])) {
+                std::int64_t& before = copied[static_cast<std::size_t>(actions[i].stream)];
+                time.start = std::max(time.start, before);
+                before = time.end;
+            }
             TraceSpan span = span_of(actions[i]);
             span.process = rank;
             span.step = times.step;

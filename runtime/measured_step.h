@@ -26,7 +26,8 @@ double measured_bubble(const partition::Plan& plan, const StepTimes& times);
 /// What the actions of the plan's training took, in nanoseconds, as the pipeline of tensor rank 0 and replica 0 saw it:
 /// simulated, they give its step again, as far as the plan is what was executed. Compute: its duration. A message:
 /// latency alone, from the moment at which both sides could post it until the receiver found it complete. A reduction:
-/// likewise, from its posting, other replicas' delays included. The optimizer step: from the moment at which the last
+/// likewise, from its posting, other replicas' delays included. A copy to or from host memory: from its posting, or the
+/// end of the one before it, to its end. The optimizer step: from the moment at which the last
 /// stage had come.
 /// A rank's thread posts messages and moves others on between its actions, for which the simulator has no price, and
 /// which is where it loses its processor to the thread that a message wakes. That time (and a late begin of the step)
@@ -47,7 +48,7 @@ std::string comparison(const partition::Plan& plan, const partition::ModuleGraph
 Trace trace_of_ranks(const partition::Plan& plan);
 
 /// Adds the step's actions, by the names that smp_plan's trace has. `zero_ns` of rank 0's clock is the trace's 0. A
-/// message shows on both sides from the moment at which both had posted it.
+/// message shows on both sides from the moment at which both had posted it, a copy from the end of the one before.
 void add_step(Trace& trace, const partition::Plan& plan, const StepTimes& times, std::int64_t zero_ns);
 
 }  // namespace smp::runtime

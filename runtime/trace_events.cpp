@@ -20,13 +20,16 @@ using partition::Channel;
 
 constexpr std::size_t kPiece = 64 * 1024;
 
-// action_tracks(): compute, then a pair for each channel that messages travel on, then collectives.
+// action_tracks(): compute, then a pair for each channel that messages travel on, then collectives, then copies.
 constexpr std::array<std::string_view, 3> kMessageChannels = {"activations", "gradients", "tied"};
 constexpr int kComputeTrack = 0;
 constexpr int kCollectiveTrack = 1 + 2 * static_cast<int>(kMessageChannels.size());
+constexpr int kCopyOutTrack = kCollectiveTrack + 1, kCopyInTrack = kCollectiveTrack + 2;
 
 int track_of(const Action& action) {
     if (action.stream == partition::Stream::compute) return kComputeTrack;
+    if (action.stream == partition::Stream::copy_out) return kCopyOutTrack;
+    if (action.stream == partition::Stream::copy_in) return kCopyInTrack;
     const int direction = action.kind == ActionKind::receive ? 1 : 0;
     switch (action.channel) {
         case Channel::activations: return 1 + direction;
@@ -168,7 +171,7 @@ std::vector<std::string> action_tracks() {
         tracks.push_back(fmt::format("send {}", channel));
         tracks.push_back(fmt::format("receive {}", channel));
     }
-    tracks.emplace_back("collectives");
+    tracks.insert(tracks.end(), {"collectives", "copies to host memory", "copies from host memory"});
     return tracks;
 }
 

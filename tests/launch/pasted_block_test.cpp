@@ -54,8 +54,6 @@ TEST(PastedBlock, WhatIsStillToComeSaysNotYetAndTakesItsOffValue) {
     };
     const std::vector<Case> cases = {{"parallel", "optimize", "memory", "speed"},
                                      {"parallel", "activation_checkpointing", "selective", "none"},
-                                     {"parallel", "offload_activations", true, false},
-                                     {"parallel", "activation_loading_horizon", 8, 4},
                                      {"parallel", "fp16", true, false},
                                      {"parallel", "bf16", true, false},
                                      {"training", "loss_scale", Json{{"initial", 65536}}, nullptr},

@@ -85,6 +85,12 @@ class Mutants : public ::testing::Test {
         for (Action& other : actions(index)) std::erase(other.waits, event);
     }
 
+    /// The same for the event of one action, which then has none.
+    void forget_event_of(std::size_t index, const std::string& name) {
+        forget_event(index, action(index, name).signals);
+        action(index, name).signals = -1;
+    }
+
     /// One sentence names both.
     void expect_refusal(const std::string& one, const std::string& other, const std::string& why) {
         EXPECT_THAT(check(plan_),
@@ -379,6 +385,90 @@ TEST_F(CheckpointedMutants, CheckpointFreedByTheForward) {
     forward.frees.push_back(checkpoint);
     expect_refusal("(B mb0 chunk1 group1) may still use checkpoint mb0 chunk1 group1", "(F mb0 chunk1 group1) frees it",
                    "");
+}
+
+/// One layer a group, one task ahead: on stage 1, whose forwards run ahead of its backwards, the input of a group
+/// leaves.
+class OffloadedMutants : public Mutants {
+  protected:
+    OffloadedMutants() {
+        ParallelOptions options = testing::options_by_hand({2, 2}, 3);
+        options.pipeline = PipelineSchedule::simple;
+        options.activation_checkpointing = "each";
+        options.offload_activations = true;
+        options.activation_loading_horizon = 2;
+        plan_ = make_plan(testing::chain(4, true), options, {.pp = 2}, 1);
+    }
+};
+
+TEST_F(OffloadedMutants, AreSoundBeforeTheChange) {
+    EXPECT_THAT(check(plan_), IsEmpty());
+    EXPECT_THAT(describe(stage(1), action(1, "offload mb0 chunk1 group1")),
+                AllOf(HasSubstr("reads checkpoint mb0 chunk1 group1; writes offloaded mb0 chunk1 group1"),
+                      HasSubstr("frees checkpoint mb0 chunk1 group1")));
+    EXPECT_THAT(describe(stage(1), action(1, "prefetch mb0 chunk1 group0")),
+                HasSubstr("reads offloaded mb0 chunk1 group0; writes prefetched mb0 chunk1 group0"));
+}
+
+TEST_F(OffloadedMutants, DroppedPrefetch) {
+    forget_event(1, action(1, "prefetch mb0 chunk1 group1").signals);
+    drop(1, "prefetch mb0 chunk1 group1");
+    forget_event_of(1, "offload mb0 chunk1 group1");
+    EXPECT_THAT(check(plan_), Contains(HasSubstr("no action waits for stage 1")));
+}
+
+TEST_F(OffloadedMutants, DroppedOffload) {
+    forget_event(1, action(1, "offload mb0 chunk1 group1").signals);
+    drop(1, "offload mb0 chunk1 group1");
+    forget_event_of(1, "F mb0 chunk1 group1");
+    expect_refusal("(R mb0 chunk1 group1) does not read checkpoint mb0 chunk1 group1", "", "");
+}
+
+TEST_F(OffloadedMutants, BackwardThatTakesWhatHasLeft) {
+    Action& again = action(1, "R mb0 chunk1 group1");
+    again.reads.back() = action(1, "offload mb0 chunk1 group1").reads.front();
+    expect_refusal("(R mb0 chunk1 group1) does not read prefetched mb0 chunk1 group1", "", "");
+}
+
+TEST_F(OffloadedMutants, PrefetchAheadOfTheHorizon) {
+    auto& list = actions(1);
+    const auto from = list.begin() + static_cast<std::ptrdiff_t>(position(1, "prefetch mb1 chunk1 group1"));
+    const auto to = list.begin() + static_cast<std::ptrdiff_t>(position(1, "prefetch mb0 chunk1 group0"));
+    Action moved = *from;
+    list.erase(from);
+    forget_event_of(1, "B mb0 chunk1 group1");  // the compute before its old place
+    moved.waits = {action(1, "offload mb1 chunk1 group1").signals};
+    list.insert(to, moved);
+    expect_refusal("(R mb1 chunk1 group1) uses what", "(prefetch mb1 chunk1 group1) fetched",
+                   "tasks ahead, where the horizon is 2");
+}
+
+TEST_F(OffloadedMutants, RecomputationThatDoesNotWaitForItsInput) {
+    const int event = action(1, "prefetch mb1 chunk1 group1").signals;
+    std::erase(action(1, "R mb1 chunk1 group1").waits, event);
+    action(1, "optimizer step").waits.push_back(event);
+    expect_refusal("(R mb1 chunk1 group1) may use prefetched mb1 chunk1 group1", "(prefetch mb1 chunk1 group1)",
+                   "no event orders them");
+}
+
+TEST_F(OffloadedMutants, OffloadThatDoesNotWaitForTheForward) {
+    forget_event_of(1, "F mb1 chunk1 group1");
+    expect_refusal("(F mb1 chunk1 group1)", "(offload mb1 chunk1 group1)", "");
+}
+
+TEST_F(OffloadedMutants, OtherBytes) {
+    action(1, "offload mb1 chunk1 group1").bytes += 4;
+    expect_refusal("(offload mb1 chunk1 group1) moves", "bytes, which its buffer has not", "");
+}
+
+TEST_F(OffloadedMutants, CopiesOnTheComputeStream) {
+    action(1, "offload mb1 chunk1 group1").stream = Stream::compute;
+    expect_refusal("(offload mb1 chunk1 group1) is on the wrong stream", "", "");
+}
+
+TEST_F(OffloadedMutants, OffloadingWhereNothingIs) {
+    plan_.loading_horizon = 0;
+    expect_refusal("(offload mb0 chunk1 group0) is not among this stage's steps", "", "");
 }
 
 TEST_F(ShardedMutants, GatheringWhereNothingIsSharded) {

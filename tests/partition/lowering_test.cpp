@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
+#include <tuple>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
@@ -216,6 +218,60 @@ TEST(Lowering, KeepsOneCheckpointAGroupAndRecomputesOneGroupAtATime) {
     });
 }
 
+// What is further from its backward than the horizon leaves, what is nearer stays; nothing comes back too early.
+TEST(Lowering, OffloadsWhatIsNotNeededWithinTheHorizon) {
+    int copies = 0;
+    for_all_later_jobs([&](const Job& job) {
+        if (job.stages > 3 || job.microbatches > 8) return;
+        for (const char* word : {"each", "contiguous", "group_2"}) {
+            for (const int horizon : {1, 2, 4, 64}) {
+                ParallelOptions options = testing::options_of(job);
+                options.activation_checkpointing = word;
+                options.offload_activations = true;
+                options.activation_loading_horizon = horizon;
+                const auto graph = testing::chain(3 * chunk_count(options) - 1, true);
+                SCOPED_TRACE(fmt::format("{}, {}, horizon {}", text_of(job), word, horizon));
+                const Plan plan = make_plan(graph, options, {.pp = job.stages}, 1);
+                ASSERT_THAT(check(plan), ::testing::IsEmpty());
+                for (const RankProgram& program : plan.training) {
+                    using Key = std::tuple<int, int, int>;
+                    std::map<Key, int> forward, backward, fetched;
+                    std::set<Key> left;
+                    int task = 0, on_device = 0;
+                    for (const Action& action : program.actions) {
+                        const Key key{action.microbatch, action.chunk, action.group};
+                        switch (action.kind) {
+                            case ActionKind::offload: left.insert(key); break;
+                            case ActionKind::prefetch:
+                                fetched[key] = task;
+                                EXPECT_LE(++on_device, horizon + 1);
+                                break;
+                            case ActionKind::forward: forward[key] = task++; break;
+                            case ActionKind::backward:
+                            case ActionKind::backward_input:
+                                on_device -= fetched.contains(key) ? 1 : 0;
+                                backward[key] = task++;
+                                break;
+                            case ActionKind::backward_weight: ++task; break;
+                            default: break;
+                        }
+                    }
+                    for (const auto& [key, at] : backward) {
+                        const bool has_input = std::get<1>(key) > 0 || std::get<2>(key) > 0;
+                        EXPECT_EQ(left.contains(key), has_input && at - forward[key] > horizon + 1);
+                        EXPECT_EQ(left.contains(key), fetched.contains(key));
+                        if (fetched.contains(key)) {
+                            EXPECT_EQ(at - fetched[key], horizon);
+                        }
+                    }
+                    copies += static_cast<int>(left.size());
+                }
+            }
+        }
+    });
+    EXPECT_GT(copies, 1000);
+}
+
 TEST(Lowering, LongerWarmUpHidesASlowLink) {
     const Costs slow_link{.forward = 10, .backward = 20, .latency = 5};
     for (int p = 2; p <= 6; ++p) {
@@ -341,6 +397,8 @@ TEST(Lowering, TakesBytesFromTheGraph) {
                 case BufferKind::stash: EXPECT_EQ(buffer.bytes, stash); break;
                 case BufferKind::checkpoint:
                 case BufferKind::checkpoint_gradient:
+                case BufferKind::offloaded:
+                case BufferKind::prefetched:
                 case BufferKind::deferred: ADD_FAILURE() << "nothing is split here"; break;
                 case BufferKind::gradients:
                 case BufferKind::parameters: EXPECT_EQ(buffer.bytes, 4 * parameters); break;

@@ -150,7 +150,8 @@ class Mutator {
     std::string other_stream() {
         const std::size_t i = any();
         const std::string text = said("other stream:", i);
-        actions()[i].stream = actions()[i].stream == Stream::compute ? Stream::communication : Stream::compute;
+        const auto stream = static_cast<std::size_t>(actions()[i].stream);
+        actions()[i].stream = static_cast<Stream>((stream + 1 + below(kStreams - 1)) % kStreams);
         return text;
     }
     std::string remove_wait() {

@@ -25,8 +25,8 @@ TEST(Plan, EqualInputsGiveEqualHashes) { EXPECT_EQ(hash_of(plan_of(kJob)), hash_
 TEST(Plan, HashIsFnv1aOverTheCanonicalText) {
     Plan empty;
     const std::string text =
-        "pp=1;tp=1;rdp=1;axis=0;axis=1;axis=2;chunks=0;microbatches=1;active_microbatches=1;schedule=1;"
-        "evaluation_microbatches=1;shard_optimizer_state=0;held_bytes=0;training=0;evaluation=0;sampling=0;";
+        "pp=1;tp=1;rdp=1;axis=0;axis=1;axis=2;chunks=0;microbatches=1;loading_horizon=0;active_microbatches=1;"
+        "schedule=1;evaluation_microbatches=1;shard_optimizer_state=0;held_bytes=0;training=0;evaluation=0;sampling=0;";
     std::uint64_t expected = 14695981039346656037ULL;
     for (const char c : text) expected = (expected ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
     EXPECT_EQ(hash_of(empty), expected);
@@ -53,6 +53,7 @@ TEST(Plan, HashChangesWithEveryField) {
         [](Plan& p) { ++p.chunks[0].end_module; },
         [](Plan& p) { p.chunks[0].groups.push_back(0); },
         [](Plan& p) { ++p.microbatches; },
+        [](Plan& p) { ++p.loading_horizon; },
         [](Plan& p) { ++p.active_microbatches; },
         [](Plan& p) { p.schedule = PipelineSchedule::simple; },
         [](Plan& p) { ++p.evaluation_microbatches; },

@@ -91,13 +91,29 @@ TEST(Prices, RefuseWhatCannotBeARate) {
     EXPECT_THROW(modelled_prices(plan, plan.training, graph, {.flops_per_second = 0}), std::logic_error);
     EXPECT_THROW(modelled_prices(plan, plan.training, graph, {.link_bytes_per_second = -1}), std::logic_error);
     EXPECT_THROW(modelled_prices(plan, plan.training, graph, {.memory_bytes_per_second = 0.0 / 0.0}), std::logic_error);
+    EXPECT_THROW(modelled_prices(plan, plan.training, graph, {.copy_bytes_per_second = 0}), std::logic_error);
     EXPECT_THROW(modelled_prices(plan, plan.training, graph, {.link_latency_seconds = -1}), std::logic_error);
 }
 
-TEST(Prices, RefuseActionsWithoutARule) {
-    Plan plan = two_stages(2);
-    plan.training[0].actions.push_back({.kind = ActionKind::offload});
-    EXPECT_THROW(modelled_prices(plan, plan.training, testing::chain(3, true), kRates), std::logic_error);
+TEST(Prices, CopiesCostTheirBytesEachDirection) {
+    ParallelOptions options = testing::options_by_hand({1, 2}, 4);
+    options.activation_checkpointing = "each";
+    options.offload_activations = true;
+    options.activation_loading_horizon = 1;
+    const ModuleGraph graph = testing::chain(3, true);
+    const Plan plan = make_plan(graph, options, {.pp = 2}, 1);
+    Rates rates = kRates;
+    rates.copy_bytes_per_second = 0.25e9;  // four ticks a byte
+    const Prices prices = modelled_prices(plan, plan.training, graph, rates);
+    int copies = 0;
+    for (std::size_t i = 0; i < plan.training[1].actions.size(); ++i) {
+        const Action& action = plan.training[1].actions[i];
+        if (action.stream != Stream::copy_out && action.stream != Stream::copy_in) continue;
+        ++copies;
+        const std::int64_t bytes = graph.modules[static_cast<std::size_t>(action.group) + 1].output_bytes;
+        EXPECT_EQ(prices[1][i], (Price{.duration = 4 * bytes, .latency = 0})) << name_of(action);
+    }
+    EXPECT_GT(copies, 0);
 }
 
 }  // namespace

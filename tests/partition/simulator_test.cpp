@@ -52,6 +52,12 @@ class Script {
                     .stream = Stream::communication,
                     .waits = std::move(waits)});
     }
+    int copy(int stage, Stream stream, std::int64_t duration, std::vector<int> waits = {}) {
+        return add(stage, {duration, 0},
+                   {.kind = stream == Stream::copy_out ? ActionKind::offload : ActionKind::prefetch,
+                    .stream = stream,
+                    .waits = std::move(waits)});
+    }
     int optimizer_step(int stage, std::int64_t duration, std::vector<int> waits = {}) {
         return add(stage, {duration, 0},
                    {.kind = ActionKind::optimizer_step, .channel = Channel::world, .waits = std::move(waits)});
@@ -286,6 +292,25 @@ TEST(Simulator, NothingTakesNoTime) {
     EXPECT_TRUE(critical_path(empty).empty());
 }
 
+TEST(Simulator, CopiesRunBesideComputeEachDirectionOneAfterTheOther) {
+    Script script(1);
+    const int first = script.forward(0, 10);
+    script.copy(0, Stream::copy_out, 15, {first});
+    const int second = script.forward(0, 10, {first});
+    const int out = script.copy(0, Stream::copy_out, 15, {second});
+    const int back = script.copy(0, Stream::copy_in, 4, {second});
+    script.backward(0, 5, {back});
+    script.backward(0, 5, {out});
+    const Timeline timeline = simulate(script.programs, script.prices);
+    const auto& runs = timeline.runs[0];
+    EXPECT_EQ((std::pair{runs[1].start, runs[1].end}), (std::pair<std::int64_t, std::int64_t>{10, 25}));
+    EXPECT_EQ((std::pair{runs[3].start, runs[3].end}), (std::pair<std::int64_t, std::int64_t>{25, 40}));
+    EXPECT_EQ((std::pair{runs[4].start, runs[4].end}), (std::pair<std::int64_t, std::int64_t>{20, 24}));
+    EXPECT_EQ((std::pair{runs[5].start, runs[5].end}), (std::pair<std::int64_t, std::int64_t>{24, 29}));
+    EXPECT_EQ((std::pair{runs[6].start, runs[6].end}), (std::pair<std::int64_t, std::int64_t>{40, 45}));
+    EXPECT_EQ(timeline.stages[0], (StageTime{.compute = 30, .exposed = 15, .bubble = 0}));
+}
+
 TEST(Simulator, BuffersLiveFromTheirWriterToTheEndOfWhatFreesThem) {
     Script script(2);
     const auto kinds = {BufferKind::parameters, BufferKind::gradients,     BufferKind::activation_in,
@@ -307,13 +332,13 @@ TEST(Simulator, BuffersLiveFromTheirWriterToTheEndOfWhatFreesThem) {
     script.add(1, {.duration = 6}, {.kind = ActionKind::forward, .writes = {3, 4}, .frees = {2}, .waits = {received}});
     script.add(1, {.duration = 1}, {.kind = ActionKind::backward, .writes = {1}, .frees = {3, 4}});
     const Timeline timeline = simulate(script.programs, script.prices);
-    // Parameters, gradients, activations, checkpoints, deferred, boundaries.
+    // Parameters, gradients, activations, checkpoints, deferred, boundaries, offloaded.
     EXPECT_THAT(timeline.memory[1],
-                ElementsAre(MemoryPoint{0, {1, 10, 0, 0, 0, 0}}, MemoryPoint{4, {1, 10, 0, 0, 0, 100}},
-                            MemoryPoint{15, {1, 10, 1000, 0, 0, 100}}, MemoryPoint{21, {1, 10, 1000, 0, 0, 0}},
-                            MemoryPoint{22, {1, 10, 0, 0, 0, 0}}));
+                ElementsAre(MemoryPoint{0, {1, 10, 0, 0, 0, 0, 0}}, MemoryPoint{4, {1, 10, 0, 0, 0, 100, 0}},
+                            MemoryPoint{15, {1, 10, 1000, 0, 0, 100, 0}}, MemoryPoint{21, {1, 10, 1000, 0, 0, 0, 0}},
+                            MemoryPoint{22, {1, 10, 0, 0, 0, 0, 0}}));
     EXPECT_EQ(timeline.peak_bytes[1], 1111);
-    EXPECT_EQ(timeline.peak_by_category[1], (MemoryBytes{1, 10, 1000, 0, 0, 100}));
+    EXPECT_EQ(timeline.peak_by_category[1], (MemoryBytes{1, 10, 1000, 0, 0, 100, 0}));
     EXPECT_THAT(timeline.memory[0], ElementsAre(MemoryPoint{0, {}}));
 }
 
@@ -325,6 +350,8 @@ TEST(Simulator, EachKindOfBufferHasACategory) {
     EXPECT_EQ(of(BufferKind::stash), MemoryCategory::activations);
     EXPECT_EQ(of(BufferKind::deferred), MemoryCategory::deferred);
     EXPECT_EQ(of(BufferKind::checkpoint, 1), MemoryCategory::checkpoints);
+    EXPECT_EQ(of(BufferKind::prefetched, 1), MemoryCategory::checkpoints);
+    EXPECT_EQ(of(BufferKind::offloaded, 1), MemoryCategory::offloaded);
     EXPECT_EQ(of(BufferKind::activation_in, 0), MemoryCategory::checkpoints);  // of a chunk that is recomputed
     for (const BufferKind kind : {BufferKind::activation_in, BufferKind::activation_out, BufferKind::gradient_in,
                                   BufferKind::gradient_out, BufferKind::checkpoint_gradient, BufferKind::tied_received})

@@ -45,7 +45,7 @@ std::vector<std::string> warnings_of(const Layout& layout, const ModuleGraph& gr
     options.memory_weight = memory_weight;
     ClusterOptions cluster;
     cluster.nodes = layout.nodes;
-    return partition::warnings_of(make_plan(graph, options, layout.degrees, 1), graph, cluster);
+    return partition::warnings_of(make_plan(graph, options, layout.degrees, 1), graph, options, cluster);
 }
 
 std::vector<std::string> warnings_of(const Layout& layout) { return warnings_of(layout, even_chain(16)); }
@@ -139,6 +139,27 @@ TEST(Warnings, UnevenStages) {
     graph.modules.front().parameter_count = 100000;
     EXPECT_THAT(warnings_of(layout, graph, /*memory_weight=*/1),
                 ElementsAre(HasSubstr("memory_weight = 0 it would be 0.0 %")));
+}
+
+TEST(Warnings, OffloadingThatHasNoEffect) {
+    ParallelOptions options;
+    options.pipeline_parallel_degree = 2;
+    options.microbatches = 4;
+    options.offload_activations = true;
+    const auto warnings = [&] {
+        const ModuleGraph graph = even_chain(8);
+        return partition::warnings_of(make_plan(graph, options, {.pp = 2}, 1), graph, options, {});
+    };
+    EXPECT_THAT(warnings(), ElementsAre(HasSubstr("no effect with activation_checkpointing = \"none\"")));
+    options.activation_checkpointing = "each";
+    EXPECT_THAT(warnings(), IsEmpty());
+    options.activation_loading_horizon = 64;
+    EXPECT_THAT(warnings(), ElementsAre(HasSubstr("with activation_loading_horizon = 64 every checkpointed input")));
+    options.pipeline_parallel_degree = 1;
+    options.microbatches = 1;
+    const ModuleGraph graph = even_chain(8);
+    EXPECT_THAT(partition::warnings_of(make_plan(graph, options, {.pp = 1}, 1), graph, options, {}),
+                ElementsAre(HasSubstr("is pointless with one microbatch")));
 }
 
 TEST(ChunkCosts, AddUpTheModules) {

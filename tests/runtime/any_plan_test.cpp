@@ -81,12 +81,13 @@ class AnyPlan : public ::testing::Test {
     std::string data_;
 };
 
-/// Holds every action up for up to 0.2 ms, one in four.
+/// Holds every action up for up to 0.2 ms, one in four, and every copy to and from host memory.
 runtime::ExecutorOptions random_delays(std::uint64_t seed) {
-    return {.before_action = [seed](const partition::Action&) {
+    const auto hold_up = [seed](const partition::Action&) {
         thread_local std::mt19937_64 random(seed ^ std::hash<std::thread::id>{}(std::this_thread::get_id()));
         if (random() % 4 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 200));
-    }};
+    };
+    return {.before_action = hold_up, .copies = {.bytes_per_second = 1e6 * static_cast<double>(1 + seed % 10)}};
 }
 
 TEST_F(AnyPlan, RandomPlansGiveTheLossesOfOneRank) {
@@ -117,12 +118,14 @@ TEST_F(AnyPlan, RandomPlansGiveTheLossesOfOneRank) {
         parallel.shard_optimizer_state = draw(0, 1) == 1;
         const std::string checkpointing[] = {"none", "each", "contiguous", "group_2", "group_3"};
         parallel.activation_checkpointing = checkpointing[draw(0, 4)];
-        const std::string name =
-            fmt::format("plan {}: {}, pp {}, {} chunks a stage, tp {}, rdp {}, m {}, K {}, {}, {}", i,
-                        word_of(parallel.pipeline), parallel.pipeline_parallel_degree, parallel.virtual_pipeline_degree,
-                        tp, rdp, m, *parallel.active_microbatches,
-                        parallel.shard_optimizer_state ? "sharded optimizer states" : "whole optimizer states",
-                        parallel.activation_checkpointing);
+        parallel.offload_activations = draw(0, 1) == 1;
+        parallel.activation_loading_horizon = draw(1, 5);
+        const std::string name = fmt::format(
+            "plan {}: {}, pp {}, {} chunks a stage, tp {}, rdp {}, m {}, K {}, {}, {}, horizon {}", i,
+            word_of(parallel.pipeline), parallel.pipeline_parallel_degree, parallel.virtual_pipeline_degree, tp, rdp, m,
+            *parallel.active_microbatches,
+            parallel.shard_optimizer_state ? "sharded optimizer states" : "whole optimizer states",
+            parallel.activation_checkpointing, parallel.offload_activations ? parallel.activation_loading_horizon : 0);
         SCOPED_TRACE(name);
         ++drawn[word_of(parallel.pipeline)];
         ASSERT_EQ(run(job, ranks(job, rdp), {.plan = {}, .executor = random_delays(random())}), reference);
@@ -161,6 +164,8 @@ class Mutants : public AnyPlan {
         auto& sharded = add(PipelineSchedule::interleaved, 2, 2, 4, 4, true);
         sharded.parallel.shard_optimizer_state = true;
         sharded.parallel.activation_checkpointing = "each";
+        sharded.parallel.offload_activations = true;
+        sharded.parallel.activation_loading_horizon = 1;
         sharded.training.global_batch_size = 8;
         list.back().second = 4;
         return list;

@@ -153,8 +153,9 @@ TEST(Executor, NamesTheActionThatTakesWhatIsNotItsOwn) {
                 HasSubstr("is of no microbatch of 3"));
     EXPECT_THAT(refusal(kTwoStages, [](auto& programs) { find(programs[1], "F mb0 chunk1")->chunk = 0; }),
                 HasSubstr("chunk 0 is not on this rank"));
-    EXPECT_THAT(refusal(kChunks, [](auto& programs) { find(programs[0], "F mb0 chunk0")->kind = ActionKind::offload; }),
-                HasSubstr("executor: offload mb0 chunk0 cannot be executed yet"));
+    EXPECT_THAT(
+        refusal(kChunks, [](auto& programs) { find(programs[0], "F mb0 chunk0")->kind = ActionKind::prefetch; }),
+        HasSubstr("executor: prefetch mb0 chunk0 is no copy that the plan has room for"));
 }
 
 // A message that nobody waits for is a mistake of its own, not one of whoever communicates next.

@@ -9,6 +9,7 @@
 #include "comms/delayed.h"
 #include "runtime/trainer.h"
 #include "tests/runtime/local_ranks.h"
+#include "tests/runtime/pairwise.h"
 #include "tests/runtime/small_training_job.h"
 
 namespace smp {
@@ -117,6 +118,51 @@ INSTANTIATE_TEST_SUITE_P(TensorParallel, SameNumbersInEveryLayout,
                                             ::testing::Values(0.0, 0.1)),
                          name_of_arithmetic);
 
+/// Twenty steps, every two of these settings in all pairs of their values.
+TEST_F(SameNumbers, WhatSavesMemoryDoesNotShow) {
+    using partition::PipelineSchedule;
+    runtime::Job job = this->job();
+    job.model.n_layer = 12;
+    job.model.n_embd = 16;
+    job.model.n_positions = 12;
+    job.training.sequence_length = 12;
+    job.model.embd_pdrop = job.model.resid_pdrop = job.model.attn_pdrop = 0.1;
+    job.training.steps = 20;
+    job.training.evaluate_every = 10;
+    job.training.evaluation_batches = 1;
+    const int m = job.parallel.microbatches = 6;
+    const std::string expected = run(job, 2);
+
+    const std::string checkpointing[] = {"none", "each", "contiguous", "group_2", "group_3"};
+    const int horizons[] = {0, 1, 4, 64};  // 0: nothing is offloaded
+    struct Schedule {
+        PipelineSchedule order;
+        int chunks, least_bound;
+    };
+    const Schedule schedules[] = {{PipelineSchedule::simple, 1, m},
+                                  {PipelineSchedule::interleaved, 1, 2},
+                                  {PipelineSchedule::interleaved, 3, 4},
+                                  {PipelineSchedule::zero_bubble, 1, 2}};
+    const auto rows = testing::pairwise({2, 5, 4, 4, 2});
+    EXPECT_GE(rows.size(), 20u);  // five times four
+    for (const auto& row : rows) {
+        auto& parallel = job.parallel;
+        const auto& schedule = schedules[row[3]];
+        parallel.pipeline_parallel_degree = 2;
+        parallel.shard_optimizer_state = row[0] == 1;
+        parallel.activation_checkpointing = checkpointing[row[1]];
+        parallel.offload_activations = horizons[row[2]] > 0;
+        parallel.activation_loading_horizon = std::max(1, horizons[row[2]]);
+        parallel.pipeline = schedule.order;
+        parallel.virtual_pipeline_degree = schedule.chunks;
+        parallel.active_microbatches = row[4] == 0 ? schedule.least_bound : m;
+        ASSERT_EQ(run(job, 2), expected) << word_of(parallel.pipeline) << ", " << schedule.chunks
+                                         << " chunks a stage, K " << *parallel.active_microbatches << ", "
+                                         << parallel.activation_checkpointing << ", horizon " << horizons[row[2]]
+                                         << (parallel.shard_optimizer_state ? ", sharded optimizer states" : "");
+    }
+}
+
 TEST_F(SameNumbers, TensorParallelSeedKeysAttentionDropoutAlone) {
     runtime::Job job = this->job();
     job.model.attn_pdrop = 0.1;
@@ -165,6 +211,8 @@ TEST_F(SameNumbers, EightThreadsAsRanks) {
     job.parallel.pipeline_parallel_degree = 2;
     job.parallel.shard_optimizer_state = true;
     job.parallel.activation_checkpointing = "each";
+    job.parallel.offload_activations = true;
+    job.parallel.activation_loading_horizon = 1;
     EXPECT_EQ(run(job, 2), expected);
 }
 

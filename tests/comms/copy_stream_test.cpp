@@ -1,0 +1,83 @@
+#include "comms/copy_stream.h"
+
+#include <chrono>
+#include <stdexcept>
+#include <string>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/randn.h>
+#include <gmock/gmock.h>
+
+#include "tests/comms/worlds.h"
+
+namespace smp::comms {
+namespace {
+
+using std::chrono::milliseconds;
+
+TEST(CopyStream, CopiesInTheOrderOfTheCalls) {
+    on_local_ranks(2, [](Communicator& world) {
+        CopyStream out("copies out", world.in_flight()), back("copies back", world.in_flight());
+        const at::Tensor first = at::randn({300, 7}), second = at::randn({300, 7});
+        const at::Tensor host = at::empty({300, 7}), again = at::empty({300, 7});
+        Work a = out.copy(host, first), b = out.copy(host, second);
+        b.wait();
+        EXPECT_TRUE(a.test());  // ended before
+        EXPECT_TRUE(host.equal(second));
+        back.copy(again, host).wait();
+        EXPECT_TRUE(again.equal(second));
+    });
+}
+
+TEST(CopyStream, TakesTheTimeOfASlowLinkBesideTheCaller) {
+    on_local_ranks(1, [](Communicator& world) {
+        CopyStream out("copies out", world.in_flight(), {.bytes_per_second = 4096 / 0.05});
+        const at::Tensor source = at::randn({1024}), destination = at::empty({1024});
+        const auto begin = std::chrono::steady_clock::now();
+        std::chrono::steady_clock::time_point end;
+        Work work = out.copy(destination, source, [&] { end = std::chrono::steady_clock::now(); });
+        EXPECT_LT(std::chrono::steady_clock::now() - begin, milliseconds(50));
+        work.wait();
+        EXPECT_GE(end - begin, milliseconds(50));
+    });
+}
+
+TEST(CopyStream, AWaitEndsAtTheLimitAndNamesTheCopy) {
+    on_local_ranks(1,
+                   [](Communicator& world) {
+                       CopyStream out("copies out", world.in_flight(), {.bytes_per_second = 4096 / 0.3});
+                       const at::Tensor source = at::randn({1024}), destination = at::empty({1024});
+                       Work work = out.copy(destination, source);
+                       try {
+                           work.wait();
+                           ADD_FAILURE() << "waited for longer than the limit";
+                       } catch (const CommunicationError& error) {
+                           EXPECT_STREQ(error.what(),
+                                        "one of the copies out, of 4096 bytes, did not complete within 20 ms");
+                       }
+                   },
+                   {.timeout = milliseconds(20)});
+}
+
+TEST(CopyStream, LetsGoOfItsTensorsWhenTheCopyHasEnded) {
+    on_local_ranks(1, [](Communicator& world) {
+        CopyStream out("copies out", world.in_flight());
+        at::Tensor source = at::randn({1024});
+        const at::Tensor destination = at::empty({1024});
+        Work work = out.copy(destination, source);
+        work.wait();
+        EXPECT_EQ(source.use_count(), 1u);
+    });
+}
+
+TEST(CopyStream, RefusesWhatDoesNotFit) {
+    on_local_ranks(1, [](Communicator& world) {
+        CopyStream out("copies out", world.in_flight());
+        EXPECT_THROW((void)out.copy(at::empty({3}), at::empty({4})), std::logic_error);
+        EXPECT_THROW((void)out.copy(at::empty({4, 4}).t(), at::empty({4, 4})), std::logic_error);
+        EXPECT_THROW((void)out.copy({}, at::empty({4})), std::logic_error);
+    });
+}
+
+}  // namespace
+}  // namespace smp::comms
