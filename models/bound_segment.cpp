@@ -3,6 +3,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
 #include "comms/communicator.h"
@@ -14,6 +15,40 @@ void sum_over_tensor_group(const SegmentContext& context, const at::Tensor& tens
     if (context.tensor_group->size() > 1) comms::all_reduce(*context.tensor_group, tensor).wait();
 }
 
+namespace {
+
+bool shards_rows(const SegmentContext& context) {
+    return context.optimize == partition::Optimize::memory && context.tensor_group->size() > 1;
+}
+
+}  // namespace
+
+std::int64_t first_own_row(const SegmentContext& context, const Microbatch& microbatch) {
+    if (!shards_rows(context)) return 0;
+    const std::int64_t rows = microbatch.sequences * microbatch.length, ranks = context.tensor_group->size();
+    if (rows % ranks != 0)
+        throw std::logic_error(fmt::format("{} sequences of {} tokens cannot be cut over {} tensor ranks",
+                                           microbatch.sequences, microbatch.length, ranks));
+    return context.tensor_group->rank() * (rows / ranks);
+}
+
+at::Tensor gather_rows(const SegmentContext& context, const at::Tensor& own) {
+    if (!shards_rows(context)) return own;
+    at::Tensor all = at::empty({context.tensor_group->size() * own.size(0), own.size(1)}, own.options());
+    context.tensor_group->all_gather(all, own).wait();
+    return all;
+}
+
+at::Tensor sum_to_own_rows(const SegmentContext& context, const at::Tensor& partial) {
+    if (!shards_rows(context)) {
+        sum_over_tensor_group(context, partial);
+        return partial;
+    }
+    at::Tensor own = at::empty({partial.size(0) / context.tensor_group->size(), partial.size(1)}, partial.options());
+    comms::reduce_scatter(*context.tensor_group, own, partial).wait();
+    return own;
+}
+
 kernels::DropoutKey dropout_key(const Microbatch& microbatch, double probability, int layer,
                                 kernels::DropoutSite site) {
     return {.probability = microbatch.training ? probability : 0.0,
@@ -23,6 +58,13 @@ kernels::DropoutKey dropout_key(const Microbatch& microbatch, double probability
             .length = microbatch.length,
             .layer = static_cast<std::uint32_t>(layer),
             .site = site};
+}
+
+kernels::DropoutKey own_rows_dropout_key(const SegmentContext& context, const Microbatch& microbatch,
+                                         double probability, int layer, kernels::DropoutSite site) {
+    kernels::DropoutKey key = dropout_key(microbatch, probability, layer, site);
+    key.first_row = first_own_row(context, microbatch);
+    return key;
 }
 
 BoundSegment::BoundSegment(const ModelOptions& options, int module, SegmentContext context)
@@ -51,11 +93,11 @@ void BoundSegment::bind(std::vector<ParameterView> views) {
 }
 
 std::vector<StashEntry> BoundSegment::stash_entries(std::int64_t sequences, std::int64_t length) const {
-    return gpt2_stash(options_, context_.tensor_group->size(), module_, sequences, length);
+    return gpt2_stash(options_, context_.tensor_group->size(), module_, sequences, length, context_.optimize);
 }
 
 std::vector<StashEntry> BoundSegment::deferred_entries(std::int64_t sequences, std::int64_t length) const {
-    return gpt2_deferred(options_, context_.tensor_group->size(), module_, sequences, length);
+    return gpt2_deferred(options_, context_.tensor_group->size(), module_, sequences, length, context_.optimize);
 }
 
 }  // namespace smp::models

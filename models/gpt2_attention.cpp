@@ -26,7 +26,8 @@ kernels::DropoutKey weights_key(const BlockHalf& half, const Microbatch& microba
 }
 
 kernels::DropoutKey output_key(const BlockHalf& half, const Microbatch& microbatch) {
-    return dropout_key(microbatch, half.options.resid_pdrop, half.layer, kernels::DropoutSite::attention_output);
+    return own_rows_dropout_key(half.context, microbatch, half.options.resid_pdrop, half.layer,
+                                kernels::DropoutSite::attention_output);
 }
 
 }  // namespace
@@ -37,13 +38,14 @@ at::Tensor attention_forward(const BlockHalf& half, const at::Tensor& input, Sta
     auto [normalised, mean, rstd] =
         kernels::layer_norm(input, p[kGain].value, p[kBias].value, half.options.layer_norm_epsilon);
     half.context.progress();
-    const at::Tensor qkv = kernels::linear(normalised, p[kQkvWeight].value, p[kQkvBias].value);  // [N, 3·H·d]
+    const at::Tensor qkv = kernels::linear(gather_rows(half.context, normalised), p[kQkvWeight].value,
+                                           p[kQkvBias].value);  // [N, 3·H·d]
     half.context.progress();
     auto [attended, logsumexp] = kernels::attention(qkv, shape_of(half, microbatch), weights_key(half, microbatch));
     half.context.progress();
-    const at::Tensor branch = kernels::linear(attended, p[kProjectionWeight].value, {});  // [N, h], this rank's heads
+    at::Tensor branch = kernels::linear(attended, p[kProjectionWeight].value, {});  // [N, h], this rank's heads
     half.context.progress();
-    sum_over_tensor_group(half.context, branch);
+    branch = sum_to_own_rows(half.context, branch);
     at::Tensor output = kernels::add_residual(input, branch, p[kProjectionBias].value, output_key(half, microbatch));
     half.context.progress();
     if (microbatch.training) stash = {input, mean, rstd, normalised, qkv, attended, logsumexp};
@@ -55,7 +57,9 @@ at::Tensor attention_backward_input(const BlockHalf& half, const at::Tensor& gra
     const auto& p = half.parameters;
     const at::Tensor branch_gradient = kernels::dropout_backward(gradient, output_key(half, microbatch));
     half.context.progress();
-    at::Tensor attended_gradient = kernels::linear_backward_input(branch_gradient, p[kProjectionWeight].value);
+    at::Tensor rows = gather_rows(half.context, branch_gradient);  // [N, h]
+    at::Tensor attended_gradient = kernels::linear_backward_input(rows, p[kProjectionWeight].value);
+    if (half.backward == Backward::split) rows = branch_gradient;
     half.context.progress();
     const at::Tensor qkv_gradient =
         kernels::attention_backward(attended_gradient, stash[kQkv], stash[kAttended], stash[kLogsumexp],
@@ -63,26 +67,29 @@ at::Tensor attention_backward_input(const BlockHalf& half, const at::Tensor& gra
     attended_gradient.reset();
     stash[kQkv].reset();
     half.context.progress();
-    const at::Tensor normalised_gradient = kernels::linear_backward_input(qkv_gradient, p[kQkvWeight].value);
+    at::Tensor normalised_gradient = kernels::linear_backward_input(qkv_gradient, p[kQkvWeight].value);
     half.context.progress();
-    sum_over_tensor_group(half.context, normalised_gradient);
+    normalised_gradient = sum_to_own_rows(half.context, normalised_gradient);
     kernels::layer_norm_backward_weight(p[kGain].gradient, p[kBias].gradient, normalised_gradient, stash[kInput],
                                         stash[kMean], stash[kRstd]);
     half.context.progress();
     at::Tensor input_gradient = kernels::layer_norm_backward_input(normalised_gradient, stash[kInput], stash[kMean],
                                                                    stash[kRstd], p[kGain].value, gradient);
     half.context.progress();
-    stash = {stash[kNormalised], qkv_gradient, stash[kAttended], branch_gradient};
+    stash = {stash[kNormalised], qkv_gradient, stash[kAttended], rows};
     return input_gradient;
 }
 
 void attention_backward_weight(const BlockHalf& half, Stash& stash) {
     const auto& p = half.parameters;
-    kernels::linear_backward_weight(p[kProjectionWeight].gradient, stash[kPendingAttended], stash[kBranchGradient]);
+    at::Tensor rows = stash[kBranchGradient];
+    if (half.backward == Backward::split) rows = gather_rows(half.context, rows);  // [N, h]
+    kernels::linear_backward_weight(p[kProjectionWeight].gradient, stash[kPendingAttended], rows);
     half.context.progress();
-    kernels::accumulate_column_sums(p[kProjectionBias].gradient, stash[kBranchGradient]);
+    kernels::accumulate_column_sums(p[kProjectionBias].gradient, rows);
     half.context.progress();
-    kernels::linear_backward_weight(p[kQkvWeight].gradient, stash[kPendingNormalised], stash[kQkvGradient]);
+    rows = gather_rows(half.context, stash[kPendingNormalised]);
+    kernels::linear_backward_weight(p[kQkvWeight].gradient, rows, stash[kQkvGradient]);
     half.context.progress();
     kernels::accumulate_column_sums(p[kQkvBias].gradient, stash[kQkvGradient]);
     half.context.progress();

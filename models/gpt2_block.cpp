@@ -47,8 +47,22 @@ void Block::backward_weight(Stash& stash, Microbatch& /*microbatch*/) {
     attention_backward_weight(attention(), stash);
 }
 
-BlockHalf Block::attention() const { return {options_, shard_, context_, layer_, views().first(kHalfParameters)}; }
+at::Tensor Block::backward(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) {
+    Stash mlp_stash = split_off(stash, kAttentionKept);
+    const BlockHalf mlp = this->mlp(Backward::whole), attention = this->attention(Backward::whole);
+    const at::Tensor middle_gradient = mlp_backward_input(mlp, gradient, mlp_stash, microbatch);
+    mlp_backward_weight(mlp, mlp_stash);
+    at::Tensor input_gradient = attention_backward_input(attention, middle_gradient, stash, microbatch);
+    attention_backward_weight(attention, stash);
+    return input_gradient;
+}
 
-BlockHalf Block::mlp() const { return {options_, shard_, context_, layer_, views().last(kHalfParameters)}; }
+BlockHalf Block::attention(Backward backward) const {
+    return {options_, shard_, context_, layer_, views().first(kHalfParameters), backward};
+}
+
+BlockHalf Block::mlp(Backward backward) const {
+    return {options_, shard_, context_, layer_, views().last(kHalfParameters), backward};
+}
 
 }  // namespace smp::models

@@ -16,10 +16,11 @@ class Block final : public BoundSegment {
     at::Tensor forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) override;
     at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) override;
     void backward_weight(Stash& stash, Microbatch& microbatch) override;
+    at::Tensor backward(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) override;
 
   private:
-    BlockHalf attention() const;
-    BlockHalf mlp() const;
+    BlockHalf attention(Backward backward = Backward::split) const;
+    BlockHalf mlp(Backward backward = Backward::split) const;
 
     const int layer_;
 };

@@ -14,7 +14,7 @@ double product_flops(std::int64_t m, std::int64_t n, std::int64_t k) {
 }  // namespace
 
 partition::ModuleGraph gpt2_graph(const ModelOptions& options, int tensor_degree, std::int64_t sequences_per_microbatch,
-                                  std::int64_t length) {
+                                  std::int64_t length, partition::Optimize optimize) {
     const Gpt2Shard shard = gpt2_shard(options, tensor_degree, 0);
     const std::int64_t rows = sequences_per_microbatch * length;  // N
     const std::int64_t h = options.n_embd, attended = shard.heads * shard.head_width;
@@ -30,9 +30,11 @@ partition::ModuleGraph gpt2_graph(const ModelOptions& options, int tensor_degree
     for (int module = 0; module < count; ++module) {
         partition::Module cost{.name = gpt2_module_name(options, module)};
         for (const Parameter& parameter : parameters[module]) cost.parameter_count += parameter.slice.local_numel();
-        for (const StashEntry& entry : gpt2_stash(options, tensor_degree, module, sequences_per_microbatch, length))
+        for (const StashEntry& entry :
+             gpt2_stash(options, tensor_degree, module, sequences_per_microbatch, length, optimize))
             cost.stash_bytes += entry.name == "input" ? 0 : entry.bytes;  // the boundary tensor before it
-        for (const StashEntry& entry : gpt2_deferred(options, tensor_degree, module, sequences_per_microbatch, length))
+        for (const StashEntry& entry :
+             gpt2_deferred(options, tensor_degree, module, sequences_per_microbatch, length, optimize))
             cost.deferred_bytes += entry.bytes;
         const bool is_head = module == count - 1;
         cost.is_layer = module > 0 && !is_head;
@@ -42,7 +44,8 @@ partition::ModuleGraph gpt2_graph(const ModelOptions& options, int tensor_degree
             cost.weight_flops = linear;
         }
         if (is_head) cost.backward_flops = 3 * logits;
-        if (!is_head) cost.output_bytes = gpt2_boundary_bytes(options, sequences_per_microbatch, length);
+        if (!is_head)
+            cost.output_bytes = gpt2_boundary_bytes(options, tensor_degree, sequences_per_microbatch, length, optimize);
         graph.modules.push_back(cost);
     }
 

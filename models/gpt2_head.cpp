@@ -46,6 +46,7 @@ at::Tensor Head::forward(const at::Tensor& input, Stash& stash, Microbatch& micr
         stash = {input, mean, rstd, normalised};
         return {};
     }
+    normalised = gather_rows(context_, normalised);  // [N, h]
     const at::Tensor targets = microbatch.targets.reshape({-1});
     microbatch.loss_sum = 0;
     for (std::int64_t first = 0; first < normalised.size(0); first += kRows) {
@@ -57,10 +58,10 @@ at::Tensor Head::forward(const at::Tensor& input, Stash& stash, Microbatch& micr
 }
 
 at::Tensor Head::backward_input(const at::Tensor& /*gradient*/, Stash& stash, Microbatch& microbatch) {
-    const at::Tensor normalised = stash[kNormalised];
+    const at::Tensor normalised = gather_rows(context_, stash[kNormalised]);  // [N, h]
     const at::Tensor targets = microbatch.targets.reshape({-1});
     const ParameterView& weight = views()[kWeight];
-    const at::Tensor normalised_gradient = at::empty_like(normalised);
+    at::Tensor normalised_gradient = at::empty_like(normalised);
     microbatch.loss_sum = 0;
     for (std::int64_t first = 0; first < normalised.size(0); first += kRows) {
         const std::int64_t count = std::min(kRows, normalised.size(0) - first);
@@ -75,7 +76,7 @@ at::Tensor Head::backward_input(const at::Tensor& /*gradient*/, Stash& stash, Mi
         kernels::linear_backward_weight(weight.gradient, part.exponentials, rows);
         context_.progress();
     }
-    sum_over_tensor_group(context_, normalised_gradient);
+    normalised_gradient = sum_to_own_rows(context_, normalised_gradient);
     kernels::layer_norm_backward_weight(views()[kGain].gradient, views()[kBias].gradient, normalised_gradient,
                                         stash[kInput], stash[kMean], stash[kRstd]);
     context_.progress();
@@ -88,7 +89,8 @@ at::Tensor Head::backward_input(const at::Tensor& /*gradient*/, Stash& stash, Mi
 
 void Head::backward_weight(Stash& /*stash*/, Microbatch& /*microbatch*/) {}
 
-at::Tensor Head::logits(const at::Tensor& rows) {
+at::Tensor Head::logits(const at::Tensor& input, std::int64_t first, std::int64_t count) {
+    const at::Tensor rows = gather_rows(context_, input).narrow(0, first, count);
     const at::Tensor normalised =
         kernels::layer_norm(rows, views()[kGain].value, views()[kBias].value, options_.layer_norm_epsilon).y;
     const at::Tensor own = kernels::linear_backward_input(normalised, views()[kWeight].value);  // [n, V']
@@ -102,8 +104,8 @@ at::Tensor Head::logits(const at::Tensor& rows) {
     return all.narrow(1, 0, options_.vocab_size).contiguous();
 }
 
-at::Tensor head_logits(Segment& head, const at::Tensor& rows) {
-    if (auto* own = dynamic_cast<Head*>(&head)) return own->logits(rows);
+at::Tensor head_logits(Segment& head, const at::Tensor& input, std::int64_t first, std::int64_t count) {
+    if (auto* own = dynamic_cast<Head*>(&head)) return own->logits(input, first, count);
     throw std::logic_error(fmt::format("{} is no head and has no logits", head.name()));
 }
 

@@ -9,7 +9,8 @@ namespace smp::models {
 /// exponentials are reduced over the tensor group (Megatron-LM's vocabulary-parallel cross entropy, §3), then they are
 /// overwritten by their gradient. So the loss and the weight gradient of the head are made in backward_input, chunk by
 /// chunk, and the LayerNorm's with them: nothing is left for backward_weight. The gradient that backward_input is given
-/// is ignored (the loss starts it, scaled by Microbatch::gradient_scale).
+/// is ignored (the loss starts it, scaled by Microbatch::gradient_scale). With Optimize::memory the LayerNorm sees the
+/// rank's own rows; what it makes is gathered before the logits, its gradient scattered.
 class Head final : public BoundSegment {
   public:
     static constexpr std::int64_t kRows = 256;
@@ -20,9 +21,10 @@ class Head final : public BoundSegment {
     at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) override;
     void backward_weight(Stash& stash, Microbatch& microbatch) override;
 
-    /// rows [n, h] of the boundary tensor → logits [n, vocab_size], on every tensor rank. Collective over the tensor
-    /// group; n logits of the whole vocabulary exist at once.
-    at::Tensor logits(const at::Tensor& rows);
+    /// Boundary tensor, as forward takes it → logits [count, vocab_size] of rows [first, first + count) of the
+    /// microbatch, on every tensor rank. Collective over the tensor group; they exist at once, over the whole
+    /// vocabulary.
+    at::Tensor logits(const at::Tensor& input, std::int64_t first, std::int64_t count);
 
   private:
     struct Chunk {
@@ -34,6 +36,6 @@ class Head final : public BoundSegment {
 };
 
 /// Logits for sampling: as Head::logits. Throws std::logic_error where `head` is no head.
-at::Tensor head_logits(Segment& head, const at::Tensor& rows);
+at::Tensor head_logits(Segment& head, const at::Tensor& input, std::int64_t first, std::int64_t count);
 
 }  // namespace smp::models

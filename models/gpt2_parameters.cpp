@@ -125,21 +125,21 @@ std::vector<Parameter> gpt2_module_parameters(const ModelOptions& options, int m
     }
     if (module == gpt2_module_count(options) - 1) {
         ModuleParameters head("", tensor_degree, tensor_rank);
-        head.whole("ln_f.weight", {h}, kOnes);
-        head.whole("ln_f.bias", {h}, kZeros);
+        head.whole("ln_f.weight", {h}, kOnes).follows_rows = true;
+        head.whole("ln_f.bias", {h}, kZeros).follows_rows = true;
         Parameter& output = head.by_rows("lm_head.weight", {V, h}, normal);
         if (options.tie_word_embeddings) output.tied_to = "wte.weight";
         return head.take();
     }
     ModuleParameters block(gpt2_module_name(options, module) + ".", tensor_degree, tensor_rank);
-    block.whole("ln_1.weight", {h}, kOnes);
-    block.whole("ln_1.bias", {h}, kZeros);
+    block.whole("ln_1.weight", {h}, kOnes).follows_rows = true;
+    block.whole("ln_1.bias", {h}, kZeros).follows_rows = true;
     block.by_columns("attn.c_attn.weight", {h, 3 * h}, normal, 3);
     block.by_columns("attn.c_attn.bias", {3 * h}, kZeros, 3);
     block.by_rows("attn.c_proj.weight", {h, h}, residual);
     block.whole("attn.c_proj.bias", {h}, kZeros);
-    block.whole("ln_2.weight", {h}, kOnes);
-    block.whole("ln_2.bias", {h}, kZeros);
+    block.whole("ln_2.weight", {h}, kOnes).follows_rows = true;
+    block.whole("ln_2.bias", {h}, kZeros).follows_rows = true;
     block.by_columns("mlp.c_fc.weight", {h, inner}, normal);
     block.by_columns("mlp.c_fc.bias", {inner}, kZeros);
     block.by_rows("mlp.c_proj.weight", {inner, h}, residual);

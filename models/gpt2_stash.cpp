@@ -8,30 +8,33 @@ namespace {
 
 constexpr std::int64_t kElementBytes = 4;  // fp32
 
-/// Bytes of the tensors that a rank of b sequences of length T holds.
+/// Bytes of the tensors that a rank of b sequences of length T holds. N' = N, or N/tp where rows are sharded.
 struct Sizes {
-    std::int64_t vector;    // [N]
-    std::int64_t residual;  // [N, h]
-    std::int64_t attended;  // [N, H·d], this rank's heads
-    std::int64_t inner;     // [N, inner], this rank's columns
-    std::int64_t heads;
+    std::int64_t vector;     // [N']
+    std::int64_t residual;   // [N', h]
+    std::int64_t attended;   // [N, H·d], this rank's heads
+    std::int64_t logsumexp;  // [b, H, T]
+    std::int64_t inner;      // [N, inner], this rank's columns
 };
 
-Sizes sizes(const ModelOptions& options, int tensor_degree, std::int64_t sequences, std::int64_t length) {
+Sizes sizes(const ModelOptions& options, int tensor_degree, std::int64_t sequences, std::int64_t length,
+            partition::Optimize optimize) {
     const Gpt2Shard shard = gpt2_shard(options, tensor_degree, 0);
-    const std::int64_t vector = sequences * length * kElementBytes;
-    return {.vector = vector,
-            .residual = vector * options.n_embd,
-            .attended = vector * shard.heads * shard.head_width,
-            .inner = vector * shard.inner,
-            .heads = shard.heads};
+    const std::int64_t all = sequences * length * kElementBytes;
+    const std::int64_t own = gpt2_boundary_rows(tensor_degree, sequences, length, optimize) * kElementBytes;
+    return {.vector = own,
+            .residual = own * options.n_embd,
+            .attended = all * shard.heads * shard.head_width,
+            .logsumexp = all * shard.heads,
+            .inner = all * shard.inner};
 }
 
 }  // namespace
 
 std::vector<StashEntry> gpt2_stash(const ModelOptions& options, int tensor_degree, int module, std::int64_t sequences,
-                                   std::int64_t length) {
-    const auto [vector, residual, attended, inner, heads] = sizes(options, tensor_degree, sequences, length);
+                                   std::int64_t length, partition::Optimize optimize) {
+    const auto [vector, residual, attended, logsumexp, inner] =
+        sizes(options, tensor_degree, sequences, length, optimize);
     if (module == 0) return {};  // the tokens are the microbatch's
     if (module == gpt2_module_count(options) - 1)
         return {{"input", residual}, {"ln_f.mean", vector}, {"ln_f.rstd", vector}, {"ln_f", residual}};
@@ -42,7 +45,7 @@ std::vector<StashEntry> gpt2_stash(const ModelOptions& options, int tensor_degre
         {"ln_1", residual},
         {"attn.qkv", 3 * attended},
         {"attn.attended", attended},
-        {"attn.logsumexp", vector * heads},
+        {"attn.logsumexp", logsumexp},
         {"middle", residual},
         {"ln_2.mean", vector},
         {"ln_2.rstd", vector},
@@ -53,8 +56,9 @@ std::vector<StashEntry> gpt2_stash(const ModelOptions& options, int tensor_degre
 }
 
 std::vector<StashEntry> gpt2_deferred(const ModelOptions& options, int tensor_degree, int module,
-                                      std::int64_t sequences, std::int64_t length) {
-    const auto [vector, residual, attended, inner, heads] = sizes(options, tensor_degree, sequences, length);
+                                      std::int64_t sequences, std::int64_t length, partition::Optimize optimize) {
+    const auto [vector, residual, attended, logsumexp, inner] =
+        sizes(options, tensor_degree, sequences, length, optimize);
     if (module == 0) return {{"gradient", residual}};
     if (module == gpt2_module_count(options) - 1) return {};
     return {
@@ -65,8 +69,14 @@ std::vector<StashEntry> gpt2_deferred(const ModelOptions& options, int tensor_de
     };
 }
 
-std::int64_t gpt2_boundary_bytes(const ModelOptions& options, std::int64_t sequences, std::int64_t length) {
-    return sequences * length * options.n_embd * kElementBytes;
+std::int64_t gpt2_boundary_rows(int tensor_degree, std::int64_t sequences, std::int64_t length,
+                                partition::Optimize optimize) {
+    return sequences * length / (optimize == partition::Optimize::memory ? tensor_degree : 1);
+}
+
+std::int64_t gpt2_boundary_bytes(const ModelOptions& options, int tensor_degree, std::int64_t sequences,
+                                 std::int64_t length, partition::Optimize optimize) {
+    return gpt2_boundary_rows(tensor_degree, sequences, length, optimize) * options.n_embd * kElementBytes;
 }
 
 }  // namespace smp::models

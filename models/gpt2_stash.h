@@ -7,20 +7,27 @@
 
 #include "models/options.h"
 #include "models/stash_entry.h"
+#include "partition/options.h"
 
 namespace smp::models {
 
 /// What module `module` (numbered as in gpt2_parameters) keeps on one tensor rank of b sequences of length T, from the
-/// forward to the (input part of the) backward, in order.
+/// forward to the (input part of the) backward, in order. With Optimize::memory what is kept between the two linear
+/// layers of a half is as with speed; all else is of the rank's own rows, 1/tp of the tokens.
 std::vector<StashEntry> gpt2_stash(const ModelOptions& options, int tensor_degree, int module, std::int64_t sequences,
-                                   std::int64_t length);
+                                   std::int64_t length, partition::Optimize optimize = partition::Optimize::speed);
 
 /// The same from the input to the weight part of the backward. Without dropout a branch's gradient is the gradient that
 /// came from above, which nobody else keeps then: what is alive is the same.
 std::vector<StashEntry> gpt2_deferred(const ModelOptions& options, int tensor_degree, int module,
-                                      std::int64_t sequences, std::int64_t length);
+                                      std::int64_t sequences, std::int64_t length,
+                                      partition::Optimize optimize = partition::Optimize::speed);
 
-/// Bytes of the boundary tensor [b·T, h] between two modules.
-std::int64_t gpt2_boundary_bytes(const ModelOptions& options, std::int64_t sequences, std::int64_t length);
+/// Rows of the boundary tensor [N', h] between two modules that one tensor rank holds, of b·T.
+std::int64_t gpt2_boundary_rows(int tensor_degree, std::int64_t sequences, std::int64_t length,
+                                partition::Optimize optimize);
+/// Its bytes.
+std::int64_t gpt2_boundary_bytes(const ModelOptions& options, int tensor_degree, std::int64_t sequences,
+                                 std::int64_t length, partition::Optimize optimize);
 
 }  // namespace smp::models

@@ -28,6 +28,9 @@ struct Parameter {
     bool decays = false;   // weight decay: two dimensions or more
     std::string tied_to;   // for a tied head: the name of the embedding whose values it uses; its gradient is a buffer
                            // of its own
+    /// Its gradient sees the rows (tokens) that its tensor rank holds and no others: where those are sharded, the
+    /// ranks' gradients are the parts of a sum (LayerNorm's).
+    bool follows_rows = false;
 };
 
 }  // namespace smp::models

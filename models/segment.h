@@ -13,6 +13,7 @@
 
 #include "models/parameter.h"
 #include "models/stash_entry.h"
+#include "partition/options.h"
 
 namespace smp::comms {
 class Communicator;
@@ -51,6 +52,7 @@ struct SegmentContext {
     comms::Communicator* tensor_group = nullptr;  // never null in use; size 1 without tensor parallelism
     std::function<void()> progress = [] {};       // called at operator boundaries, so that transfers in flight move on
     std::uint64_t tensor_parallel_seed = 0;  // mixed into dropout keys of what tensor parallelism shards; 0: as if none
+    partition::Optimize optimize = partition::Optimize::speed;  // memory: boundary tensors are sharded by rows
 };
 
 class Segment {
@@ -68,11 +70,13 @@ class Segment {
     /// What backward_input() leaves there. The gradient that it was given counts where it is kept.
     virtual std::vector<StashEntry> deferred_entries(std::int64_t sequences, std::int64_t length) const = 0;
 
-    /// input: boundary tensor [b·T, h] (undefined for the first module, which reads microbatch.inputs) → boundary
-    /// tensor [b·T, h] (undefined from the last). Collective over the tensor group. With microbatch.training the stash
-    /// is filled; otherwise it stays empty. The input may be kept, never changed. The last module's forward in training
-    /// only normalises: its loss is computed in backward_input, chunk by chunk beside the gradient of the logits, so
-    /// that logits exist once and for one chunk; in evaluation forward computes microbatch.loss_sum.
+    /// input: boundary tensor [N', h] (undefined for the first module, which reads microbatch.inputs) → boundary tensor
+    /// [N', h] (undefined from the last). N' is N = b·T; where SegmentContext::optimize is memory, N / size of the
+    /// tensor group: rank r then holds rows [r·N', (r + 1)·N') of the microbatch's N, of every boundary tensor and of
+    /// its gradient; N must divide (std::logic_error). Collective over the tensor group. With microbatch.training the
+    /// stash is filled; otherwise it stays empty. The input may be kept, never changed. The last module's forward in
+    /// training only normalises: its loss is computed in backward_input, chunk by chunk beside the gradient of the
+    /// logits, so that logits exist once and for one chunk; in evaluation forward computes microbatch.loss_sum.
     virtual at::Tensor forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) = 0;
     /// gradient of the output (undefined for the last module, whose loss starts it) → gradient of the input (undefined
     /// from the first module). Collective over the tensor group. Leaves in the stash what backward_weight needs, the
@@ -80,8 +84,16 @@ class Segment {
     /// are accumulated here already (LayerNorms', and the head's, since logits exist nowhere else), so both parts run
     /// in the order of microbatches.
     virtual at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) = 0;
-    /// Accumulates the other weight gradients and empties the stash. Local.
+    /// Accumulates the other weight gradients and empties the stash. Local; with SegmentContext::optimize = memory
+    /// collective over the tensor group, since what is stashed of sharded rows is gathered again.
     virtual void backward_weight(Stash& stash, Microbatch& microbatch) = 0;
+    /// Both parts at once, where the backward is not split: the same numbers, and an empty stash. Collective over the
+    /// tensor group. A segment whose parts need the same rows of other ranks fetches them once.
+    virtual at::Tensor backward(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) {
+        at::Tensor input_gradient = backward_input(gradient, stash, microbatch);
+        backward_weight(stash, microbatch);
+        return input_gradient;
+    }
 };
 
 }  // namespace smp::models

@@ -28,6 +28,15 @@ struct Words<PipelineSchedule> {
     static constexpr std::array<std::string_view, 3> list = {"simple", "interleaved", "zero_bubble"};
 };
 
+/// What tensor parallelism spares: with `memory` the tokens of a microbatch are cut over the tensor ranks wherever
+/// every rank would hold the same (sequence parallelism: Korthikanti et al. 2022, "Reducing Activation Recomputation in
+/// Large Transformer Models", §4.2).
+enum class Optimize { speed, memory };
+template <>
+struct Words<Optimize> {
+    static constexpr std::array<std::string_view, 2> list = {"speed", "memory"};
+};
+
 struct ParallelOptions {
     int pipeline_parallel_degree = 1;
     int tensor_parallel_degree = 1;
@@ -36,6 +45,7 @@ struct ParallelOptions {
     PipelineSchedule pipeline = PipelineSchedule::interleaved;
     int virtual_pipeline_degree = 1;  // chunks on each stage; above 1 with `interleaved` only
     std::string placement_strategy = "cluster";
+    Optimize optimize = Optimize::speed;
     /// `none`, `each` (a layer), `contiguous` (all layers of a chunk) or `group_N` (N layers) are recomputed together.
     std::string activation_checkpointing = "none";
     bool offload_activations = false;    // checkpointed inputs live in host memory

@@ -290,8 +290,8 @@ void Executor::backward(Run& run, const Action& action) {
     auto stashes = run.take(action, BufferKind::stash, segments.size());
     const bool whole = action.kind == ActionKind::backward;
     for (std::size_t i = segments.size(); i-- > 0;) {
-        gradient = segments[i]->backward_input(gradient, stashes[i], microbatch);
-        if (whole) segments[i]->backward_weight(stashes[i], microbatch);
+        gradient = whole ? segments[i]->backward(gradient, stashes[i], microbatch)
+                         : segments[i]->backward_input(gradient, stashes[i], microbatch);
     }
     if (!whole) {
         const auto deferred = run.find(action.writes, {BufferKind::deferred});
@@ -341,7 +341,7 @@ comms::Work Executor::receive(Run& run, const Action& action) {
         tensor = at::empty_like(stage_.gradient(stage_.holder_of(shared_[buffer.shared].name)));
     } else {
         const models::Microbatch& microbatch = run.microbatch(action);
-        tensor = at::empty({microbatch.sequences * microbatch.length, stage_.hidden_width()},
+        tensor = at::empty({stage_.boundary_rows(microbatch.sequences, microbatch.length), stage_.hidden_width()},
                            stage_.flat_values().options());
     }
     run.put(action, id, tensor);

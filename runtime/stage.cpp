@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "models/gpt2.h"
+#include "models/gpt2_stash.h"
 
 namespace smp::runtime {
 
@@ -17,11 +18,12 @@ constexpr std::int64_t kBucketElements = 4
 }  // namespace
 
 Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, RankGroups& groups,
-             std::uint64_t tensor_parallel_seed, at::Device device)
-    : hidden_width_(model.n_embd) {
+             const partition::ParallelOptions& parallel, at::Device device)
+    : hidden_width_(model.n_embd), tensor_degree_(groups.tensor->size()), optimize_(parallel.optimize) {
     const models::SegmentContext context{.tensor_group = groups.tensor.get(),
                                          .progress = [&groups] { groups.progress(); },
-                                         .tensor_parallel_seed = tensor_parallel_seed};
+                                         .tensor_parallel_seed = parallel.tensor_parallel_seed,
+                                         .optimize = parallel.optimize};
     std::vector<std::vector<models::Parameter>> by_chunk;
     for (int index = 0; index < static_cast<int>(plan.chunks.size()); ++index) {
         const partition::Chunk& chunk = plan.chunks[index];
@@ -35,7 +37,9 @@ Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, Ran
             of_chunk.insert(of_chunk.end(), own.begin(), own.end());
             modules_.insert(modules_.end(), own.size(), module++);
         }
+        const auto first = static_cast<std::int64_t>(parameters_.size());
         parameters_.insert(parameters_.end(), of_chunk.begin(), of_chunk.end());
+        section_parameters_.push_back({first, static_cast<std::int64_t>(parameters_.size())});
     }
 
     layout_ = lay_out(by_chunk, plan.topology.degrees.rdp, kBucketElements);
@@ -88,6 +92,19 @@ int Stage::holder_of(const std::string& shared) const {
     for (int i = 0; i < static_cast<int>(parameters_.size()); ++i)
         if (parameters_[i].name == shared || parameters_[i].tied_to == shared) return i;
     throw std::logic_error(fmt::format("no parameter on this rank is or is tied to {}", shared));
+}
+
+std::int64_t Stage::boundary_rows(std::int64_t sequences, std::int64_t length) const {
+    return models::gpt2_boundary_rows(tensor_degree_, sequences, length, optimize_);
+}
+
+std::vector<at::Tensor> Stage::row_gradients(int chunk) const {
+    std::vector<at::Tensor> gradients;
+    if (optimize_ == partition::Optimize::speed || tensor_degree_ == 1) return gradients;
+    const Range& indices = section_parameters_[section(chunk)];
+    for (auto i = static_cast<int>(indices.begin); i < indices.end; ++i)
+        if (parameters_[i].follows_rows) gradients.push_back(views_[i].gradient);
+    return gradients;
 }
 
 void Stage::zero_gradients() {

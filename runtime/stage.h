@@ -10,6 +10,7 @@
 
 #include "models/options.h"
 #include "models/segment.h"
+#include "partition/options.h"
 #include "partition/plan.h"
 #include "runtime/flat_layout.h"
 #include "runtime/rank_groups.h"
@@ -20,7 +21,7 @@ class Stage {
   public:
     /// Allocates zeroed fp32 buffers; values are filled by initial weights. `groups` must outlive the stage. Local.
     Stage(const models::ModelOptions& model, const partition::Plan& plan, RankGroups& groups,
-          std::uint64_t tensor_parallel_seed, at::Device device);
+          const partition::ParallelOptions& parallel, at::Device device);
 
     struct LocalChunk {
         int index = 0;  // global chunk index
@@ -52,6 +53,11 @@ class Stage {
     const std::vector<Range>& counted() const { return counted_; }
 
     std::int64_t hidden_width() const { return hidden_width_; }
+    /// Rows of a boundary tensor that this rank holds, of a microbatch of `sequences` of `length` tokens.
+    std::int64_t boundary_rows(std::int64_t sequences, std::int64_t length) const;
+    /// Gradients of chunk `chunk` (global index) that cover this tensor rank's rows only, to be summed over the tensor
+    /// group before they are used (Parameter::follows_rows); none where rows are not sharded.
+    std::vector<at::Tensor> row_gradients(int chunk) const;
     void zero_gradients();
     /// Index of module `module`'s (of the graph) parameter that is, or is tied to, the shared one. Throws
     /// std::logic_error where this rank has none.
@@ -61,9 +67,12 @@ class Stage {
 
   private:
     std::int64_t hidden_width_ = 0;
+    int tensor_degree_ = 1;
+    partition::Optimize optimize_;
     std::vector<LocalChunk> chunks_;
     std::vector<models::Parameter> parameters_;
-    std::vector<int> modules_;  // of parameters_: index in the graph
+    std::vector<int> modules_;               // of parameters_: index in the graph
+    std::vector<Range> section_parameters_;  // by section: indices of its parameters
     FlatLayout layout_;
     at::Tensor flat_values_;
     at::Tensor flat_gradients_;

@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
@@ -27,6 +28,25 @@
 #include "runtime/text_sampler.h"
 
 namespace smp::runtime {
+
+namespace {
+
+/// Sums tensors over a group, in place, as one message: the sum of each element is that of the ranks in order, however
+/// many are summed together. Collective, blocking.
+void sum_in_one(comms::Communicator& group, const std::vector<at::Tensor>& tensors) {
+    if (tensors.empty()) return;
+    std::vector<at::Tensor> flat;
+    for (const at::Tensor& tensor : tensors) flat.push_back(tensor.view({-1}));
+    const at::Tensor all = at::cat(flat);
+    comms::all_reduce(group, all).wait();
+    std::int64_t first = 0;
+    for (const at::Tensor& tensor : flat) {
+        at::Tensor(tensor).copy_(all.narrow(0, first, tensor.numel()));
+        first += tensor.numel();
+    }
+}
+
+}  // namespace
 
 class Trainer::Impl {
   public:
@@ -76,7 +96,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
     cut_.replica = groups_.at.rdp;
     needs_ = {.inputs = groups_.at.pp == plan_.chunks.front().stage,
               .targets = groups_.at.pp == plan_.chunks.back().stage};
-    stage_.emplace(job_.model, plan_, groups_, job_.parallel.tensor_parallel_seed, at::kCPU);
+    stage_.emplace(job_.model, plan_, groups_, job_.parallel, at::kCPU);
     exchange_.emplace(*groups_.data, stage_->layout());
     stale_.assign(stage_->chunks().size(), false);
     executor_.emplace(plan_, graph_.shared, *stage_, groups_, std::move(options.executor));
@@ -140,6 +160,8 @@ StepRecord Trainer::Impl::step(StepTimes* times) {
 
     StepDuties duties = forward_duties();
     duties.reduce_gradients = [&](int chunk) {
+        // As in compute actions, the tensor ranks of a stage, which run one program, meet here.
+        sum_in_one(*groups_.tensor, stage_->row_gradients(chunk));
         const int section = stage_->section(chunk);
         return plan_.shard_optimizer_state ? exchange_->reduce_scatter(stage_->flat_gradients(), section)
                                            : exchange_->all_reduce(stage_->flat_gradients(), section);
@@ -227,7 +249,7 @@ std::vector<std::int64_t> Trainer::Impl::sample() {
         std::int64_t token = 0;
         StepDuties duties = forward_duties();
         duties.at_head = [&](models::Segment& head, const at::Tensor& hidden) {
-            token = sampler.draw(models::head_logits(head, hidden.narrow(0, sampler.position(), 1)));
+            token = sampler.draw(models::head_logits(head, hidden, sampler.position(), 1));
         };
         executor_->run(plan_.sampling[groups_.at.pp], batch, duties);
         const at::Tensor shared = at::full({1}, token, at::kLong);

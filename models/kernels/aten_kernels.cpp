@@ -70,7 +70,13 @@ at::Tensor add_residual(const at::Tensor& residual, const at::Tensor& branch, co
 
 at::Tensor dropout_backward(const at::Tensor& dy, const DropoutKey& key) {
     if (key.probability == 0) return dy;
-    return dy * dropout_mask_tensor(key, dy.size(0) / key.length, 0, key.length, dy.size(1), dy.options());
+    // The mask of all sequences that the rows touch, of which those rows.
+    const std::int64_t rows = dy.size(0), before = key.first_row / key.length;
+    const std::int64_t sequences = (key.first_row + rows + key.length - 1) / key.length - before;
+    DropoutKey touched = key;
+    touched.first_sequence += before;
+    return dy * dropout_mask_tensor(touched, sequences, 0, key.length, dy.size(1), dy.options())
+                    .narrow(0, key.first_row - before * key.length, rows);
 }
 
 namespace {

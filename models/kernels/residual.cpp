@@ -34,7 +34,7 @@ SMP_VECTORISED void scale_row(float* y, const float* x, const float* mask, std::
     for (std::int64_t i = 0; i < width; ++i) y[i] = x[i] * mask[i];
 }
 
-/// f(row, its mask) over rows of a [N, width] tensor; the mask is null without dropout.
+/// f(row of the tensor, its mask) over rows of a [N, width] tensor; the mask is null without dropout.
 template <class F>
 void for_masked_rows(std::int64_t rows, std::int64_t width, const DropoutKey& key, const F& f) {
     const DropoutMask dropout = dropout_mask(key);
@@ -45,8 +45,9 @@ void for_masked_rows(std::int64_t rows, std::int64_t width, const DropoutKey& ke
         }
         std::vector<float> mask(static_cast<std::size_t>(width));
         for (std::int64_t n = first; n < last; ++n) {
-            fill_dropout_row(mask.data(), dropout, static_cast<std::uint64_t>(key.first_sequence + n / key.length),
-                             static_cast<std::uint32_t>(n % key.length), width);
+            const std::int64_t row = key.first_row + n;
+            fill_dropout_row(mask.data(), dropout, static_cast<std::uint64_t>(key.first_sequence + row / key.length),
+                             static_cast<std::uint32_t>(row % key.length), width);
             f(n, mask.data());
         }
     });

@@ -35,16 +35,17 @@ struct Layout {
     std::string name;
     int tensor_degree;
     std::int64_t microbatches;
+    partition::Optimize optimize = partition::Optimize::speed;
 };
 
 class Golden : public ::testing::TestWithParam<Layout> {};
 
 TEST_P(Golden, LogitsLossAndGradients) {
-    const auto [name, tensor_degree, microbatches] = GetParam();
+    const auto [name, tensor_degree, microbatches, optimize] = GetParam();
     const GoldenCase golden = golden_case(name);
     const testing::Batch batch{.inputs = golden.inputs, .targets = golden.targets, .microbatches = microbatches};
     expect_golden(golden, testing::run_model(golden.options, golden.weights, batch,
-                                             {.tensor_degree = tensor_degree, .logits = true}));
+                                             {.tensor_degree = tensor_degree, .logits = true, .optimize = optimize}));
 }
 
 INSTANTIATE_TEST_SUITE_P(OneRank, Golden,
@@ -56,9 +57,12 @@ INSTANTIATE_TEST_SUITE_P(OneRank, Golden,
 INSTANTIATE_TEST_SUITE_P(TensorRanks, Golden,
                          ::testing::Values(Layout{"tiny", 2, 1}, Layout{"tiny", 4, 2}, Layout{"odd", 2, 1},
                                            Layout{"odd", 3, 2}, Layout{"untied", 2, 2}, Layout{"untied", 4, 1},
-                                           Layout{"untied", 8, 1}),
+                                           Layout{"untied", 8, 1}, Layout{"tiny", 2, 1, partition::Optimize::memory},
+                                           Layout{"odd", 3, 2, partition::Optimize::memory},
+                                           Layout{"untied", 4, 2, partition::Optimize::memory}),
                          [](const auto& instance) {
-                             return instance.param.name + "Over" + std::to_string(instance.param.tensor_degree);
+                             return instance.param.name + "Over" + std::to_string(instance.param.tensor_degree) +
+                                    (instance.param.optimize == partition::Optimize::memory ? "ForMemory" : "");
                          });
 
 // The oracle of the other tests is itself held to the golden runs, whose gradients are stored in fp32 (one rounding).

@@ -81,6 +81,21 @@ TEST(Gpt2Graph, TensorRanksShareTheWork) {
     EXPECT_EQ(four.modules[1].deferred_bytes, 4 * rows * (4 * h + (4 * h + 8 * h) / 4));
 }
 
+// With optimize = memory what was whole on every rank is shared too: the ranks' bytes add up to those of one rank.
+TEST(Gpt2Graph, ForMemoryTensorRanksShareEverythingThatIsKept) {
+    const auto memory = partition::Optimize::memory;
+    const auto one = gpt2_graph(model(), 1, 2, 16), four = gpt2_graph(model(), 4, 2, 16, memory);
+    for (std::size_t i = 0; i < one.modules.size(); ++i) {
+        EXPECT_EQ(four.modules[i].stash_bytes * 4, one.modules[i].stash_bytes) << one.modules[i].name;
+        EXPECT_EQ(four.modules[i].deferred_bytes * 4, one.modules[i].deferred_bytes) << one.modules[i].name;
+        EXPECT_EQ(four.modules[i].output_bytes * 4, one.modules[i].output_bytes) << one.modules[i].name;
+        EXPECT_EQ(four.modules[i].forward_flops, gpt2_graph(model(), 4, 2, 16).modules[i].forward_flops);
+    }
+    const auto alone = gpt2_graph(model(), 1, 2, 16, memory);
+    EXPECT_EQ(alone.modules[1].stash_bytes, one.modules[1].stash_bytes);
+    EXPECT_EQ(alone.modules[1].output_bytes, one.modules[1].output_bytes);
+}
+
 TEST(Gpt2Graph, ModelFlopsCountAllParameters) {
     const ModelOptions options = model();
     EXPECT_EQ(model_flops_per_token(options, 16),

@@ -229,6 +229,22 @@ TEST_F(Kernels, DropoutIsTheSameInAnyMicrobatch) {
     }
 }
 
+// Where rows are cut over tensor ranks, a tensor may begin and end inside a sequence: fp32's operators and their twins.
+TEST_F(Kernels, DropoutIsTheSameInAnyRunOfRows) {
+    for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
+        const Tensor x = at::ones({80, 48}, dtype);
+        const Tensor whole = kernels::dropout_backward(x, key_of(0.5, 20));
+        for (const auto& [first, rows] :
+             std::vector<std::pair<int, int>>{{0, 80}, {0, 7}, {7, 20}, {35, 45}, {60, 20}}) {
+            DropoutKey key = key_of(0.5, 20);
+            key.first_row = first;
+            const Tensor own = x.narrow(0, 0, rows), expected = whole.narrow(0, first, rows);
+            EXPECT_TRUE(kernels::dropout_backward(own, key).equal(expected)) << first << ", " << rows << " rows";
+            EXPECT_TRUE(add_residual(at::zeros_like(own), own, {}, key).equal(expected));
+        }
+    }
+}
+
 struct AttentionCase {
     AttentionShape shape;
     double probability;

@@ -1,4 +1,4 @@
-// Each segment alone against autograd of the reference, on 1 to 4 tensor ranks.
+// Each segment alone against autograd of the reference, on 1 to 4 tensor ranks, with rows whole and sharded.
 #include <functional>
 #include <mutex>
 #include <stdexcept>
@@ -37,13 +37,23 @@ struct SegmentRun {
 };
 
 SegmentRun run_segment(int module, const NamedTensors& weights, const Batch& batch, const at::Tensor& input,
-                       const at::Tensor& output_gradient, int tensor_degree, at::ScalarType dtype) {
+                       const at::Tensor& output_gradient, int tensor_degree, at::ScalarType dtype,
+                       partition::Optimize optimize) {
     SegmentRun run;
     std::mutex mutex;
-    const auto as = [&](const at::Tensor& x) { return x.defined() ? x.detach().to(dtype) : x; };
+    const bool shards = optimize == partition::Optimize::memory;
+    // Boundary tensors by rank.
+    std::vector<at::Tensor> outputs(tensor_degree), input_gradients(tensor_degree);
     testing::on_tensor_ranks(tensor_degree, [&](comms::Communicator& group) {
         SegmentContext context;
         context.tensor_group = &group;
+        context.optimize = optimize;
+        const auto as = [&](const at::Tensor& x) {
+            if (!x.defined()) return x;
+            const at::Tensor all = x.detach().to(dtype);
+            const std::int64_t rows = all.size(0) / tensor_degree;
+            return shards ? all.narrow(0, group.rank() * rows, rows) : all;
+        };
         const auto bound = testing::bind_model(model(), weights, module, module + 1, context, dtype);
         Segment& segment = *bound.segments[0];
         Microbatch microbatch = testing::cut(batch)[0];
@@ -66,16 +76,20 @@ SegmentRun run_segment(int module, const NamedTensors& weights, const Batch& bat
             EXPECT_TRUE(own_gradient.equal(as(output_gradient))) << "the gradient was changed";
         }
 
+        testing::sum_row_gradients(bound, context);
+
         const std::lock_guard lock(mutex);
-        if (run.output.defined()) {
+        if (run.output.defined() && !shards) {
             EXPECT_TRUE(run.output.equal(output)) << "tensor ranks disagree";
         }
-        run.output = output;
-        run.input_gradient = input_gradient;
+        run.output = outputs[group.rank()] = output;
+        run.input_gradient = input_gradients[group.rank()] = input_gradient;
         run.loss_sum = microbatch.loss_sum;
         for (std::size_t i = 0; i < bound.views[0].size(); ++i)
             testing::put_part(segment.parameters()[i], bound.views[0][i].gradient, run.gradients);
     });
+    if (shards && run.output.defined()) run.output = at::cat(outputs);
+    if (shards && run.input_gradient.defined()) run.input_gradient = at::cat(input_gradients);
     return run;
 }
 
@@ -102,13 +116,13 @@ void expect_close(const at::Tensor& ours, const at::Tensor& exact, const at::Ten
     EXPECT_LE(testing::relative_error(ours, exact), dtype == at::kDouble ? 1e-12 : 10 * lost) << what;
 }
 
-class Segments : public ::testing::TestWithParam<std::tuple<int, at::ScalarType>> {
+class Segments : public ::testing::TestWithParam<std::tuple<int, at::ScalarType, partition::Optimize>> {
   protected:
     void compare(int module, const NamedTensors& weights, const Batch& batch, const at::Tensor& input,
                  const at::Tensor& output_gradient,
                  const std::function<at::Tensor(const at::Tensor&, const NamedTensors&)>& formula) const {
-        const auto [degree, dtype] = GetParam();
-        const SegmentRun ours = run_segment(module, weights, batch, input, output_gradient, degree, dtype);
+        const auto [degree, dtype, optimize] = GetParam();
+        const SegmentRun ours = run_segment(module, weights, batch, input, output_gradient, degree, dtype, optimize);
         const SegmentRun exact = run_oracle(weights, input, output_gradient, at::kDouble, formula);
         const SegmentRun fp32 = run_oracle(weights, input, output_gradient, at::kFloat, formula);
         if (ours.output.defined()) {
@@ -158,10 +172,12 @@ TEST_P(Segments, Head) {
 }
 
 INSTANTIATE_TEST_SUITE_P(TensorDegrees, Segments,
-                         ::testing::Combine(::testing::Values(1, 2, 3, 4), ::testing::Values(at::kDouble, at::kFloat)),
+                         ::testing::Combine(::testing::Values(1, 2, 3, 4), ::testing::Values(at::kDouble, at::kFloat),
+                                            ::testing::Values(partition::Optimize::speed, partition::Optimize::memory)),
                          [](const auto& instance) {
                              return std::to_string(std::get<0>(instance.param)) +
-                                    (std::get<1>(instance.param) == at::kDouble ? "InFp64" : "InFp32");
+                                    (std::get<1>(instance.param) == at::kDouble ? "InFp64" : "InFp32") +
+                                    (std::get<2>(instance.param) == partition::Optimize::memory ? "ForMemory" : "");
                          });
 
 TEST(SegmentChecks, RefuseMistakesOfTheCaller) {
@@ -176,7 +192,7 @@ TEST(SegmentChecks, RefuseMistakesOfTheCaller) {
         EXPECT_THROW(segments[0]->bind({}), std::logic_error);
         const at::Tensor wrong = at::zeros({29, 47});
         EXPECT_THROW(segments[0]->bind({{wrong, wrong}, {wrong, wrong}}), std::logic_error);
-        EXPECT_THROW(head_logits(*segments[1], at::zeros({1, 48})), std::logic_error);
+        EXPECT_THROW(head_logits(*segments[1], at::zeros({1, 48}), 0, 1), std::logic_error);
     });
 }
 
@@ -206,6 +222,18 @@ TEST(SegmentChecks, OfferProgressBetweenOperators) {
             bound.segments[i]->backward_weight(stashes[i], microbatch);
             if (i < 3) expect_progress("backward_weight", *bound.segments[i]);  // the head has nothing left to do
         }
+    });
+}
+
+TEST(SegmentChecks, RefuseRowsThatDoNotDivide) {
+    testing::on_tensor_ranks(2, [](comms::Communicator& group) {
+        SegmentContext context;
+        context.tensor_group = &group;
+        context.optimize = partition::Optimize::memory;
+        const auto bound = testing::bind_model(model(), testing::random_weights(model(), at::kFloat, 1), 0, 1, context);
+        Microbatch microbatch = testing::cut(testing::random_batch(model(), 1, 7, 1))[0];
+        Stash stash;
+        EXPECT_THROW(bound.segments[0]->forward({}, stash, microbatch), std::logic_error);
     });
 }
 

@@ -27,6 +27,14 @@ ModelOptions model() {
     return options;
 }
 
+struct TensorRanks {
+    int degree;
+    partition::Optimize optimize;
+};
+constexpr TensorRanks kTensorRanks[] = {{1, partition::Optimize::speed},  {2, partition::Optimize::speed},
+                                        {4, partition::Optimize::speed},  {1, partition::Optimize::memory},
+                                        {2, partition::Optimize::memory}, {4, partition::Optimize::memory}};
+
 /// One entry a tensor, with the declared size, of a storage that is in none of `storages` yet, so that no entry keeps
 /// more alive than it shows and nothing is counted twice.
 void expect_as_declared(const Stash& stash, const std::vector<StashEntry>& declared, std::int64_t bytes_of_module,
@@ -63,15 +71,16 @@ std::int64_t peak_bytes(Action&& action) {
 
 TEST(Stash, IsWhatIsDeclaredEntryByEntry) {
     for (const double dropout : {0.0, 0.1}) {
-        for (const int degree : {1, 2, 4}) {
+        for (const auto& [degree, optimize] : kTensorRanks) {
             ModelOptions options = model();
             options.embd_pdrop = options.resid_pdrop = options.attn_pdrop = dropout;
             const auto weights = testing::random_weights(options, at::kFloat, 1);
             const auto batch = testing::random_batch(options, 3, 64, 2);
-            const auto graph = gpt2_graph(options, degree, 3, 64);
+            const auto graph = gpt2_graph(options, degree, 3, 64, optimize);
             testing::on_tensor_ranks(degree, [&](comms::Communicator& group) {
                 SegmentContext context;
                 context.tensor_group = &group;
+                context.optimize = optimize;
                 const auto bound = testing::bind_model(options, weights, 0, gpt2_module_count(options), context);
                 Microbatch microbatch = testing::cut(batch)[0];
                 at::Tensor x;
@@ -96,15 +105,16 @@ TEST(Stash, IsWhatIsDeclaredEntryByEntry) {
 // else. Without dropout a layer keeps the gradient that it was given, which the layer above made and forgot.
 TEST(Deferred, IsWhatIsDeclaredOverTheWholeChain) {
     for (const double dropout : {0.0, 0.1}) {
-        for (const int degree : {1, 2, 4}) {
+        for (const auto& [degree, optimize] : kTensorRanks) {
             ModelOptions options = model();
             options.embd_pdrop = options.resid_pdrop = options.attn_pdrop = dropout;
             const auto weights = testing::random_weights(options, at::kFloat, 1);
             const auto batch = testing::random_batch(options, 3, 64, 2);
-            const auto graph = gpt2_graph(options, degree, 3, 64);
+            const auto graph = gpt2_graph(options, degree, 3, 64, optimize);
             testing::on_tensor_ranks(degree, [&](comms::Communicator& group) {
                 SegmentContext context;
                 context.tensor_group = &group;
+                context.optimize = optimize;
                 const auto bound = testing::bind_model(options, weights, 0, gpt2_module_count(options), context);
                 Microbatch microbatch = testing::cut(batch)[0];
                 std::vector<Stash> stashes(bound.segments.size());

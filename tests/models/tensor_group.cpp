@@ -85,6 +85,14 @@ BoundModel bind_model(const ModelOptions& options, const NamedTensors& weights, 
     return model;
 }
 
+void sum_row_gradients(const BoundModel& model, const SegmentContext& context) {
+    if (context.optimize == partition::Optimize::speed) return;
+    for (std::size_t i = 0; i < model.segments.size(); ++i)
+        for (std::size_t j = 0; j < model.views[i].size(); ++j)
+            if (model.segments[i]->parameters()[j].follows_rows)
+                comms::all_reduce(*context.tensor_group, model.views[i][j].gradient).wait();
+}
+
 std::vector<Microbatch> cut(const Batch& batch) {
     const std::int64_t sequences = batch.inputs.size(0) / batch.microbatches;
     std::vector<Microbatch> microbatches;
@@ -118,6 +126,7 @@ ModelRun run_model(const ModelOptions& options, const NamedTensors& weights, con
             SegmentContext context;
             context.tensor_group = &group;
             context.tensor_parallel_seed = choices.tensor_parallel_seed;
+            context.optimize = choices.optimize;
             const BoundModel model =
                 bind_model(options, weights, 0, gpt2_module_count(options), context, choices.dtype);
             const auto& segments = model.segments;
@@ -128,7 +137,8 @@ ModelRun run_model(const ModelOptions& options, const NamedTensors& weights, con
                 std::vector<Stash> stashes(segments.size());
                 at::Tensor x;
                 for (std::size_t i = 0; i < segments.size(); ++i) {
-                    if (choices.logits && i + 1 == segments.size()) logits.push_back(head_logits(*segments[i], x));
+                    if (choices.logits && i + 1 == segments.size())
+                        logits.push_back(head_logits(*segments[i], x, 0, microbatch.sequences * microbatch.length));
                     x = segments[i]->forward(x, stashes[i], microbatch);
                 }
                 at::Tensor gradient;
@@ -150,6 +160,7 @@ ModelRun run_model(const ModelOptions& options, const NamedTensors& weights, con
                 evaluation_loss += evaluated.loss_sum;
             }
 
+            sum_row_gradients(model, context);
             const std::lock_guard lock(mutex);
             const auto tokens = static_cast<double>(batch.inputs.numel());
             if (group.rank() == 0) {

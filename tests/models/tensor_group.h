@@ -55,7 +55,11 @@ struct RunChoices {
     bool logits = false;
     std::uint64_t tensor_parallel_seed = 0;
     int operator_threads = 1;
+    partition::Optimize optimize = partition::Optimize::speed;
 };
+/// As the trainer does once a step: where rows are sharded, sums the gradients that cover a rank's own rows over the
+/// group.
+void sum_row_gradients(const BoundModel& model, const SegmentContext& context);
 /// Forward and both backwards of the whole model. Checks what put_part does, and that stashes end empty.
 ModelRun run_model(const ModelOptions& options, const NamedTensors& weights, const Batch& batch,
                    const RunChoices& choices = {});

@@ -52,7 +52,7 @@ void run_changed(const Layout& layout, const std::function<void(std::vector<Rank
     change(programs);
     testing::on_local_ranks(layout.stages, [&](comms::Communicator& world) {
         RankGroups groups = make_groups(plan.topology, world);
-        Stage stage(model(), plan, groups, 0, at::kCPU);
+        Stage stage(model(), plan, groups, {}, at::kCPU);
         set_initial_weights(stage, {});
         Executor executor(plan, graph.shared, stage, groups);
         std::vector<models::Microbatch> microbatches(kMicrobatches);

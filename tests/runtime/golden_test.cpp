@@ -20,7 +20,10 @@ using testing::on_local_ranks;
 
 struct Layout {
     int pp, tp, rdp;
+    partition::Optimize optimize = partition::Optimize::speed;
 };
+
+constexpr auto kMemory = partition::Optimize::memory;
 
 /// Largest |tensor − reference|, over all parameters of the model.
 std::map<std::string, double> distances(const GoldenCase& golden, const std::string& prefix,
@@ -47,17 +50,21 @@ class Golden : public ::testing::TestWithParam<std::string> {};
 TEST_P(Golden, LossesNormsGradientsAndWeightsInEveryLayout) {
     const GoldenCase golden = golden_case(GetParam());
     const bool odd = golden.name == "odd";
-    const std::vector<Layout> layouts = {{1, 1, 1}, {2, 1, 1}, {odd ? 3 : 4, 1, 1}, {1, 2, 1}, {1, odd ? 3 : 4, 1},
-                                         {1, 1, 2}, {2, 2, 1}, {2, 1, 2},           {1, 2, 2}, {2, 2, 2}};
+    const std::vector<Layout> layouts = {{1, 1, 1},          {2, 1, 1},           {odd ? 3 : 4, 1, 1},
+                                         {1, 2, 1},          {1, odd ? 3 : 4, 1}, {1, 1, 2},
+                                         {2, 2, 1},          {2, 1, 2},           {1, 2, 2},
+                                         {2, 2, 2},          {1, 2, 1, kMemory},  {1, odd ? 3 : 4, 1, kMemory},
+                                         {2, 2, 1, kMemory}, {1, 2, 2, kMemory},  {2, 2, 2, kMemory}};
     for (std::size_t index = 0; index < layouts.size(); ++index) {
-        const auto [pp, tp, rdp] = layouts[index];
+        const auto [pp, tp, rdp, optimize] = layouts[index];
         runtime::Job job = golden.job;
         job.parallel.pipeline_parallel_degree = pp;
         job.parallel.tensor_parallel_degree = tp;
+        job.parallel.optimize = optimize;
         job.parallel.microbatches = 2;
         job.parallel.placement_strategy = index % 2 == 0 ? "cluster" : "spread";
-        SCOPED_TRACE(
-            fmt::format("{}: pp {}, tp {}, rdp {}, {}", golden.name, pp, tp, rdp, job.parallel.placement_strategy));
+        SCOPED_TRACE(fmt::format("{}: pp {}, tp {}, rdp {}, {}, for {}", golden.name, pp, tp, rdp,
+                                 job.parallel.placement_strategy, word_of(optimize)));
 
         std::vector<runtime::StepRecord> records;
         std::map<std::string, at::Tensor> final;

@@ -54,19 +54,22 @@ class SameNumbers : public ::testing::Test {
     at::Tensor values_[2];  // without and with sharding
 };
 
-/// Tensor ranks, replicas, whether the embedding is tied, dropout: what may change the numbers. All else may not.
-using Arithmetic = std::tuple<int, int, bool, double>;
+/// Tensor ranks, replicas, whether the embedding is tied, dropout, whether rows are sharded over tensor ranks: what may
+/// change the numbers. All else may not.
+using Arithmetic = std::tuple<int, int, bool, double, partition::Optimize>;
+constexpr auto kSpeed = partition::Optimize::speed, kMemory = partition::Optimize::memory;
 
 std::string name_of_arithmetic(const ::testing::TestParamInfo<Arithmetic>& info) {
-    const auto [tp, rdp, tied, dropout] = info.param;
-    return fmt::format("tp{}_rdp{}_{}{}", tp, rdp, tied ? "tied" : "untied", dropout > 0 ? "_dropout" : "");
+    const auto [tp, rdp, tied, dropout, optimize] = info.param;
+    return fmt::format("tp{}_rdp{}_{}{}{}", tp, rdp, tied ? "tied" : "untied", dropout > 0 ? "_dropout" : "",
+                       optimize == kMemory ? "_for_memory" : "");
 }
 
 class SameNumbersInEveryLayout : public SameNumbers, public ::testing::WithParamInterface<Arithmetic> {};
 
 TEST_P(SameNumbersInEveryLayout, PipelineScheduleBoundAndThreadsDoNotShow) {
     using partition::PipelineSchedule;
-    const auto [tp, rdp, tied, dropout] = GetParam();
+    const auto [tp, rdp, tied, dropout, optimize] = GetParam();
     runtime::Job job = this->job();
     job.model.n_layer = 12;
     job.model.n_embd = 16;
@@ -77,6 +80,7 @@ TEST_P(SameNumbersInEveryLayout, PipelineScheduleBoundAndThreadsDoNotShow) {
     job.training.steps = job.training.evaluate_every = 2;
     job.training.evaluation_batches = 1;
     job.parallel.tensor_parallel_degree = tp;
+    job.parallel.optimize = optimize;
     const int m = job.parallel.microbatches = rdp == 3 ? 4 : 6;
     const std::string expected = run(job, rdp);
     ASSERT_NE(expected.find("validation_loss"), std::string::npos);
@@ -111,25 +115,37 @@ TEST_P(SameNumbersInEveryLayout, PipelineScheduleBoundAndThreadsDoNotShow) {
 
 INSTANTIATE_TEST_SUITE_P(Arithmetic, SameNumbersInEveryLayout,
                          ::testing::Combine(::testing::Values(1), ::testing::Values(1, 2, 3), ::testing::Bool(),
-                                            ::testing::Values(0.0, 0.1)),
+                                            ::testing::Values(0.0, 0.1), ::testing::Values(kSpeed)),
                          name_of_arithmetic);
 INSTANTIATE_TEST_SUITE_P(TensorParallel, SameNumbersInEveryLayout,
                          ::testing::Combine(::testing::Values(2), ::testing::Values(1), ::testing::Bool(),
-                                            ::testing::Values(0.0, 0.1)),
+                                            ::testing::Values(0.0, 0.1), ::testing::Values(kSpeed)),
+                         name_of_arithmetic);
+INSTANTIATE_TEST_SUITE_P(SequenceParallel, SameNumbersInEveryLayout,
+                         ::testing::Values(Arithmetic{2, 1, true, 0.1, kMemory}, Arithmetic{2, 1, false, 0, kMemory},
+                                           Arithmetic{2, 2, true, 0.1, kMemory}),
                          name_of_arithmetic);
 
-/// Twenty steps, every two of these settings in all pairs of their values.
-TEST_F(SameNumbers, WhatSavesMemoryDoesNotShow) {
+/// Tensor ranks, whether rows are sharded over them, steps.
+using Sharding = std::tuple<int, partition::Optimize, int>;
+
+class WhatSavesMemory : public SameNumbers, public ::testing::WithParamInterface<Sharding> {};
+
+/// Every two of these settings in all pairs of their values.
+TEST_P(WhatSavesMemory, DoesNotShow) {
     using partition::PipelineSchedule;
+    const auto [tp, optimize, steps] = GetParam();
     runtime::Job job = this->job();
     job.model.n_layer = 12;
     job.model.n_embd = 16;
     job.model.n_positions = 12;
     job.training.sequence_length = 12;
     job.model.embd_pdrop = job.model.resid_pdrop = job.model.attn_pdrop = 0.1;
-    job.training.steps = 20;
-    job.training.evaluate_every = 10;
+    job.training.steps = steps;
+    job.training.evaluate_every = steps / 2;
     job.training.evaluation_batches = 1;
+    job.parallel.tensor_parallel_degree = tp;
+    job.parallel.optimize = optimize;
     const int m = job.parallel.microbatches = 6;
     const std::string expected = run(job, 2);
 
@@ -162,6 +178,9 @@ TEST_F(SameNumbers, WhatSavesMemoryDoesNotShow) {
                                          << (parallel.shard_optimizer_state ? ", sharded optimizer states" : "");
     }
 }
+
+INSTANTIATE_TEST_SUITE_P(Whole, WhatSavesMemory, ::testing::Values(Sharding{1, kSpeed, 20}));
+INSTANTIATE_TEST_SUITE_P(SequenceParallel, WhatSavesMemory, ::testing::Values(Sharding{2, kMemory, 4}));
 
 TEST_F(SameNumbers, TensorParallelSeedKeysAttentionDropoutAlone) {
     runtime::Job job = this->job();
@@ -207,13 +226,18 @@ TEST_F(SameNumbers, EightThreadsAsRanks) {
     job.training.steps = 2;
     job.model.embd_pdrop = job.model.resid_pdrop = job.model.attn_pdrop = 0.1;
     job.parallel.tensor_parallel_degree = 2;
-    const std::string expected = run(job, 2);
-    job.parallel.pipeline_parallel_degree = 2;
-    job.parallel.shard_optimizer_state = true;
-    job.parallel.activation_checkpointing = "each";
-    job.parallel.offload_activations = true;
     job.parallel.activation_loading_horizon = 1;
-    EXPECT_EQ(run(job, 2), expected);
+    for (const auto optimize : {kSpeed, kMemory}) {
+        job.parallel.optimize = optimize;
+        job.parallel.pipeline_parallel_degree = 1;
+        job.parallel.shard_optimizer_state = job.parallel.offload_activations = false;
+        job.parallel.activation_checkpointing = "none";
+        const std::string expected = run(job, 2);
+        job.parallel.pipeline_parallel_degree = 2;
+        job.parallel.shard_optimizer_state = job.parallel.offload_activations = true;
+        job.parallel.activation_checkpointing = "each";
+        EXPECT_EQ(run(job, 2), expected) << word_of(optimize);
+    }
 }
 
 /// With a link so slow that latency is all that counts, three microbatches on the way take less time than two: the
@@ -241,6 +265,33 @@ TEST_F(SameNumbers, ASlowLinkCostsLessWithALargerBound) {
     // 12 microbatches, two or three at a time, 80 ms to and fro: 480 and 320 ms, and milliseconds of compute.
     EXPECT_LT(seconds_above, seconds);
     EXPECT_EQ(loss_above, loss);
+}
+
+/// Before the first update nothing has been added in another order: the loss is that of tensor parallelism for speed.
+/// After it only LayerNorms' gradients, and so the gradient norm, may show.
+TEST_F(SameNumbers, SequenceParallelForwardsAreThoseOfTensorParallelism) {
+    for (const int tp : {2, 4}) {
+        runtime::Job job = this->job();
+        job.model.attn_pdrop = job.model.resid_pdrop = job.model.embd_pdrop = 0.1;
+        job.parallel.tensor_parallel_degree = tp;
+        const auto first_step = [&](partition::Optimize optimize) {
+            job.parallel.optimize = optimize;
+            runtime::StepRecord first;
+            double before = 0;
+            on_local_ranks(tp, [&](comms::Communicator& world) {
+                runtime::Trainer trainer(job, world);
+                const double validation = trainer.evaluate();
+                const auto record = trainer.step();
+                if (world.rank() == 0) first = record, before = validation;
+            });
+            return std::tuple(before, first.loss, first.grad_norm);
+        };
+        const auto [speed_validation, speed_loss, speed_norm] = first_step(kSpeed);
+        const auto [validation, loss, norm] = first_step(kMemory);
+        EXPECT_EQ(validation, speed_validation);
+        EXPECT_EQ(loss, speed_loss);
+        EXPECT_NEAR(norm, speed_norm, 1e-6 * speed_norm);  // each gradient rounded to fp32 some ten times
+    }
 }
 
 TEST_F(SameNumbers, TensorParallelRunsToo) {
