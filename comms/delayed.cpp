@@ -44,6 +44,25 @@ class DelayedOperation final : public Operation {
     std::shared_ptr<Operation> note_, message_;  // null once complete
 };
 
+/// A collective that is not complete before its time.
+class DelayedCollective final : public Operation {
+  public:
+    DelayedCollective(Progress& progress, Work work, Clock::time_point not_before)
+        : progress_(progress), operation_(work.release()), not_before_(not_before) {}
+
+    bool advance() override {
+        if (operation_ && progress_.step(*operation_)) operation_.reset();
+        return !operation_ && Clock::now() >= not_before_;
+    }
+    std::string describe() const override { return operation_ ? operation_->describe() : "a delayed collective"; }
+    Clock::time_point due() const override { return operation_ ? Clock::time_point::max() : not_before_; }
+
+  private:
+    Progress& progress_;                    // owns this
+    std::shared_ptr<Operation> operation_;  // null once complete
+    Clock::time_point not_before_;
+};
+
 class DelayedCommunicator final : public Communicator {
   public:
     DelayedCommunicator(std::unique_ptr<Communicator> group, const Link& link)
@@ -74,19 +93,33 @@ class DelayedCommunicator final : public Communicator {
     }
 
     Work all_gather(at::Tensor output, const at::Tensor& input) override {
-        return group_->all_gather(std::move(output), input);
+        return carried(group_->all_gather(std::move(output), input), (size() - 1) * bytes_of(input));
     }
     Work all_to_all(at::Tensor output, const at::Tensor& input) override {
-        return group_->all_to_all(std::move(output), input);
+        return carried(group_->all_to_all(std::move(output), input), own_share() * bytes_of(input));
     }
     Work broadcast(at::Tensor tensor, int root) override { return group_->broadcast(std::move(tensor), root); }
-    Work reduce(const ReduceRequest& request) override { return group_->reduce(request); }
+    Work reduce(const ReduceRequest& request) override {
+        const int passes = request.result == ReduceRequest::Result::everywhere ? 2 : 1;
+        return carried(group_->reduce(request), passes * own_share() * bytes_of(request.input));
+    }
     void barrier() override { group_->barrier(); }
     void progress() override { group_->progress(); }
     void abort(const std::string& reason, int exit_code) noexcept override { group_->abort(reason, exit_code); }
     const std::shared_ptr<Progress>& in_flight() const override { return group_->in_flight(); }
 
   private:
+    static double bytes_of(const at::Tensor& tensor) { return static_cast<double>(tensor.nbytes()); }
+    /// What others get of a piece for each rank.
+    double own_share() const { return (size() - 1) / static_cast<double>(size()); }
+    Work carried(Work work, double bytes) {
+        const std::chrono::duration<double> carried(bytes / link_.collective_bytes_per_second);
+        if (carried.count() == 0) return work;
+        way_out_free_at_ =
+            std::max(way_out_free_at_, Clock::now()) + std::chrono::duration_cast<Clock::duration>(carried);
+        Progress& progress = *in_flight();
+        return progress.begin(std::make_shared<DelayedCollective>(progress, std::move(work), way_out_free_at_));
+    }
     Work begin(bool sending, const at::Tensor& tensor, int peer, at::Tensor arrival, Work note, Work message) {
         Progress& progress = *in_flight();
         return progress.begin(std::make_shared<DelayedOperation>(
@@ -95,6 +128,7 @@ class DelayedCommunicator final : public Communicator {
 
     std::unique_ptr<Communicator> group_;
     Link link_;
+    Clock::time_point way_out_free_at_;       // when the collectives so far have been carried
     std::vector<Clock::time_point> free_at_;  // by peer: when the link to it has carried what it was given
 };
 

@@ -35,20 +35,18 @@ Json chunks_of(const PlanReport& report) {
 
 Json prediction_of(const PlanReport& report) {
     const partition::Timeline& timeline = report.timeline;
-    const auto optimizer = optimizer_bytes(report);
     Json stages = Json::array();
     for (std::size_t stage = 0; stage < timeline.stages.size(); ++stage) {
         const partition::StageTime& time = timeline.stages[stage];
+        const auto memory = runtime::memory_forecast(report.plan, report.graph, timeline, static_cast<int>(stage));
         Json categories;
         for (std::size_t i = 0; i < partition::kMemoryCategories; ++i)
-            categories[std::string(partition::Words<partition::MemoryCategory>::list[i])] =
-                timeline.peak_by_category[stage][i];
-        categories["optimizer"] = optimizer[stage];
+            categories[std::string(partition::Words<partition::MemoryCategory>::list[i])] = memory.peak[i];
         stages.push_back({{"compute_seconds", seconds_of(time.compute)},
                           {"exposed_seconds", seconds_of(time.exposed)},
                           {"bubble_seconds", seconds_of(time.bubble)},
                           {"peak_microbatches", peak_microbatches(report.plan.training[stage])},
-                          {"peak_bytes", timeline.peak_bytes[stage] + optimizer[stage]},
+                          {"peak_bytes", memory.device_peak},
                           {"peak_bytes_by_category", categories}});
     }
     return {{"step_seconds", seconds_of(timeline.makespan)}, {"bubble", timeline.bubble()}, {"stages", stages}};

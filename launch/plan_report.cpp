@@ -7,7 +7,6 @@
 #include <fmt/ranges.h>
 
 #include "partition/checker.h"
-#include "partition/chunk_costs.h"
 #include "partition/warnings.h"
 #include "runtime/job_plan.h"
 
@@ -17,8 +16,6 @@ namespace {
 
 using partition::ActionKind;
 using partition::RankProgram;
-
-constexpr std::int64_t kMomentBytes = 8;  // a parameter
 
 }  // namespace
 
@@ -35,6 +32,9 @@ PlanReport report_on(const Config& config, int ranks) {
     const auto prices = partition::modelled_prices(report.plan, report.plan.training, report.graph, report.rates);
     report.timeline = partition::simulate(report.plan.training, prices);
     report.warnings = partition::warnings_of(report.plan, report.graph, config.parallel, config.cluster);
+    if (const auto limit = runtime::memory_limit(config.cluster))
+        if (const auto sentence = runtime::misfit(report.plan, report.graph, report.timeline, *limit))
+            report.warnings.push_back(*sentence);
     return report;
 }
 
@@ -55,17 +55,6 @@ std::string proof_of(const partition::Plan& plan) {
         "proven for training, evaluation and sampling: {} stage{}, {} actions, {} messages; nothing can hang, every "
         "message and buffer meets its use",
         stages, stages == 1 ? "" : "s", actions, messages);
-}
-
-std::vector<std::int64_t> optimizer_bytes(const PlanReport& report) {
-    std::vector<std::int64_t> bytes(report.plan.training.size(), 0);
-    for (const partition::Chunk& chunk : report.plan.chunks)
-        bytes.at(static_cast<std::size_t>(chunk.stage)) +=
-            kMomentBytes * partition::costs_of(report.graph, chunk).parameter_count;
-    if (report.plan.shard_optimizer_state)
-        for (std::int64_t& of_stage : bytes)
-            of_stage = (of_stage + report.plan.topology.degrees.rdp - 1) / report.plan.topology.degrees.rdp;
-    return bytes;
 }
 
 int peak_microbatches(const RankProgram& program) {

@@ -11,6 +11,7 @@
 #include "partition/plan.h"
 #include "partition/prices.h"
 #include "partition/simulator.h"
+#include "runtime/memory_forecast.h"
 
 namespace smp::launch {
 
@@ -31,10 +32,6 @@ PlanReport report_on(const Config& config, int ranks);
 /// One line about what partition::check has proven of a plan. Throws std::logic_error with all refusals, a line each,
 /// if it finds any: a plan that was built and cannot be executed is our mistake.
 std::string proof_of(const partition::Plan& plan);
-
-/// Bytes of AdamW's two fp32 moments on a rank of each stage (of its shard, without the padding), which no plan
-/// contains yet.
-std::vector<std::int64_t> optimizer_bytes(const PlanReport& report);
 
 /// The most microbatches that a stage holds at once between forward and backward (or its input part), summed over its
 /// chunks.

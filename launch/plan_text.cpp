@@ -11,6 +11,7 @@
 #include "launch/text_table.h"
 #include "models/gpt2_parameters.h"
 #include "partition/chunk_costs.h"
+#include "runtime/memory_use.h"
 
 namespace smp::launch {
 
@@ -18,6 +19,7 @@ namespace {
 
 using partition::Action;
 using partition::ActionKind;
+using runtime::shown_bytes;
 using Rows = std::vector<std::vector<std::string>>;
 
 std::string line(const std::string& title, const std::string& text) { return fmt::format("{:<9}| {}\n", title, text); }
@@ -156,18 +158,22 @@ std::string step_table(const PlanReport& report) {
     return text_table(rows);
 }
 
+/// Categories that some stage has, and all together.
 std::string memory_table(const PlanReport& report) {
+    std::vector<runtime::MemoryForecast> stages;
+    for (int stage = 0; stage < report.plan.topology.degrees.pp; ++stage)
+        stages.push_back(runtime::memory_forecast(report.plan, report.graph, report.timeline, stage));
     Rows rows(1, {"stage"});
-    for (const auto word : partition::Words<partition::MemoryCategory>::list) rows[0].emplace_back(word);
-    rows[0].insert(rows[0].end(), {"optimizer", "all at once"});
-    const auto optimizer = optimizer_bytes(report);
-    for (std::size_t stage = 0; stage < optimizer.size(); ++stage) {
-        std::vector<std::string> row = {std::to_string(stage)};
-        for (const std::int64_t bytes : report.timeline.peak_by_category[stage]) row.push_back(shown_bytes(bytes));
-        row.push_back(shown_bytes(optimizer[stage]));
-        row.push_back(shown_bytes(report.timeline.peak_bytes[stage] + optimizer[stage]));
-        rows.push_back(std::move(row));
+    for (std::size_t stage = 0; stage < stages.size(); ++stage) rows.push_back({std::to_string(stage)});
+    for (std::size_t c = 0; c < partition::kMemoryCategories; ++c) {
+        if (std::ranges::all_of(stages, [c](const auto& stage) { return stage.peak[c] == 0; })) continue;
+        rows[0].emplace_back(partition::Words<partition::MemoryCategory>::list[c]);
+        for (std::size_t stage = 0; stage < stages.size(); ++stage)
+            rows[stage + 1].push_back(shown_bytes(stages[stage].peak[c]));
     }
+    rows[0].emplace_back("all at once");
+    for (std::size_t stage = 0; stage < stages.size(); ++stage)
+        rows[stage + 1].push_back(shown_bytes(stages[stage].device_peak));
     return text_table(rows);
 }
 

@@ -42,12 +42,6 @@ std::string text_table(const std::vector<std::vector<std::string>>& rows, std::s
     return text;
 }
 
-std::string shown_bytes(std::int64_t bytes) {
-    constexpr double kKiB = 1024;
-    constexpr Unit units[] = {{1, " B"}, {kKiB, " KiB"}, {kKiB * kKiB, " MiB"}, {kKiB * kKiB * kKiB, " GiB"}};
-    return in_units(static_cast<double>(bytes), units);
-}
-
 std::string shown_count(double count) {
     constexpr Unit units[] = {{1, ""}, {1e3, " k"}, {1e6, " M"}, {1e9, " B"}};
     return in_units(count, units);

@@ -12,8 +12,6 @@ namespace smp::launch {
 /// spaces at the ends of lines.
 std::string text_table(const std::vector<std::vector<std::string>>& rows, std::size_t left_columns = 1);
 
-/// "512 B", "1.50 KiB", "12.0 MiB", "256 GiB".
-std::string shown_bytes(std::int64_t bytes);
 /// "950", "1.50 k", "124 M", "60.1 B".
 std::string shown_count(double count);
 /// "950", "1.50 k", "638 G", "100 T": in front of a unit, as in "100 TFLOP/s".

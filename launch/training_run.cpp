@@ -17,6 +17,7 @@
 #include "runtime/console.h"
 #include "runtime/job_plan.h"
 #include "runtime/measured_step.h"
+#include "runtime/memory_forecast.h"
 #include "runtime/plan_json.h"
 #include "runtime/run_directory.h"
 #include "runtime/tokenizer.h"
@@ -162,7 +163,11 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
                                                          runtime::make_tokenizer(config.data)->decode(tokens)));
         }
     }
-    if (leader) console->say(LogLevel::info, fmt::format("done: results in {}", arguments.output));
+    if (leader) {
+        console->say(LogLevel::info, runtime::memory_comparison(trainer.plan(), trainer.graph(),
+                                                                trainer.coordinate().pp, trainer.memory()));
+        console->say(LogLevel::info, fmt::format("done: results in {}", arguments.output));
+    }
     return 0;
 }
 

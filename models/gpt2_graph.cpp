@@ -1,5 +1,7 @@
 #include "models/gpt2_graph.h"
 
+#include <algorithm>
+
 #include "models/gpt2_parameters.h"
 #include "models/gpt2_stash.h"
 
@@ -43,7 +45,10 @@ partition::ModuleGraph gpt2_graph(const ModelOptions& options, int tensor_degree
             cost.backward_flops = 2 * (linear + attention);
             cost.weight_flops = linear;
         }
-        if (is_head) cost.backward_flops = 3 * logits;
+        if (is_head) {
+            cost.backward_flops = 3 * logits;
+            cost.logits_bytes = 4 * std::min(rows, kLogitsRows) * shard.vocabulary;  // fp32
+        }
         if (!is_head)
             cost.output_bytes = gpt2_boundary_bytes(options, tensor_degree, sequences_per_microbatch, length, optimize);
         graph.modules.push_back(cost);

@@ -27,6 +27,7 @@ Head::Head(const ModelOptions& options, SegmentContext context)
 Head::Chunk Head::chunk(const at::Tensor& rows, const at::Tensor& targets) {
     // The weight lies as [out, in], so this is the operator of a Conv1D's backward.
     at::Tensor logits = kernels::linear_backward_input(rows, views()[kWeight].value);  // [n, V']
+    context_.made_logits(logits);
     context_.progress();
     const at::Tensor maxima = kernels::row_maxima(logits, shard_.valid_tokens);
     if (context_.tensor_group->size() > 1)

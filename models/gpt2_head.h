@@ -2,6 +2,7 @@
 #pragma once
 
 #include "models/bound_segment.h"
+#include "models/gpt2_stash.h"
 
 namespace smp::models {
 
@@ -13,7 +14,7 @@ namespace smp::models {
 /// rank's own rows; what it makes is gathered before the logits, its gradient scattered.
 class Head final : public BoundSegment {
   public:
-    static constexpr std::int64_t kRows = 256;
+    static constexpr std::int64_t kRows = kLogitsRows;
 
     Head(const ModelOptions& options, SegmentContext context);
 

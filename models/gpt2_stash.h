@@ -23,6 +23,9 @@ std::vector<StashEntry> gpt2_deferred(const ModelOptions& options, int tensor_de
                                       std::int64_t sequences, std::int64_t length,
                                       partition::Optimize optimize = partition::Optimize::speed);
 
+/// Rows whose logits the head has at once.
+inline constexpr std::int64_t kLogitsRows = 256;
+
 /// Rows of the boundary tensor [N', h] between two modules that one tensor rank holds, of b·T.
 std::int64_t gpt2_boundary_rows(int tensor_degree, std::int64_t sequences, std::int64_t length,
                                 partition::Optimize optimize);

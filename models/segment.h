@@ -51,6 +51,7 @@ struct ParameterView {
 struct SegmentContext {
     comms::Communicator* tensor_group = nullptr;  // never null in use; size 1 without tensor parallelism
     std::function<void()> progress = [] {};       // called at operator boundaries, so that transfers in flight move on
+    std::function<void(const at::Tensor&)> made_logits = [](const at::Tensor&) {};  // called when they have been made
     std::uint64_t tensor_parallel_seed = 0;  // mixed into dropout keys of what tensor parallelism shards; 0: as if none
     partition::Optimize optimize = partition::Optimize::speed;  // memory: boundary tensors are sharded by rows
 };

@@ -32,6 +32,7 @@ std::string_view word(BufferKind kind) {
         case BufferKind::gradient_out: return "gradient_out";
         case BufferKind::stash: return "stash";
         case BufferKind::deferred: return "deferred";
+        case BufferKind::logits: return "logits";
         case BufferKind::tied_gradient: return "tied_gradient";
         case BufferKind::tied_received: return "tied_received";
         case BufferKind::gradients: return "gradients";

@@ -48,6 +48,7 @@ enum class BufferKind {
     gradient_out,         // gradient of activation_in, for the previous chunk
     stash,          // everything that a chunk (or a group) keeps from the forward to the backward of one microbatch
     deferred,       // the same from the input to the weight part of the backward
+    logits,         // of some rows, alive only while the action that holds the head computes the loss
     tied_gradient,  // the own gradient of a shared parameter once the last microbatch is in it: a view into `gradients`
     tied_received,  // another copy's gradient of it
     gradients,      // a chunk's part of the flat gradient buffer of the rank
@@ -64,8 +65,12 @@ enum class BufferKind {
 /// gradient_in (not the last chunk): written by a receive; read and freed by backward.
 /// gradient_out (not chunk 0): written by backward; read and freed by a send.
 /// deferred (split backward): written by backward_input; read and freed by backward_weight.
+/// logits: written and freed by the action that computes the loss (backward or its input part; forward where only
+///   that runs).
 /// tied_gradient: written by the last microbatch's backward; read by sends; read and freed by sum_tied_gradients.
 /// tied_received: written by a receive; read and freed by sum_tied_gradients.
+/// The gradient of a second copy of a shared parameter on one stage is no such view: it exists throughout, like
+///   `gradients`.
 /// gradients: read and written by backward, sum_tied_gradients and reduce_gradients; read by optimizer_step.
 /// parameters: read by forward and backward; written by optimizer_step, and by gather_parameters where optimizer states
 ///   are sharded.

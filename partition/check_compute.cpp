@@ -25,6 +25,7 @@ struct Need {
 };
 
 bool is_flat(const Buffer& b) { return b.kind == BufferKind::gradients || b.kind == BufferKind::parameters; }
+bool is_logits(const Buffer& b) { return b.kind == BufferKind::logits; }
 bool is_tied(const Buffer& b) { return b.kind == BufferKind::tied_gradient || b.kind == BufferKind::tied_received; }
 
 bool is_backward(ActionKind kind) { return kind == ActionKind::backward || kind == ActionKind::backward_input; }
@@ -251,7 +252,7 @@ class ComputePass {
                     .kind = need.kind, .microbatch = need.microbatch, .chunk = need.chunk, .group = need.group})));
         }
         for (const int b : list) {
-            if (is_flat(buffer(here, b)) || is_tied(buffer(here, b))) continue;
+            if (is_flat(buffer(here, b)) || is_tied(buffer(here, b)) || is_logits(buffer(here, b))) continue;
             if (std::any_of(needs.begin(), needs.end(), [&](const Need& need) { return need.is(buffer(here, b)); }))
                 continue;
             findings_.push_back(fmt::format("{} must not {} {}", name(here), verb, name_of(buffer(here, b))));

@@ -171,6 +171,11 @@ class UpdatePass {
                 !touches(programs_, here, action(here).writes, BufferKind::gradients, copy.chunk))
                 add(fmt::format("{} does not write gradients chunk{}", name(here), copy.chunk));
         }
+        for (const int b : action(here).frees) {
+            const auto& reads = action(here).reads;
+            if (std::find(reads.begin(), reads.end(), b) == reads.end())
+                add(fmt::format("{} frees {} without adding it", name(here), name_of(buffer(here, b))));
+        }
         for (const int b : action(here).writes) refuse_after(here, find(reductions_, buffer(here, b).chunk));
         refuse_after(here, update_);
         last_sum_ = here;

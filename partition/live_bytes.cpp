@@ -16,6 +16,15 @@ bool is_lasting(const Buffer& buffer) {
     return buffer.kind == BufferKind::parameters || buffer.kind == BufferKind::gradients;
 }
 
+/// A gradient of a shared parameter that is no view into `gradients`: that of any copy on the stage but the first.
+bool is_second_copy(const RankProgram& program, const Buffer& buffer) {
+    return buffer.kind == BufferKind::tied_gradient &&
+           std::any_of(program.buffers.begin(), program.buffers.end(), [&](const Buffer& other) {
+               return other.kind == BufferKind::tied_gradient && other.shared == buffer.shared &&
+                      other.module < buffer.module;
+           });
+}
+
 }  // namespace
 
 MemoryCategory category_of(const Buffer& buffer) {
@@ -24,6 +33,7 @@ MemoryCategory category_of(const Buffer& buffer) {
         case BufferKind::gradients:
         case BufferKind::tied_gradient: return MemoryCategory::gradients;
         case BufferKind::stash: return MemoryCategory::activations;
+        case BufferKind::logits: return MemoryCategory::logits;
         case BufferKind::checkpoint:
         case BufferKind::prefetched: return MemoryCategory::checkpoints;
         case BufferKind::offloaded: return MemoryCategory::offloaded;
@@ -56,7 +66,8 @@ std::vector<MemoryPoint> live_bytes(const RankProgram& program, const std::vecto
 
     std::vector<MemoryPoint> points(1);
     for (const Buffer& buffer : program.buffers) {
-        if (is_lasting(buffer)) points[0].bytes[static_cast<std::size_t>(category_of(buffer))] += buffer.bytes;
+        if (is_lasting(buffer) || is_second_copy(program, buffer))
+            points[0].bytes[static_cast<std::size_t>(category_of(buffer))] += buffer.bytes;
     }
     for (const Change& c : changes) {
         if (c.tick > points.back().tick) points.push_back({c.tick, points.back().bytes});

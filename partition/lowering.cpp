@@ -112,11 +112,25 @@ class ProgramBuilder {
             return std::any_of(shared.modules.begin(), shared.modules.end(), [&](int m) { return holds(of_chunk, m); });
         });
     }
+    /// A shared parameter counts where its first copy on this stage is: the others use its values.
     std::int64_t parameter_bytes(int of_chunk) const {
-        std::int64_t bytes = 0;
-        for (int m = chunk(of_chunk).first_module; m < chunk(of_chunk).end_module; ++m)
-            bytes += kElementBytes * module(m).parameter_count;
-        return bytes;
+        std::int64_t count = 0;
+        for (int m = chunk(of_chunk).first_module; m < chunk(of_chunk).end_module; ++m) {
+            count += module(m).parameter_count;
+            for (const SharedParameter& shared : graph_.shared) {
+                const auto is_here = [&](int of_module) { return is_on_this_stage(of_module); };
+                const auto end = std::find(shared.modules.begin(), shared.modules.end(), m);
+                if (end != shared.modules.end() && std::any_of(shared.modules.begin(), end, is_here))
+                    count -= shared.parameter_count;
+            }
+        }
+        return kElementBytes * count;
+    }
+    bool is_on_this_stage(int of_module) const {
+        for (int c = stage_; c < chunk_count(); c += stages_) {
+            if (holds(c, of_module)) return true;
+        }
+        return false;
     }
     /// Whether a step is the last to add to the gradients of its chunk.
     bool completes_gradients(const ComputeStep& step) const {
@@ -178,6 +192,13 @@ class ProgramBuilder {
                        .microbatch = step.microbatch,
                        .chunk = step.chunk,
                        .bytes = bytes,
+                       .group = part.group});
+    }
+    int logits_of(const ComputeStep& step, const Part& part) {
+        return buffer({.kind = BufferKind::logits,
+                       .microbatch = step.microbatch,
+                       .chunk = step.chunk,
+                       .bytes = module(part.end_module - 1).logits_bytes,
                        .group = part.group});
     }
     /// The boundary tensor before a group that is not its chunk's first, or that tensor's gradient.
@@ -356,6 +377,14 @@ class ProgramBuilder {
             const bool is_end = &part == &parts.back();
             if (is_end && completes_gradients(step)) {
                 for (const int copy : tied_gradients_of(step.chunk)) action.writes.push_back(copy);
+            }
+            const bool computes_loss = is_last(step.chunk) && part.is_last &&
+                                       step.kind != ActionKind::backward_weight &&
+                                       (step.kind != ActionKind::forward || !training_);
+            if (computes_loss) {
+                const int logits = logits_of(step, part);
+                action.writes.insert(action.writes.begin(), logits);
+                action.frees.push_back(logits);
             }
             last_step_ = add(std::move(action));
             if (step.kind == ActionKind::forward && is_offloaded(step, part)) add_offload(step, part);
@@ -536,7 +565,7 @@ class ProgramBuilder {
     int& action_of(const Message& message) { return action_of_[static_cast<std::size_t>(&message - messages_.data())]; }
 
     /// BufferKind's first enumerators: one buffer for each microbatch and chunk.
-    static constexpr std::size_t kPassingKinds = static_cast<std::size_t>(BufferKind::deferred) + 1;
+    static constexpr std::size_t kPassingKinds = static_cast<std::size_t>(BufferKind::logits) + 1;
 
     const ModuleGraph& graph_;
     std::span<const Chunk> chunks_;

@@ -19,6 +19,7 @@ struct Module {
     double weight_flops = 0;          // the part of backward_flops that makes weight gradients
     std::int64_t stash_bytes = 0;     // kept from forward to backward beside the module's input
     std::int64_t deferred_bytes = 0;  // kept from the input part of the backward to its weight part, where it is split
+    std::int64_t logits_bytes = 0;    // of the last module: alive at once while it computes the loss
     std::int64_t output_bytes = 0;    // boundary tensor handed to the next module; 0 after the last
 };
 

@@ -164,6 +164,7 @@ void check(const ClusterOptions& options, OptionChecks& checks) {
     checks.require("threads_per_rank", options.threads_per_rank,
                    options.threads_per_rank.value_or(1) >= 1 && options.threads_per_rank.value_or(1) <= 4096,
                    "from 1 to 4096");
+    if (options.memory_limit_gib) checks.above("memory_limit_gib", *options.memory_limit_gib, 0);
     checks.above("timeout_seconds", options.timeout_seconds, 0);
     checks.above("startup_timeout_seconds", options.startup_timeout_seconds, 0);
 }

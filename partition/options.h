@@ -87,7 +87,8 @@ struct Words<Device> {
 struct ClusterOptions {
     Device device = Device::automatic;
     int nodes = 1;
-    std::optional<int> devices_per_node;  // ranks on a node; not given: see devices_per_node()
+    std::optional<int> devices_per_node;     // ranks on a node; not given: see devices_per_node()
+    std::optional<double> memory_limit_gib;  // of a rank's device; not given: none but the machine's
     std::optional<int> threads_per_rank;  // not given: cores of the node / ranks on it, at least 1, as found at start
     double timeout_seconds = 600;         // any one wait
     double startup_timeout_seconds = 60;

@@ -14,13 +14,26 @@
 
 namespace smp::partition {
 
-/// What memory is for, in reports.
-/// `offloaded` is host memory, all else the device's.
-enum class MemoryCategory { parameters, gradients, activations, checkpoints, deferred, boundaries, offloaded };
+/// What memory is for, in reports. `offloaded` is host memory, all else the device's. A plan knows nothing of the last
+/// three, which only a run has.
+enum class MemoryCategory {
+    parameters,
+    gradients,
+    activations,  // kept from forward to backward
+    checkpoints,  // inputs of groups that are recomputed
+    deferred,     // kept from the input to the weight part of a backward
+    boundaries,   // tensors between chunks, and gradients between groups
+    logits,
+    offloaded,
+    optimizer,      // moments, and master weights
+    communication,  // scratch of reductions
+    other,          // what an action needs while it runs
+};
 template <>
 struct Words<MemoryCategory> {
-    static constexpr std::array<std::string_view, 7> list = {"parameters", "gradients",  "activations", "checkpoints",
-                                                             "deferred",   "boundaries", "offloaded"};
+    static constexpr std::array<std::string_view, 11> list = {
+        "parameters", "gradients", "activations", "checkpoints",   "deferred", "boundaries",
+        "logits",     "offloaded", "optimizer",   "communication", "other"};
 };
 inline constexpr std::size_t kMemoryCategories = Words<MemoryCategory>::list.size();
 /// Bytes by category.
@@ -72,7 +85,8 @@ struct Timeline {
     std::int64_t makespan = 0;
     /// By stage: what is there at 0, then every change, ticks ascending. A buffer lives from the start of the action
     /// that writes it (a posted one: from its posting) to the end of the one that frees it, that tick not included.
-    /// Parameters and gradients are there throughout; a tied_gradient, a view into the latter, takes no memory.
+    /// Parameters and gradients are there throughout; a tied_gradient takes no memory where it is a
+    /// view into the latter, else its own throughout.
     std::vector<std::vector<MemoryPoint>> memory;
     /// By stage: the most alive on the device at once, and each category's own peak.
     std::vector<std::int64_t> peak_bytes;

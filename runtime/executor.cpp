@@ -78,12 +78,13 @@ struct Executor::Run {
     };
 
     Run(const partition::RankProgram& executed, std::span<models::Microbatch> all, const StepDuties& of_step,
-        std::vector<at::Tensor> host_ring)
+        std::vector<at::Tensor> host_ring, MemoryMeter& of_rank)
         : program(executed),
           microbatches(all),
           duties(of_step),
           slots(executed.buffers.size()),
           events(executed.events),
+          meter(of_rank),
           free_pieces(std::move(host_ring)),
           open_chunks(all.size()) {}
 
@@ -92,6 +93,7 @@ struct Executor::Run {
     const StepDuties& duties;
     std::vector<Slot> slots;
     std::vector<Event> events;
+    MemoryMeter& meter;
     std::vector<at::Tensor> free_pieces;  // of the host ring
     std::vector<int> open_chunks;  // for each microbatch: chunks with a forward done and the backward still to come
     int active = 0;
@@ -145,7 +147,21 @@ struct Executor::Run {
     void put(const Action& action, int id, at::Tensor tensor) {
         if (slots[id].tensor.defined())
             refuse(action, fmt::format("writes {}, which is there already", partition::name_of(program.buffers[id])));
+        meter.settle(tensor, partition::category_of(program.buffers[id]));
         slots[id].tensor = std::move(tensor);
+    }
+    void keep(int id, std::vector<models::Stash> stashes) {
+        const MemoryCategory category = partition::category_of(program.buffers[id]);
+        for (const models::Stash& stash : stashes) {
+            for (const at::Tensor& tensor : stash) {
+                // What is deferred has been something else before: activations, or a gradient that nobody else keeps.
+                if (category == MemoryCategory::deferred)
+                    meter.move(tensor, category);
+                else
+                    meter.settle(tensor, category);
+            }
+        }
+        slots[id].stashes = std::move(stashes);
     }
     /// A piece of host memory for what is shaped as `like`.
     void put_in_host_memory(const Action& action, int id, const at::Tensor& like) {
@@ -175,10 +191,11 @@ struct Executor::Run {
 };
 
 Executor::Executor(const partition::Plan& plan, const std::vector<partition::SharedParameter>& shared, Stage& stage,
-                   RankGroups& groups, ExecutorOptions options)
-    : plan_(plan), shared_(shared), stage_(stage), groups_(groups), options_(std::move(options)) {
+                   RankGroups& groups, MemoryMeter& meter, ExecutorOptions options)
+    : plan_(plan), shared_(shared), stage_(stage), groups_(groups), meter_(meter), options_(std::move(options)) {
     const auto [at_once, bytes] = offloaded_in(plan.training[groups.at.pp]);
     if (at_once == 0) return;
+    const MemoryMeter::Scope scope(meter_, MemoryCategory::offloaded);
     for (std::size_t i = 0; i < at_once; ++i) host_ring_.push_back(at::empty({bytes}, at::kByte));
     copies_out_.emplace("copies to host memory", groups.world->in_flight(), options_.copies);
     copies_in_.emplace("copies from host memory", groups.world->in_flight(), options_.copies);
@@ -186,11 +203,13 @@ Executor::Executor(const partition::Plan& plan, const std::vector<partition::Sha
 
 void Executor::run(const partition::RankProgram& program, std::span<models::Microbatch> microbatches,
                    const StepDuties& duties, const std::shared_ptr<ActionTimes>& times) {
-    Run run(program, microbatches, duties, host_ring_);
+    Run run(program, microbatches, duties, host_ring_, meter_);
+    const MemoryMeter::Scope scope(meter_, MemoryCategory::other);
     if (times) times->assign(program.actions.size(), {});
     for (std::size_t position = 0; position < program.actions.size(); ++position) {
         const Action& action = program.actions[position];
         if (options_.before_action) options_.before_action(action);
+        meter_.set_action(&action);
         if (times) (*times)[position].reached = steady_nanoseconds();
         for (const int event : action.waits) run.wait(action, event);
         if (times) (*times)[position].start = steady_nanoseconds();
@@ -209,6 +228,7 @@ void Executor::run(const partition::RankProgram& program, std::span<models::Micr
         groups_.progress();
     }
     run.require_everything_waited_for();
+    meter_.set_action(nullptr);
 }
 
 comms::Work Executor::perform(Run& run, const Action& action, const std::function<void()>& on_copied) {
@@ -277,9 +297,9 @@ void Executor::forward(Run& run, const Action& action) {
             hidden = segments[i]->forward(hidden, kept[i], microbatch);
         if (!stash) kept[i].clear();
     }
-    if (stash) run.slots[*stash].stashes = std::move(kept);
     const auto output = run.find(action.writes, kInputs);
     if (first_time && output) run.put(action, *output, hidden);
+    if (stash) run.keep(*stash, std::move(kept));
 }
 
 void Executor::backward(Run& run, const Action& action) {
@@ -296,7 +316,7 @@ void Executor::backward(Run& run, const Action& action) {
     if (!whole) {
         const auto deferred = run.find(action.writes, {BufferKind::deferred});
         if (!deferred) refuse(action, "does not write what its weight part needs");
-        run.slots[*deferred].stashes = std::move(stashes);
+        run.keep(*deferred, std::move(stashes));
     }
     if (const auto output = run.find(action.writes, kGradients)) run.put(action, *output, gradient);
     if (action.group <= 0 && --run.open_chunks[action.microbatch] == 0) --run.active;

@@ -11,6 +11,7 @@
 #include "models/segment.h"
 #include "partition/plan.h"
 #include "runtime/action_times.h"
+#include "runtime/memory_meter.h"
 #include "runtime/rank_groups.h"
 #include "runtime/stage.h"
 
@@ -37,9 +38,10 @@ struct ExecutorOptions {
 
 class Executor {
   public:
-    /// `plan`, `stage` and `groups` must outlive the executor.
+    /// `plan`, `stage`, `groups` and `meter` must outlive the executor. What actions allocate is told to the meter:
+    /// what they leave by its buffer's category, all else as `other`.
     Executor(const partition::Plan& plan, const std::vector<partition::SharedParameter>& shared, Stage& stage,
-             RankGroups& groups, ExecutorOptions options = {});
+             RankGroups& groups, MemoryMeter& meter, ExecutorOptions options = {});
 
     /// Runs `program` once over `microbatches` (element i is microbatch i; loss_sum is written where the last module
     /// lives). Where `times` is not null, it gets one entry an action. Collective over the world. Throws
@@ -75,6 +77,7 @@ class Executor {
     const std::vector<partition::SharedParameter>& shared_;
     Stage& stage_;
     RankGroups& groups_;
+    MemoryMeter& meter_;
     ExecutorOptions options_;
     int peak_active_ = 0;
     // Where checkpointed inputs are offloaded: as many pieces of host memory as the plan ever uses at once.

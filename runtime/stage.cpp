@@ -17,13 +17,15 @@ constexpr std::int64_t kBucketElements = 4
 
 }  // namespace
 
-Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, RankGroups& groups,
+Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, RankGroups& groups, MemoryMeter& meter,
              const partition::ParallelOptions& parallel, at::Device device)
     : hidden_width_(model.n_embd), tensor_degree_(groups.tensor->size()), optimize_(parallel.optimize) {
-    const models::SegmentContext context{.tensor_group = groups.tensor.get(),
-                                         .progress = [&groups] { groups.progress(); },
-                                         .tensor_parallel_seed = parallel.tensor_parallel_seed,
-                                         .optimize = parallel.optimize};
+    const models::SegmentContext context{
+        .tensor_group = groups.tensor.get(),
+        .progress = [&groups] { groups.progress(); },
+        .made_logits = [&meter](const at::Tensor& logits) { meter.settle(logits, MemoryCategory::logits); },
+        .tensor_parallel_seed = parallel.tensor_parallel_seed,
+        .optimize = parallel.optimize};
     std::vector<std::vector<models::Parameter>> by_chunk;
     for (int index = 0; index < static_cast<int>(plan.chunks.size()); ++index) {
         const partition::Chunk& chunk = plan.chunks[index];
@@ -44,7 +46,11 @@ Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, Ran
 
     layout_ = lay_out(by_chunk, plan.topology.degrees.rdp, kBucketElements);
     const auto options = at::TensorOptions().dtype(at::kFloat).device(device);
-    flat_values_ = at::zeros({layout_.elements}, options);
+    {
+        const MemoryMeter::Scope scope(meter, MemoryCategory::parameters);
+        flat_values_ = at::zeros({layout_.elements}, options);
+    }
+    const MemoryMeter::Scope scope(meter, MemoryCategory::gradients);
     flat_gradients_ = at::zeros({layout_.elements}, options);
 
     for (int i = 0; i < static_cast<int>(parameters_.size()); ++i) {

@@ -13,6 +13,7 @@
 #include "partition/options.h"
 #include "partition/plan.h"
 #include "runtime/flat_layout.h"
+#include "runtime/memory_meter.h"
 #include "runtime/rank_groups.h"
 
 namespace smp::runtime {
@@ -20,7 +21,8 @@ namespace smp::runtime {
 class Stage {
   public:
     /// Allocates zeroed fp32 buffers; values are filled by initial weights. `groups` must outlive the stage. Local.
-    Stage(const models::ModelOptions& model, const partition::Plan& plan, RankGroups& groups,
+    /// `meter` must outlive it too.
+    Stage(const models::ModelOptions& model, const partition::Plan& plan, RankGroups& groups, MemoryMeter& meter,
           const partition::ParallelOptions& parallel, at::Device device);
 
     struct LocalChunk {

@@ -7,6 +7,7 @@
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <fmt/format.h>
 
 #include "models/gpt2_head.h"
@@ -20,9 +21,10 @@
 #include "runtime/initial_weights.h"
 #include "runtime/job_plan.h"
 #include "runtime/learning_rate.h"
+#include "runtime/memory_error.h"
+#include "runtime/memory_forecast.h"
 #include "runtime/parameter_collection.h"
 #include "runtime/rank_groups.h"
-#include "runtime/resident_memory.h"
 #include "runtime/shard_exchange.h"
 #include "runtime/stage.h"
 #include "runtime/text_sampler.h"
@@ -62,6 +64,7 @@ class Trainer::Impl {
     comms::Communicator& world_;
     partition::Plan plan_;
     partition::ModuleGraph graph_;
+    MemoryMeter meter_;
     std::optional<Dataset> train_, validation_;
     RankGroups groups_;
     BatchCut cut_;
@@ -85,10 +88,12 @@ class Trainer::Impl {
     void add_losses(const std::vector<models::Microbatch>& microbatches, ExactSum& sum) const;
     /// Sums over the world, exactly.
     std::vector<double> sum_over_world(std::vector<ExactSum> sums) const;
+    std::int64_t largest_over_world(std::int64_t value) const;
     double tokens_per_batch() const { return static_cast<double>(cut_.global_batch * cut_.length); }
 };
 
-Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions options) : job_(job), world_(world) {
+Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions options)
+    : job_(job), world_(world), meter_(memory_limit(job.cluster)) {
     fail_together(world_, [&] { prepare_locally(std::move(options.plan)); });
     require_equal_text(world_, fmt::format("{}\nplan={:016x}\n", job_.canonical_text, partition::hash_of(plan_)));
 
@@ -96,12 +101,13 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
     cut_.replica = groups_.at.rdp;
     needs_ = {.inputs = groups_.at.pp == plan_.chunks.front().stage,
               .targets = groups_.at.pp == plan_.chunks.back().stage};
-    stage_.emplace(job_.model, plan_, groups_, job_.parallel, at::kCPU);
+    stage_.emplace(job_.model, plan_, groups_, meter_, job_.parallel, at::kCPU);
     exchange_.emplace(*groups_.data, stage_->layout());
     stale_.assign(stage_->chunks().size(), false);
-    executor_.emplace(plan_, graph_.shared, *stage_, groups_, std::move(options.executor));
+    executor_.emplace(plan_, graph_.shared, *stage_, groups_, meter_, std::move(options.executor));
     fail_together(world_, [this] { set_initial_weights(*stage_, job_.training); });
     const std::vector<Range> all = {{0, stage_->layout().elements}};
+    const MemoryMeter::Scope scope(meter_, MemoryCategory::optimizer);
     optimizer_.emplace(*stage_, job_.training, plan_.shard_optimizer_state ? owned() : all);
 }
 
@@ -116,6 +122,10 @@ void Trainer::Impl::prepare_locally(std::optional<partition::Plan> plan) {
             .replica = 0,
             .microbatches = plan_.microbatches};
     graph_ = graph_of(job_, world_.size());
+    if (const auto limit = memory_limit(job_.cluster)) {
+        if (const auto sentence = misfit(plan_, graph_, modelled_timeline(plan_, graph_), *limit))
+            throw MemoryError(*sentence);
+    }
     const auto open = [&](DataSplit split) {
         return open_dataset(job_.data, split, job_.model.vocab_size, cut_.length, job_.training.seed);
     };
@@ -151,8 +161,15 @@ std::vector<double> Trainer::Impl::sum_over_world(std::vector<ExactSum> sums) co
     return totals;
 }
 
+std::int64_t Trainer::Impl::largest_over_world(std::int64_t value) const {
+    const at::Tensor largest = at::full({1}, value, at::kLong);
+    comms::all_reduce(world_, largest, comms::Reduction::max).wait();
+    return largest.const_data_ptr<std::int64_t>()[0];
+}
+
 StepRecord Trainer::Impl::step(StepTimes* times) {
     const auto begin = std::chrono::steady_clock::now();
+    meter_.reset_peaks();
     auto batch = microbatches(*train_, steps_done_ * cut_.global_batch, /*training=*/true);
     const double learning_rate = learning_rate_at(job_.training, steps_done_);
     double loss = 0, norm = 0;
@@ -188,7 +205,7 @@ StepRecord Trainer::Impl::step(StepTimes* times) {
     record.learning_rate = learning_rate;
     record.grad_norm = norm;
     record.tokens = steps_done_ * cut_.global_batch * cut_.length;
-    record.memory_bytes = largest_resident_memory(world_);
+    record.memory_bytes = largest_over_world(meter_.use().device_peak);
     record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     record.tokens_per_second = tokens_per_batch() / record.seconds;
     if (times != nullptr) *times = gather_times(world_, plan_, steps_done_, *own_times);
@@ -282,6 +299,7 @@ int Trainer::peak_active_microbatches() const { return impl_->executor_->peak_ac
 
 std::vector<std::string> Trainer::parameter_names() const { return runtime::parameter_names(impl_->job_.model); }
 
+MemoryUse Trainer::memory() const { return impl_->meter_.use(); }
 std::int64_t Trainer::optimizer_bytes() const { return impl_->optimizer_->bytes(); }
 
 at::Tensor Trainer::gather_value(const std::string& name) {

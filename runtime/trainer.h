@@ -66,6 +66,9 @@ class Trainer {
     /// The most microbatches that were active on this rank at one moment so far.
     int peak_active_microbatches() const;
 
+    /// What this rank's tensors take now, and took at most since the last training step began.
+    MemoryUse memory() const;
+
     /// Of AdamW's moments on this rank: 8 a parameter, of its own shard alone with parallel.shard_optimizer_state.
     std::int64_t optimizer_bytes() const;
 

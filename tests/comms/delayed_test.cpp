@@ -87,6 +87,26 @@ TEST(Delayed, SplitsAreDelayedAndCollectivesAreNot) {
     });
 }
 
+TEST(Delayed, CollectivesTakeWhatTheirBytesTakeOneAfterTheOther) {
+    // 4 ranks, 40,000 bytes: 30,000 leave each rank for a reduce-scatter, twice as much for an all-reduce.
+    on_delayed_ranks(4, {.collective_bytes_per_second = 1e6}, [](Communicator& group) {
+        const at::Tensor all = at::ones({10000}), own = at::empty({2500});
+        group.barrier();
+        const auto start = Clock::now();
+        Work first = reduce_scatter(group, own, all);
+        Work second = all_reduce(group, all);
+        first.wait();
+        EXPECT_GE(Clock::now() - start, milliseconds(30));
+        second.wait();
+        EXPECT_GE(Clock::now() - start, milliseconds(90));
+        EXPECT_EQ(own[0].item<double>(), 4);
+        EXPECT_EQ(all[9999].item<double>(), 4);
+        const auto middle = Clock::now();
+        group.all_gather(all, own).wait();
+        EXPECT_GE(Clock::now() - middle, milliseconds(30));
+    });
+}
+
 TEST(Delayed, WhatElseIsInFlightMovesOnWhileAMessageIsUnderWay) {
     on_local_ranks(3, [](Communicator& world) {
         const auto slow = delayed(world.split(0, world.rank(), "slow"), {.latency = milliseconds(50)});

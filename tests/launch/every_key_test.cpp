@@ -51,7 +51,7 @@ Json unusual_config() {
                      "sample_prompt": "\"quoted\"\n\u00e9", "sample_temperature": 0.5, "deterministic": true},
         "data": {"train": "a/*.bin", "validation": "../b", "format": "nanogpt", "tokenizer": "gpt2",
                  "tokenizer_file": "v.tiktoken", "order": "sequential"},
-        "cluster": {"device": "cpu", "nodes": 2, "devices_per_node": 4, "threads_per_rank": 3,
+        "cluster": {"device": "cpu", "nodes": 2, "devices_per_node": 4, "threads_per_rank": 3, "memory_limit_gib": 1.5,
                     "timeout_seconds": 1.5, "startup_timeout_seconds": 2.5},
         "logging": {"every": 4, "level": "debug", "all_ranks": true, "trace_steps": [2, 11]}
     })");
@@ -206,6 +206,7 @@ TEST(EveryKey, IsRefusedOutsideItsLimitsWithTheLimit) {
         {"parallel", "virtual_pipeline_degree", 0},
         {"parallel", "activation_checkpointing", "group_0"},
         {"parallel", "activation_loading_horizon", 0},
+        {"cluster", "memory_limit_gib", 0},
         {"parallel", "placement_strategy", "DP"},
         {"parallel", "memory_weight", 1.5},
         {"parallel", "stage_layers", Json::array({-1, 5})},

@@ -62,7 +62,6 @@ TEST(PastedBlock, WhatIsStillToComeSaysNotYetAndTakesItsOffValue) {
                                      {"checkpoint", "directory", "here", nullptr},
                                      {"checkpoint", "asynchronous", true, false},
                                      {"cluster", "device_kind", "h100", nullptr},
-                                     {"cluster", "memory_limit_gib", 40, nullptr},
                                      {"logging", "tensorboard", true, false},
                                      {"logging", "prometheus_port", 9090, 0}};
     for (const auto& [section, key, on, off] : cases) {

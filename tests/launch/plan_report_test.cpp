@@ -54,10 +54,10 @@ TEST(PlanReport, AStageHoldsWhatItsScheduleHolds) {
 
 TEST(PlanReport, MomentsAreEightBytesAParameterOfTheStage) {
     const launch::PlanReport report = launch::report_on(pipeline_config(), 2);
-    const auto bytes = launch::optimizer_bytes(report);
     const auto parameters = static_cast<std::size_t>(partition::MemoryCategory::parameters);
     for (std::size_t stage = 0; stage < 2; ++stage)
-        EXPECT_EQ(bytes[stage], 2 * report.timeline.peak_by_category[stage][parameters]);
+        EXPECT_EQ(runtime::optimizer_bytes(report.plan, report.graph, static_cast<int>(stage)),
+                  2 * report.timeline.peak_by_category[stage][parameters]);
 }
 
 }  // namespace

@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/memory_use.h"
+
 namespace smp::launch {
 namespace {
+
+using runtime::shown_bytes;
 
 TEST(TextTable, NumbersToTheRightNamesToTheLeft) {
     EXPECT_EQ(text_table({{"stage", "B", "name"}, {"0", "123", "h.0"}, {"12", "4", ""}}),

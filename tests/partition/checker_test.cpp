@@ -387,6 +387,12 @@ TEST_F(CheckpointedMutants, CheckpointFreedByTheForward) {
                    "");
 }
 
+TEST_F(Mutants, SumThatLeavesACopyOut) {
+    auto& reads = action(0, "sum tied gradients").reads;
+    reads.back() = reads.front();
+    expect_refusal("(sum tied gradients) frees tied_received chunk0 shared0 module5", "without adding it", "");
+}
+
 /// One layer a group, one task ahead: on stage 1, whose forwards run ahead of its backwards, the input of a group
 /// leaves.
 class OffloadedMutants : public Mutants {

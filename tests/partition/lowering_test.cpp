@@ -395,6 +395,9 @@ TEST(Lowering, TakesBytesFromTheGraph) {
         for (const Buffer& buffer : plan.training[stage].buffers) {
             switch (buffer.kind) {
                 case BufferKind::stash: EXPECT_EQ(buffer.bytes, stash); break;
+                case BufferKind::logits:
+                    EXPECT_EQ(buffer.bytes, graph.modules[static_cast<std::size_t>(chunk.end_module) - 1].logits_bytes);
+                    break;
                 case BufferKind::checkpoint:
                 case BufferKind::checkpoint_gradient:
                 case BufferKind::offloaded:

@@ -370,16 +370,23 @@ RC_GTEST_PROP(SimulatedSchedule, CountsLiveBytes, ()) {
                 const auto touches = [&](const std::vector<int>& list) {
                     return std::find(list.begin(), list.end(), static_cast<int>(b)) != list.end();
                 };
-                const bool lasts = buffer.kind == BufferKind::parameters || buffer.kind == BufferKind::gradients;
+                // Of the copies of a shared parameter on a stage, the first one's gradient is a view.
+                const bool is_second_copy = buffer.kind == BufferKind::tied_gradient &&
+                                            std::ranges::any_of(program.buffers, [&](const Buffer& other) {
+                                                return other.kind == buffer.kind && other.shared == buffer.shared &&
+                                                       other.module < buffer.module;
+                                            });
+                const bool lasts =
+                    buffer.kind == BufferKind::parameters || buffer.kind == BufferKind::gradients || is_second_copy;
                 bool is_alive = lasts;
                 for (std::size_t i = 0; i < program.actions.size() && !lasts; ++i) {
                     const Action& action = program.actions[i];
                     const Run& run = timeline.runs[r][i];
                     if (touches(action.writes))
-                        is_alive = (action.kind == ActionKind::receive ? run.posted : run.start) <= tick;
+                        is_alive = (action.stream != Stream::compute ? run.posted : run.start) <= tick;
                     if (touches(action.frees) && run.end <= tick) is_alive = false;
                 }
-                if (is_alive && buffer.kind != BufferKind::tied_gradient)
+                if (is_alive && (lasts || buffer.kind != BufferKind::tied_gradient))
                     alive[static_cast<std::size_t>(category_of(buffer))] += buffer.bytes;
             }
             if (point + 1 < series.size() && series[point + 1].tick == tick) {

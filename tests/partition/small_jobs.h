@@ -31,6 +31,7 @@ inline ModuleGraph chain(int layers, bool tied) {
     for (int layer = 0; layer < layers; ++layer) add(fmt::format("h.{}", layer), true, 120 + layer);
     add("lm_head", false, 300);
     graph.modules.back().output_bytes = 0;
+    graph.modules.back().logits_bytes = 31;
     if (tied) graph.shared.push_back({.name = "wte.weight", .parameter_count = 290, .modules = {0, layers + 1}});
     return graph;
 }

@@ -72,6 +72,23 @@ TEST_F(SmpTrainRefusals, Data) {
     expect_refused(brief, 3, {"brief.bin", "64"});
 }
 
+TEST_F(SmpTrainRefusals, TooLittleMemory) {
+    auto job = config();
+    job["cluster"] = {{"memory_limit_gib", 1e-3}};
+    expect_refused(job, 5, {"the job does not fit: a rank of stage ", "cluster.memory_limit_gib allows 1.02 MiB"});
+
+    // A little less than it takes.
+    job.erase("cluster");
+    const Outcome outcome = run(fmt::format("{} --config {} --output {}", program("smp_train"),
+                                            folder_.write("job.json", job.dump()), folder_ / "whole"));
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+    EXPECT_THAT(outcome.output, HasSubstr("memory of a rank of stage 0: "));
+    const std::string metrics = read_text(folder_ / "whole/metrics.jsonl");
+    const auto peak = Json::parse(metrics.substr(0, metrics.find('\n')))["memory_bytes"].get<double>();
+    job["cluster"] = {{"memory_limit_gib", (peak - 1000) / (std::int64_t{1} << 30)}};
+    expect_refused(job, 5, {"out of memory in ", " more make ", ", and cluster.memory_limit_gib allows "});
+}
+
 TEST_F(SmpTrainRefusals, WeightsOfAnotherShape) {
     auto other = config();
     other["training"]["initial_weights"] = golden("odd/model.safetensors");

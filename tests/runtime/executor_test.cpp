@@ -52,9 +52,10 @@ void run_changed(const Layout& layout, const std::function<void(std::vector<Rank
     change(programs);
     testing::on_local_ranks(layout.stages, [&](comms::Communicator& world) {
         RankGroups groups = make_groups(plan.topology, world);
-        Stage stage(model(), plan, groups, {}, at::kCPU);
+        MemoryMeter meter;
+        Stage stage(model(), plan, groups, meter, {}, at::kCPU);
         set_initial_weights(stage, {});
-        Executor executor(plan, graph.shared, stage, groups);
+        Executor executor(plan, graph.shared, stage, groups, meter);
         std::vector<models::Microbatch> microbatches(kMicrobatches);
         for (auto& microbatch : microbatches) {
             microbatch.sequences = 1;

@@ -1,5 +1,6 @@
 // What ranks measure of a step: on one clock, complete, and such that the simulator gives the step again.
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include <fmt/format.h>
@@ -7,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "comms/delayed.h"
 #include "partition/simulator.h"
 #include "runtime/gathered_times.h"
 #include "runtime/measured_step.h"
@@ -43,11 +45,11 @@ struct Traced {
 };
 
 /// Trains `steps` steps and keeps the times of all but the first.
-Traced train(const Job& job, int rdp, int steps) {
-    const int ranks = job.parallel.pipeline_parallel_degree * job.parallel.tensor_parallel_degree * rdp;
+Traced train(const Job& job, std::vector<std::unique_ptr<comms::Communicator>> worlds, int steps,
+             const TrainerOptions& options = {}) {
     Traced traced;
-    on_local_ranks(ranks, [&](comms::Communicator& world) {
-        Trainer trainer(job, world);
+    testing::on_ranks(std::move(worlds), [&](comms::Communicator& world) {
+        Trainer trainer(job, world, options);
         trainer.step();
         for (int step = 1; step < steps; ++step) {
             StepTimes times;
@@ -62,6 +64,11 @@ Traced train(const Job& job, int rdp, int steps) {
         }
     });
     return traced;
+}
+
+Traced train(const Job& job, int rdp, int steps) {
+    const int ranks = job.parallel.pipeline_parallel_degree * job.parallel.tensor_parallel_degree * rdp;
+    return train(job, comms::local_world(ranks), steps);
 }
 
 TEST(TracedStep, EveryActionOfEveryRankIsInTheFileInOrder) {
@@ -185,6 +192,107 @@ TEST(TracedStep, SimulatedFromItsOwnTimesItTakesAsLong) {
                 << c.name;
         }
     }
+}
+
+/// Two thirds of a second of work for a rank of one thread, in six microbatches of eight layers.
+Job overlapping_job(const ScratchFolder& folder) {
+    Job job = testing::small_training_job(folder);
+    job.model.n_layer = 8;
+    job.model.n_embd = 128;
+    job.model.n_positions = 64;
+    job.training.sequence_length = 64;
+    job.training.global_batch_size = 48;
+    job.parallel.microbatches = 6;
+    return job;
+}
+
+/// How long rank 0's compute stood still for what it waited for, in nanoseconds.
+std::int64_t exposed(const Traced& traced, const StepTimes& times, partition::ActionKind but_for) {
+    std::int64_t sum = 0;
+    const auto& actions = traced.plan.training[0].actions;
+    for (std::size_t i = 0; i < actions.size(); ++i)
+        if (actions[i].stream == partition::Stream::compute && actions[i].kind != but_for)
+            sum += times.ranks[0][i].start - times.ranks[0][i].reached;
+    return sum;
+}
+
+// Reductions of the chunks whose gradients are complete run under the backward of the others; what is left is what the
+// simulator says.
+TEST(TracedStep, ReductionsOverASlowLinkAreExposedAsSimulated) {
+    const ScratchFolder folder;
+    for (const bool sharded : {false, true}) {
+        Job job = overlapping_job(folder);
+        job.training.global_batch_size = 24;
+        job.parallel.microbatches = 2;
+        job.parallel.virtual_pipeline_degree = 4;
+        job.parallel.shard_optimizer_state = sharded;
+        constexpr double kRate = 10e6;
+        auto worlds = comms::local_world(2);
+        for (auto& world : worlds) world = comms::delayed(std::move(world), {.collective_bytes_per_second = kRate});
+        const Traced traced = train(job, std::move(worlds), /*steps=*/3);
+        for (const StepTimes& times : traced.steps) {
+            auto prices = measured_prices(traced.plan, times);
+            const auto& actions = traced.plan.training[0].actions;
+            for (std::size_t i = 0; i < actions.size(); ++i) {
+                // Half of the bytes leave each of two ranks to be added up, and half to be gathered.
+                const double passes = actions[i].kind == partition::ActionKind::reduce_gradients && !sharded ? 2 : 1;
+                if (actions[i].channel == partition::Channel::data)
+                    prices[0][i] = {
+                        .duration = std::llround(1e9 * passes * 0.5 * static_cast<double>(actions[i].bytes) / kRate),
+                        .latency = 0};
+            }
+            const auto simulated = partition::simulate(traced.plan.training, prices).stages[0].exposed;
+            const auto measured = exposed(traced, times, partition::ActionKind::join);
+            fmt::print("{}: {:.1f} ms exposed, {:.1f} ms simulated\n", sharded ? "sharded" : "whole",
+                       1e-6 * static_cast<double>(measured), 1e-6 * static_cast<double>(simulated));
+            EXPECT_NEAR(static_cast<double>(measured), static_cast<double>(simulated),
+                        0.1 * static_cast<double>(simulated));
+        }
+    }
+}
+
+// Copies to and from host memory that the simulator finds under compute are there.
+TEST(TracedStep, CopiesToHostMemoryRunUnderCompute) {
+    const ScratchFolder folder;
+    Job job = overlapping_job(folder);
+    job.parallel.pipeline = PipelineSchedule::simple;
+    job.parallel.active_microbatches = job.parallel.microbatches;
+    job.parallel.activation_checkpointing = "each";
+    job.parallel.offload_activations = true;
+    // A copy of one input takes a quarter of the layer's forward.
+    const auto forward_seconds = [](const Traced& traced) {
+        std::vector<std::int64_t> durations;
+        const auto& actions = traced.plan.training[0].actions;
+        for (std::size_t i = 0; i < actions.size(); ++i)
+            if (actions[i].kind == partition::ActionKind::forward && actions[i].group > 0 && actions[i].group < 8)
+                durations.push_back(traced.steps[0].ranks[0][i].end - traced.steps[0].ranks[0][i].start);
+        std::nth_element(durations.begin(), durations.begin() + durations.size() / 2, durations.end());
+        return 1e-9 * static_cast<double>(durations[durations.size() / 2]);
+    };
+    const double input_bytes = 4.0 * 8 * 64 * 128;
+    const double rate = input_bytes / (forward_seconds(train(job, comms::local_world(1), 2)) / 4);
+    const Traced traced = train(job, comms::local_world(1), 4,
+                                {.plan = {}, .executor = {.before_action = {}, .copies = {.bytes_per_second = rate}}});
+    double least = 1;  // of three steps: another process may have taken the copying threads' processor
+    for (const StepTimes& times : traced.steps) {
+        auto prices = measured_prices(traced.plan, times);
+        int copies = 0;
+        const auto& actions = traced.plan.training[0].actions;
+        for (std::size_t i = 0; i < actions.size(); ++i) {
+            const bool copies_out = actions[i].stream == partition::Stream::copy_out;
+            if (!copies_out && actions[i].stream != partition::Stream::copy_in) continue;
+            ++copies;
+            prices[0][i] = {.duration = std::llround(1e9 * static_cast<double>(actions[i].bytes) / rate), .latency = 0};
+        }
+        EXPECT_GT(copies, 60);  // 6 microbatches of 8 inputs, but for the last, out and in
+        const auto simulated = partition::simulate(traced.plan.training, prices);
+        const auto step = static_cast<double>(measured_nanoseconds(traced.plan, times));
+        ASSERT_LE(simulated.stages[0].exposed, 0.001 * step);
+        const auto measured = exposed(traced, times, partition::ActionKind::optimizer_step);
+        fmt::print("{} copies: {:.2f} % of the step exposed\n", copies, 1e2 * static_cast<double>(measured) / step);
+        least = std::min(least, static_cast<double>(measured) / step);
+    }
+    EXPECT_LE(least, 0.02);
 }
 
 }  // namespace

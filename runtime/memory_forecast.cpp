@@ -1,0 +1,102 @@
+#include "runtime/memory_forecast.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "partition/prices.h"
+
+namespace smp::runtime {
+
+namespace {
+
+using partition::BufferKind;
+
+constexpr std::int64_t kMomentBytes = 8;  // a parameter
+constexpr auto kOptimizer = static_cast<std::size_t>(MemoryCategory::optimizer);
+
+std::int64_t parameter_count(const partition::Plan& plan, int stage) {
+    std::int64_t bytes = 0;
+    for (const partition::Buffer& buffer : plan.training[static_cast<std::size_t>(stage)].buffers)
+        if (buffer.kind == BufferKind::parameters) bytes += buffer.bytes;
+    return bytes / 4;  // fp32
+}
+
+std::string listed(const MemoryBytes& bytes) {
+    std::string all;
+    for (std::size_t c = 0; c < bytes.size(); ++c)
+        if (bytes[c] > 0)
+            all += fmt::format("{}{} {}", all.empty() ? "" : ", ", partition::Words<MemoryCategory>::list[c],
+                               shown_bytes(bytes[c]));
+    return all;
+}
+
+}  // namespace
+
+std::int64_t optimizer_bytes(const partition::Plan& plan, const partition::ModuleGraph& /*graph*/, int stage) {
+    const std::int64_t shards = plan.shard_optimizer_state ? plan.topology.degrees.rdp : 1;
+    return (kMomentBytes * parameter_count(plan, stage) + shards - 1) / shards;
+}
+
+MemoryForecast memory_forecast(const partition::Plan& plan, const partition::ModuleGraph& graph,
+                               const partition::Timeline& timeline, int stage) {
+    MemoryForecast forecast{.peak = timeline.peak_by_category[static_cast<std::size_t>(stage)],
+                            .device_peak = timeline.peak_bytes[static_cast<std::size_t>(stage)]};
+    forecast.peak[kOptimizer] = optimizer_bytes(plan, graph, stage);
+    forecast.device_peak += forecast.peak[kOptimizer];
+    return forecast;
+}
+
+partition::Timeline modelled_timeline(const partition::Plan& plan, const partition::ModuleGraph& graph) {
+    return partition::simulate(plan.training, partition::modelled_prices(plan, plan.training, graph, {}));
+}
+
+std::optional<std::int64_t> memory_limit(const partition::ClusterOptions& cluster) {
+    if (!cluster.memory_limit_gib) return std::nullopt;
+    return std::llround(*cluster.memory_limit_gib * static_cast<double>(std::int64_t{1} << 30));
+}
+
+std::optional<std::string> misfit(const partition::Plan& plan, const partition::ModuleGraph& graph,
+                                  const partition::Timeline& timeline, std::int64_t limit_bytes) {
+    const int stages = plan.topology.degrees.pp;
+    int largest = 0;
+    MemoryForecast most;
+    for (int stage = 0; stage < stages; ++stage) {
+        const MemoryForecast forecast = memory_forecast(plan, graph, timeline, stage);
+        if (forecast.device_peak <= most.device_peak) continue;
+        largest = stage;
+        most = forecast;
+    }
+    if (most.device_peak <= limit_bytes) return std::nullopt;
+    std::string text = fmt::format(
+        "the job does not fit: a rank of stage {} needs {} (at their peaks: {}), and cluster.memory_limit_gib allows "
+        "{}",
+        largest, shown_bytes(most.device_peak), listed(most.peak), shown_bytes(limit_bytes));
+    // What sharding over more ranks would leave: optimizer states alone get smaller.
+    const std::int64_t lasting = most.device_peak - most.peak[kOptimizer];
+    const std::int64_t states = kMomentBytes * parameter_count(plan, largest);
+    if (lasting < limit_bytes && states > 0) {
+        const std::int64_t room = limit_bytes - lasting, ranks = (states + room - 1) / room;
+        text += fmt::format("; with optimizer states sharded over {} data-parallel ranks it would, and there {} {}",
+                            ranks, plan.topology.degrees.rdp == 1 ? "is" : "are", plan.topology.degrees.rdp);
+        if (!plan.shard_optimizer_state && plan.topology.degrees.rdp > 1)
+            text += " (parallel.shard_optimizer_state is off)";
+    }
+    return text;
+}
+
+std::string memory_comparison(const partition::Plan& plan, const partition::ModuleGraph& graph, int stage,
+                              const MemoryUse& use) {
+    const MemoryForecast forecast = memory_forecast(plan, graph, modelled_timeline(plan, graph), stage);
+    std::string text = fmt::format("memory of a rank of stage {}: {} at most, {} predicted of what the plan knows",
+                                   stage, shown_bytes(use.device_peak), shown_bytes(forecast.device_peak));
+    for (std::size_t c = 0; c < use.peak.size(); ++c) {
+        if (use.peak[c] == 0 && forecast.peak[c] == 0) continue;
+        text += fmt::format("; {} {}", partition::Words<MemoryCategory>::list[c], shown_bytes(use.peak[c]));
+        if (forecast.peak[c] != use.peak[c] && forecast.peak[c] > 0)
+            text += fmt::format(" ({} predicted)", shown_bytes(forecast.peak[c]));
+    }
+    return text;
+}
+
+}  // namespace smp::runtime

@@ -1,0 +1,43 @@
+// What a plan needs of a rank's memory, beside a limit and beside what was measured. No LibTorch.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "partition/module_graph.h"
+#include "partition/plan.h"
+#include "runtime/memory_use.h"
+
+namespace smp::runtime {
+
+/// Bytes on a rank of one stage in a training step: those of the plan's buffers, as simulated (partition::Timeline),
+/// and of optimizer states. The padding of flat buffers, scratch of reductions and what an operator needs while it runs
+/// (`communication`, `other`) are not among them.
+struct MemoryForecast {
+    MemoryBytes peak = {};         // of each category
+    std::int64_t device_peak = 0;  // at once, but for `offloaded`
+};
+MemoryForecast memory_forecast(const partition::Plan& plan, const partition::ModuleGraph& graph,
+                               const partition::Timeline& timeline, int stage);
+
+/// A training step at the rates that partition::Rates assumes.
+partition::Timeline modelled_timeline(const partition::Plan& plan, const partition::ModuleGraph& graph);
+
+/// cluster.memory_limit_gib in bytes.
+std::optional<std::int64_t> memory_limit(const partition::ClusterOptions& cluster);
+
+/// Bytes of optimizer states on a rank of a stage (partition::optimizer_bytes a parameter); of its shard, rounded up,
+/// where they are sharded.
+std::int64_t optimizer_bytes(const partition::Plan& plan, const partition::ModuleGraph& graph, int stage);
+
+/// Why the plan cannot run within `limit_bytes` on each device: a sentence about its largest stage, with need and
+/// limit, and how many data-parallel ranks would do where sharding over more of them would. Nothing where it fits.
+std::optional<std::string> misfit(const partition::Plan& plan, const partition::ModuleGraph& graph,
+                                  const partition::Timeline& timeline, std::int64_t limit_bytes);
+
+/// One line for people: what a rank of `stage` took at most in a step, each category beside its forecast.
+std::string memory_comparison(const partition::Plan& plan, const partition::ModuleGraph& graph, int stage,
+                              const MemoryUse& use);
+
+}  // namespace smp::runtime
