@@ -3,9 +3,10 @@
 
     pytorch_gpt2.py MODE --config gpt2_25m.json [--set SECTION.KEY=VALUE ...]
 
-MODE: eager (one process), pipeline (Schedule1F1B, two stages), ddp, tensor (DTensor): the latter three are two processes over gloo.
-Reads the keys of gpt2_25m.json; parallel.microbatches are those of one process, as in smp_train. Prints one JSON line a step. The
-four modes start from the same weights and, ddp with half the microbatches, show the same losses but for rounding.
+MODE: eager and checkpointed (one process; each block recomputed), pipeline (Schedule1F1B, two stages), ddp, zero (ddp with
+ZeroRedundancyOptimizer), tensor (DTensor): the latter four are two processes over gloo. Reads the keys of gpt2_25m.json;
+parallel.microbatches are those of one process, as in smp_train. Prints one JSON line a step. All modes start from the same weights and,
+ddp and zero with half the microbatches, show the same losses but for rounding.
 """
 import argparse, contextlib, json, math, os, pathlib, re, tempfile, time, warnings
 
@@ -20,9 +21,11 @@ from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, loss_parallel, parallelize_module
 from torch.nn.parallel import DistributedDataParallel
+from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.utils import clip_grad_norm_, get_total_norm
+from torch.utils.checkpoint import checkpoint
 
-WORLD = {"eager": 1, "pipeline": 2, "ddp": 2, "tensor": 2}
+WORLD = {"eager": 1, "checkpointed": 1, "pipeline": 2, "ddp": 2, "zero": 2, "tensor": 2}
 
 
 class Block(nn.Module):
@@ -59,12 +62,13 @@ class GPT2(nn.Module):
             elif p.dim() == 2:
                 nn.init.normal_(p, std=0.02 / math.sqrt(2 * n_layer) if "projection" in name or "down" in name else 0.02)
         self.head.weight = self.wte.weight
+        self.recomputes_blocks = False
 
     def forward(self, x):  # tokens [B, T] or hidden [B, T, width] -> logits or hidden
         if self.wte is not None:
             x = self.wte(x) + self.wpe.weight[: x.shape[1]]
         for block in self.blocks:
-            x = block(x)
+            x = checkpoint(block, x, use_reentrant=False, preserve_rng_state=False) if self.recomputes_blocks else block(x)
         return x if self.head is None else self.head(self.norm(x))
 
 
@@ -177,13 +181,16 @@ class Tensor(Eager):
         clip_over_ranks(sharded, [local(p.grad) for p in self.parameters() if not is_sharded(p)], limit)
 
 
-def optimizer_of(parameters, weight_decay):
-    """Fused AdamW; a call takes tensors of one kind, so DTensors have groups of their own."""
+def optimizer_of(parameters, weight_decay, is_sharded):
+    """Fused AdamW, of each process's shard where `is_sharded`; a call takes tensors of one kind, so DTensors have groups of their own."""
     groups = {}
     for p in parameters:
         groups.setdefault((isinstance(p, DTensor), p.dim() >= 2), []).append(p)
     groups = [dict(params=members, weight_decay=weight_decay if decays else 0.0) for (_, decays), members in groups.items()]
-    return torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=1e-8, fused=True)
+    settings = dict(betas=(0.9, 0.95), eps=1e-8, fused=True)
+    if is_sharded:
+        return ZeroRedundancyOptimizer(groups, optimizer_class=torch.optim.AdamW, parameters_as_bucket_view=True, **settings)
+    return torch.optim.AdamW(groups, **settings)
 
 
 def train(rank, mode, config, first_stage_layers, rendezvous):
@@ -198,8 +205,10 @@ def train(rank, mode, config, first_stage_layers, rendezvous):
         meta = lambda *rest, dtype=torch.float32: torch.empty(batch // microbatches, length, *rest, dtype=dtype, device="meta")
         trainer = Pipeline(model, microbatches, first_stage_layers, meta(dtype=torch.int64), meta(shape["n_embd"]), meta(shape["vocab_size"]))
     else:
-        trainer = {"eager": Eager, "ddp": Ddp, "tensor": Tensor}[mode](model, microbatches)
-    optimizer = optimizer_of(trainer.parameters(), training["weight_decay"])
+        model.recomputes_blocks = mode == "checkpointed"
+        kinds = {"eager": Eager, "checkpointed": Eager, "ddp": Ddp, "zero": Ddp, "tensor": Tensor}
+        trainer = kinds[mode](model, microbatches)
+    optimizer = optimizer_of(trainer.parameters(), training["weight_decay"], is_sharded=mode == "zero")
     path = config["data"]["train"]
     tokens = torch.from_file(path, size=os.path.getsize(path) // 2, dtype=torch.uint16)
     for step in range(steps):
