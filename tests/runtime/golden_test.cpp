@@ -21,6 +21,7 @@ using testing::on_local_ranks;
 struct Layout {
     int pp, tp, rdp;
     partition::Optimize optimize = partition::Optimize::speed;
+    bool saves_memory = false;  // sharded optimizer states, each layer recomputed, its input offloaded
 };
 
 constexpr auto kMemory = partition::Optimize::memory;
@@ -50,21 +51,40 @@ class Golden : public ::testing::TestWithParam<std::string> {};
 TEST_P(Golden, LossesNormsGradientsAndWeightsInEveryLayout) {
     const GoldenCase golden = golden_case(GetParam());
     const bool odd = golden.name == "odd";
-    const std::vector<Layout> layouts = {{1, 1, 1},          {2, 1, 1},           {odd ? 3 : 4, 1, 1},
-                                         {1, 2, 1},          {1, odd ? 3 : 4, 1}, {1, 1, 2},
-                                         {2, 2, 1},          {2, 1, 2},           {1, 2, 2},
-                                         {2, 2, 2},          {1, 2, 1, kMemory},  {1, odd ? 3 : 4, 1, kMemory},
-                                         {2, 2, 1, kMemory}, {1, 2, 2, kMemory},  {2, 2, 2, kMemory}};
+    const std::vector<Layout> layouts = {{1, 1, 1},
+                                         {2, 1, 1},
+                                         {odd ? 3 : 4, 1, 1},
+                                         {1, 2, 1},
+                                         {1, odd ? 3 : 4, 1},
+                                         {1, 1, 2},
+                                         {2, 2, 1},
+                                         {2, 1, 2},
+                                         {1, 2, 2},
+                                         {2, 2, 2},
+                                         {1, 2, 1, kMemory},
+                                         {1, odd ? 3 : 4, 1, kMemory},
+                                         {2, 2, 1, kMemory},
+                                         {1, 2, 2, kMemory},
+                                         {2, 2, 2, kMemory},
+                                         {2, 1, 2, {}, true},
+                                         {2, 2, 2, kMemory, true}};
     for (std::size_t index = 0; index < layouts.size(); ++index) {
-        const auto [pp, tp, rdp, optimize] = layouts[index];
+        const auto [pp, tp, rdp, optimize, saves_memory] = layouts[index];
         runtime::Job job = golden.job;
         job.parallel.pipeline_parallel_degree = pp;
         job.parallel.tensor_parallel_degree = tp;
         job.parallel.optimize = optimize;
         job.parallel.microbatches = 2;
+        if (saves_memory) {
+            job.parallel.shard_optimizer_state = job.parallel.offload_activations = true;
+            job.parallel.activation_checkpointing = "each";
+            job.parallel.activation_loading_horizon = 1;
+            job.parallel.pipeline = partition::PipelineSchedule::simple;
+        }
         job.parallel.placement_strategy = index % 2 == 0 ? "cluster" : "spread";
-        SCOPED_TRACE(fmt::format("{}: pp {}, tp {}, rdp {}, {}, for {}", golden.name, pp, tp, rdp,
-                                 job.parallel.placement_strategy, word_of(optimize)));
+        SCOPED_TRACE(fmt::format("{}: pp {}, tp {}, rdp {}, {}, for {}{}", golden.name, pp, tp, rdp,
+                                 job.parallel.placement_strategy, word_of(optimize),
+                                 saves_memory ? ", all that saves memory on" : ""));
 
         std::vector<runtime::StepRecord> records;
         std::map<std::string, at::Tensor> final;
