@@ -23,6 +23,14 @@ void check_layout(const Job& job, OptionChecks& checks) {
                         fmt::format("must divide the width of the MLP (model.n_inner), which is {}", inner),
                         "choose a divisor of both");
     }
+    const std::int64_t length = sequence_length(job.training, job.model);
+    if (job.parallel.optimize == partition::Optimize::memory && length % tensor != 0) {
+        checks.conflict("training.sequence_length", length,
+                        fmt::format("must be a multiple of parallel.tensor_parallel_degree, which is {}: "
+                                    "parallel.optimize = \"memory\" cuts the tokens over the tensor ranks",
+                                    tensor),
+                        "change one of them, or set parallel.optimize = \"speed\"");
+    }
 }
 
 /// Layers by hand may not add up, and stages may be too many; the automatic assignment finds a way for all others.

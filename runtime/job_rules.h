@@ -9,9 +9,9 @@
 namespace smp::runtime {
 
 /// What the sections say against each other on any number of ranks: heads and MLP width that tensor parallelism does
-/// not divide, a sequence longer than the model's positions, layers that cannot be assigned to stages, evaluation
-/// without data, … Each message names all keys that it is about. A rule about a value that its own section refuses says
-/// nothing useful, but does no harm.
+/// not divide, or tokens where it cuts those too, a sequence longer than the model's positions, layers that cannot be
+/// assigned to stages, evaluation without data, … Each message names all keys that it is about. A rule about a value
+/// that its own section refuses says nothing useful, but does no harm.
 std::vector<partition::Problem> validate_job(const Job& job);
 
 /// What speaks against running the job on `world` ranks: the layout does not fit, or the global batch does not divide.

@@ -29,6 +29,24 @@ TEST(JobRules, HeadsAndMlpDivideByTheTensorDegree) {
                 AllOf(HasSubstr("model.n_embd = 30"), HasSubstr("model.n_head, which is 4")));
 }
 
+TEST(JobRules, TokensDivideByTheTensorDegreeWhereTheyAreCutOverIt) {
+    const std::string model = R"("model": {"n_head": 4, "n_inner": 96, "n_positions": 32})";
+    const auto cut = [&](const std::string& optimize, int length) {
+        return problem_with(fmt::format(
+            R"({{"parallel": {{"tensor_parallel_degree": 4, "optimize": "{}"}}, "training": {{"sequence_length": {}}}, {}}})",
+            optimize, length, model));
+    };
+    EXPECT_THAT(cut("memory", 30),
+                AllOf(HasSubstr("training.sequence_length = 30: must be a multiple of"),
+                      HasSubstr("parallel.tensor_parallel_degree, which is 4"), HasSubstr("optimize = \"speed\"")));
+    EXPECT_EQ(cut("memory", 32), "0 problems:");
+    EXPECT_EQ(cut("speed", 30), "0 problems:");
+    EXPECT_THAT(problem_with(R"({"parallel": {"tensor_parallel_degree": 2, "optimize": "memory"},
+                                 "model": {"n_positions": 31}})"),
+                HasSubstr("training.sequence_length = 31"));
+    EXPECT_THAT(problem_with(R"({"parallel": {"optimize": "both"}})"), HasSubstr("\"speed\" or \"memory\""));
+}
+
 TEST(JobRules, OnlyStepsOfTheRunAreTraced) {
     EXPECT_TRUE(problems_of(with(small_config(), "logging", "trace_steps", {1})).empty());
     EXPECT_THAT(problem_with(R"({"logging": {"trace_steps": [1, 1000000]}})"),

@@ -128,6 +128,10 @@ TEST(LoadConfig, ValuesWithoutEffectAreNoted) {
     Json by_hand = small_config();
     by_hand["parallel"] = {{"auto_partition", false}, {"stage_layers", {4}}, {"memory_weight", 0.1}};
     EXPECT_THAT(load(by_hand).notes, ElementsAre(HasSubstr("parallel.memory_weight")));
+    Json alone = with(small_config(), "parallel", "optimize", "memory");
+    EXPECT_THAT(load(alone).notes, ElementsAre(HasSubstr("parallel.optimize = \"memory\" changes nothing")));
+    alone["parallel"]["tensor_parallel_degree"] = 2;
+    EXPECT_TRUE(load(alone).notes.empty());
 }
 
 TEST(LoadConfig, AJobCarriesAllSectionsAndTheCanonicalText) {

@@ -52,8 +52,7 @@ TEST(PastedBlock, WhatIsStillToComeSaysNotYetAndTakesItsOffValue) {
         std::string section, key;
         Json on, off;
     };
-    const std::vector<Case> cases = {{"parallel", "optimize", "memory", "speed"},
-                                     {"parallel", "activation_checkpointing", "selective", "none"},
+    const std::vector<Case> cases = {{"parallel", "activation_checkpointing", "selective", "none"},
                                      {"parallel", "fp16", true, false},
                                      {"parallel", "bf16", true, false},
                                      {"training", "loss_scale", Json{{"initial", 65536}}, nullptr},

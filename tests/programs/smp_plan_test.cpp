@@ -55,6 +55,7 @@ const std::vector<Json> kJobs = {
     {{"pipeline_parallel_degree", 4}, {"microbatches", 6}, {"active_microbatches", 3}},
     {{"pipeline_parallel_degree", 2}, {"tensor_parallel_degree", 2}, {"microbatches", 8}, {"pipeline", "zero_bubble"}},
     {{"pipeline_parallel_degree", 2}, {"virtual_pipeline_degree", 3}, {"microbatches", 8}},
+    {{"pipeline_parallel_degree", 2}, {"tensor_parallel_degree", 2}, {"microbatches", 8}, {"optimize", "memory"}},
 };
 
 TEST_F(SmpPlan, EveryFormatOfEveryShippedConfiguration) {
@@ -82,6 +83,43 @@ TEST_F(SmpPlan, JsonIsThePlanThatTheTrainerMakes) {
         ASSERT_EQ(trainer.exit_code, 0) << trainer.output;
         EXPECT_THAT(trainer.output, HasSubstr("plan   | " + json["plan"]["hash"].get<std::string>() + "\n"));
     }
+}
+
+// Over two tensor ranks: of a layer's 16 tensors of [tokens, width] for one rank, 8 instead of 10 on each; half of the
+// head's; messages half as long. Beside them a layer has four vectors of [tokens] and one of them for each head.
+//
+// A module's stash leaves its input out: of a token of width 32 a layer keeps 9·32 + 4 + 2 floats (four heads over two
+// ranks), or (1.5 + 6)·32 + 2 + 2. But stage 0 begins with the embedding, so that the inputs of all its layers are made
+// in its chunk and count there: 32 more of each layer, or 16. The head's input is a boundary on stage 1.
+TEST_F(SmpPlan, OptimizingForMemorySparesActivationsAndMessages) {
+    const std::string config = fmt::format("--config {} --set model.tie_word_embeddings=false", job(kJobs[5]));
+    const Json memory = json_of(config), speed = json_of(config + " --set parallel.optimize=speed");
+    const auto bytes = [](const Json& json, int stage, const char* category) {
+        return json["prediction"]["stages"][stage]["peak_bytes_by_category"][category].get<double>();
+    };
+    for (const int stage : {0, 1}) {
+        EXPECT_EQ(2 * bytes(memory, stage, "boundaries"), bytes(speed, stage, "boundaries"));
+        EXPECT_EQ(bytes(memory, stage, "parameters"), bytes(speed, stage, "parameters"));
+    }
+    EXPECT_EQ(json_of(config)["chunks"][0]["layers"], 8);
+    EXPECT_EQ(bytes(memory, 0, "activations") / bytes(speed, 0, "activations"), (8 * 32 + 2 + 2.0) / (10 * 32 + 4 + 2));
+    EXPECT_EQ(2 * bytes(memory, 1, "activations"), bytes(speed, 1, "activations"));
+
+    // Checkpointed, one layer's are there at once: the largest are the first's, in one group with the embedding.
+    const std::string each = config + " --set parallel.activation_checkpointing=each";
+    const Json again = json_of(each), speed_again = json_of(each + " --set parallel.optimize=speed");
+    EXPECT_GT(bytes(again, 0, "checkpoints"), 0);
+    EXPECT_EQ(2 * bytes(again, 0, "checkpoints"), bytes(speed_again, 0, "checkpoints"));
+    EXPECT_EQ(bytes(again, 0, "activations") / bytes(speed_again, 0, "activations"),
+              (8 * 32 + 2 + 2.0) / (10 * 32 + 4 + 2));
+    EXPECT_EQ(2 * bytes(again, 1, "activations"), bytes(speed_again, 1, "activations"));
+
+    const std::string offloaded = each +
+                                  " --set parallel.offload_activations=true"
+                                  " --set parallel.activation_loading_horizon=2";
+    const Json host = json_of(offloaded), speed_host = json_of(offloaded + " --set parallel.optimize=speed");
+    EXPECT_GT(bytes(host, 0, "offloaded"), 0);
+    EXPECT_EQ(2 * bytes(host, 0, "offloaded"), bytes(speed_host, 0, "offloaded"));
 }
 
 TEST_F(SmpPlan, JsonHoldsLayoutCostsAndPrediction) {

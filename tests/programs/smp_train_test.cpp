@@ -113,6 +113,38 @@ TEST_F(SmpTrain, ThreadsAndProcessesOneOrTwoThreadsGiveTheSameText) {
     }
 }
 
+// Tokens cut over the tensor ranks: the loss before the first update is that of the same ranks without, text is sampled
+// from rows that lie on several ranks, and no layout shows.
+TEST_F(SmpTrain, OptimizesForMemory) {
+    auto job = config();
+    job["model"]["embd_pdrop"] = 0.1;
+    job["parallel"]["tensor_parallel_degree"] = 2;
+    folder_.write("job.json", job.dump());
+    const auto first_loss = [&](const std::string& output) {
+        std::ifstream metrics(folder_ / (output + "/metrics.jsonl"));
+        std::string line;
+        std::getline(metrics, line);
+        return Json::parse(line)["loss"].get<double>();
+    };
+    const std::string memory = "--resume never --set parallel.optimize=memory ";
+    ASSERT_EQ(train("", "speed", "").exit_code, 0);
+    const Outcome reference = train("", "memory", memory);
+    ASSERT_EQ(reference.exit_code, 0) << reference.output;
+    EXPECT_THAT(reference.output, HasSubstr("ROMEO"));
+    EXPECT_EQ(first_loss("memory"), first_loss("speed"));
+    EXPECT_EQ(Json::parse(read_text(folder_ / "memory/config.json"))["parallel"]["optimize"], "memory");
+    const std::string expected = promised(folder_ / "memory/metrics.jsonl");
+    const std::string split =
+        "--set parallel.pipeline_parallel_degree=2 --set parallel.pipeline=zero_bubble "
+        "--set parallel.shard_optimizer_state=true";
+    for (const auto& [prefix, options] : std::vector<std::pair<std::string, std::string>>{
+             {"", split}, {mpirun(2), ""}, {mpirun(4), split + " --set cluster.threads_per_rank=1"}}) {
+        const Outcome outcome = train(prefix, "variant", memory + options);
+        ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+        EXPECT_EQ(promised(folder_ / "variant/metrics.jsonl"), expected) << prefix << options;
+    }
+}
+
 TEST_F(SmpTrain, TracesTheStepsThatWereAskedFor) {
     folder_.write("job.json", config().dump());
     const std::string layout = "--resume never --set parallel.pipeline_parallel_degree=2 ";

@@ -93,7 +93,7 @@ runtime::ExecutorOptions random_delays(std::uint64_t seed) {
 TEST_F(AnyPlan, RandomPlansGiveTheLossesOfOneRank) {
     std::mt19937_64 random(seed());
     const auto draw = [&](int first, int last) { return std::uniform_int_distribution<int>(first, last)(random); };
-    std::map<std::tuple<int, int, int, bool>, std::string> expected;  // by tp, rdp, m, tied
+    std::map<std::tuple<int, int, int, bool, partition::Optimize>, std::string> expected;  // by tp, rdp, m, tied
     std::map<std::string, int> drawn;
     for (int i = 0; i < 60; ++i) {
         runtime::Job job = this->job(/*layers=*/12);
@@ -103,7 +103,8 @@ TEST_F(AnyPlan, RandomPlansGiveTheLossesOfOneRank) {
         job.training.global_batch_size = rdp * m;
         job.model.tie_word_embeddings = draw(0, 1) == 1;
         job.model.resid_pdrop = 0.1;
-        auto& reference = expected[{tp, rdp, m, job.model.tie_word_embeddings}];
+        parallel.optimize = static_cast<partition::Optimize>(draw(0, 1));
+        auto& reference = expected[{tp, rdp, m, job.model.tie_word_embeddings, parallel.optimize}];
         if (reference.empty()) reference = run(job, ranks(job, rdp));
 
         parallel.pipeline_parallel_degree = draw(1, 4);
@@ -121,9 +122,9 @@ TEST_F(AnyPlan, RandomPlansGiveTheLossesOfOneRank) {
         parallel.offload_activations = draw(0, 1) == 1;
         parallel.activation_loading_horizon = draw(1, 5);
         const std::string name = fmt::format(
-            "plan {}: {}, pp {}, {} chunks a stage, tp {}, rdp {}, m {}, K {}, {}, {}, horizon {}", i,
-            word_of(parallel.pipeline), parallel.pipeline_parallel_degree, parallel.virtual_pipeline_degree, tp, rdp, m,
-            *parallel.active_microbatches,
+            "plan {}: for {}, {}, pp {}, {} chunks a stage, tp {}, rdp {}, m {}, K {}, {}, {}, horizon {}", i,
+            word_of(parallel.optimize), word_of(parallel.pipeline), parallel.pipeline_parallel_degree,
+            parallel.virtual_pipeline_degree, tp, rdp, m, *parallel.active_microbatches,
             parallel.shard_optimizer_state ? "sharded optimizer states" : "whole optimizer states",
             parallel.activation_checkpointing, parallel.offload_activations ? parallel.activation_loading_horizon : 0);
         SCOPED_TRACE(name);
@@ -135,7 +136,7 @@ TEST_F(AnyPlan, RandomPlansGiveTheLossesOfOneRank) {
 
 class Mutants : public AnyPlan {
   protected:
-    /// Every schedule; tied and not; tensor ranks and replicas; sharded optimizer states.
+    /// Every schedule; tied and not; tensor ranks, with rows whole and sharded, and replicas; sharded optimizer states.
     std::vector<std::pair<runtime::Job, int>> jobs() const {
         std::vector<std::pair<runtime::Job, int>> list;
         const auto add = [&](PipelineSchedule schedule, int pp, int chunks, int m, int bound,
@@ -161,6 +162,10 @@ class Mutants : public AnyPlan {
         job.parallel.tensor_parallel_degree = 2;
         job.training.global_batch_size = 8;
         list.back().second = 8;
+        auto& rows = add(PipelineSchedule::zero_bubble, 2, 1, 4, 4, true);
+        rows.parallel.tensor_parallel_degree = 2;
+        rows.parallel.optimize = partition::Optimize::memory;
+        list.back().second = 4;
         auto& sharded = add(PipelineSchedule::interleaved, 2, 2, 4, 4, true);
         sharded.parallel.shard_optimizer_state = true;
         sharded.parallel.activation_checkpointing = "each";
