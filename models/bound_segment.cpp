@@ -83,9 +83,11 @@ void BoundSegment::bind(std::vector<ParameterView> views) {
     for (std::size_t i = 0; i < views.size(); ++i) {
         const ParameterView& view = views[i];
         const at::IntArrayRef shape(parameters_[i].local_shape);
-        const at::ScalarType gradient_type = view.value.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+        const at::ScalarType type = view.value.scalar_type();
+        const at::ScalarType gradient_type = type == at::kDouble ? at::kDouble : at::kFloat;
         if (view.value.sizes() != shape || view.gradient.sizes() != shape || !view.value.is_contiguous() ||
-            !view.gradient.is_contiguous() || view.gradient.scalar_type() != gradient_type)
+            !view.gradient.is_contiguous() || view.gradient.scalar_type() != gradient_type ||
+            (type != at::kDouble && type != value_type(context_.precision)))
             throw std::logic_error(
                 fmt::format("{} is bound to views of another shape, layout or type", parameters_[i].name));
     }
@@ -93,11 +95,13 @@ void BoundSegment::bind(std::vector<ParameterView> views) {
 }
 
 std::vector<StashEntry> BoundSegment::stash_entries(std::int64_t sequences, std::int64_t length) const {
-    return gpt2_stash(options_, context_.tensor_group->size(), module_, sequences, length, context_.optimize);
+    return gpt2_stash(options_, context_.tensor_group->size(), module_, sequences, length,
+                      {.optimize = context_.optimize, .precision = context_.precision});
 }
 
 std::vector<StashEntry> BoundSegment::deferred_entries(std::int64_t sequences, std::int64_t length) const {
-    return gpt2_deferred(options_, context_.tensor_group->size(), module_, sequences, length, context_.optimize);
+    return gpt2_deferred(options_, context_.tensor_group->size(), module_, sequences, length,
+                         {.optimize = context_.optimize, .precision = context_.precision});
 }
 
 }  // namespace smp::models

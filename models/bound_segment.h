@@ -40,8 +40,8 @@ class BoundSegment : public Segment {
 
     const std::string& name() const final { return name_; }
     const std::vector<Parameter>& parameters() const final { return parameters_; }
-    /// Throws std::logic_error unless there is one view a parameter, of its shape, contiguous, gradients in fp32 (in
-    /// fp64 for values in fp64, which oracles use).
+    /// Throws std::logic_error unless there is one view a parameter, of its shape, contiguous, values in
+    /// SegmentContext::precision and gradients in fp32 (or both in fp64, which oracles use).
     void bind(std::vector<ParameterView> views) final;
     std::vector<StashEntry> stash_entries(std::int64_t sequences, std::int64_t length) const final;
     std::vector<StashEntry> deferred_entries(std::int64_t sequences, std::int64_t length) const final;

@@ -16,7 +16,7 @@ double product_flops(std::int64_t m, std::int64_t n, std::int64_t k) {
 }  // namespace
 
 partition::ModuleGraph gpt2_graph(const ModelOptions& options, int tensor_degree, std::int64_t sequences_per_microbatch,
-                                  std::int64_t length, partition::Optimize optimize) {
+                                  std::int64_t length, ActivationStorage storage) {
     const Gpt2Shard shard = gpt2_shard(options, tensor_degree, 0);
     const std::int64_t rows = sequences_per_microbatch * length;  // N
     const std::int64_t h = options.n_embd, attended = shard.heads * shard.head_width;
@@ -29,14 +29,15 @@ partition::ModuleGraph gpt2_graph(const ModelOptions& options, int tensor_degree
     const double logits = product_flops(rows, shard.vocabulary, h);
 
     partition::ModuleGraph graph;
+    graph.precision = storage.precision;
     for (int module = 0; module < count; ++module) {
         partition::Module cost{.name = gpt2_module_name(options, module)};
         for (const Parameter& parameter : parameters[module]) cost.parameter_count += parameter.slice.local_numel();
         for (const StashEntry& entry :
-             gpt2_stash(options, tensor_degree, module, sequences_per_microbatch, length, optimize))
+             gpt2_stash(options, tensor_degree, module, sequences_per_microbatch, length, storage))
             cost.stash_bytes += entry.name == "input" ? 0 : entry.bytes;  // the boundary tensor before it
         for (const StashEntry& entry :
-             gpt2_deferred(options, tensor_degree, module, sequences_per_microbatch, length, optimize))
+             gpt2_deferred(options, tensor_degree, module, sequences_per_microbatch, length, storage))
             cost.deferred_bytes += entry.bytes;
         const bool is_head = module == count - 1;
         cost.is_layer = module > 0 && !is_head;
@@ -47,10 +48,10 @@ partition::ModuleGraph gpt2_graph(const ModelOptions& options, int tensor_degree
         }
         if (is_head) {
             cost.backward_flops = 3 * logits;
-            cost.logits_bytes = 4 * std::min(rows, kLogitsRows) * shard.vocabulary;  // fp32
+            cost.logits_bytes = 4 * std::min(rows, kLogitsRows) * shard.vocabulary;  // fp32 in every precision
         }
         if (!is_head)
-            cost.output_bytes = gpt2_boundary_bytes(options, tensor_degree, sequences_per_microbatch, length, optimize);
+            cost.output_bytes = gpt2_boundary_bytes(options, tensor_degree, sequences_per_microbatch, length, storage);
         graph.modules.push_back(cost);
     }
 

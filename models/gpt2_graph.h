@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
+#include "models/gpt2_stash.h"
 #include "models/options.h"
 #include "partition/module_graph.h"
-#include "partition/options.h"
 
 namespace smp::models {
 
@@ -14,9 +14,9 @@ namespace smp::models {
 /// 4·N·T·h/tp, its backward twice that, half of it without attention for weights. The head's product counts three times
 /// in its backward, none in its forward and none as weight_flops: loss, logits, their gradient and the weight gradient
 /// are all made chunk by chunk in backward_input. Padding is counted, since it is computed. Parameters include padding
-/// too. `optimize` changes bytes (gpt2_stash), not FLOPs: what it shards beside them are no matrix products.
+/// too. `storage` changes bytes (gpt2_stash), not FLOPs: what is sharded by rows beside them are no matrix products.
 partition::ModuleGraph gpt2_graph(const ModelOptions& options, int tensor_degree, std::int64_t sequences_per_microbatch,
-                                  std::int64_t length, partition::Optimize optimize = partition::Optimize::speed);
+                                  std::int64_t length, ActivationStorage storage = {});
 
 /// FLOPs of the model for one token, forward and backward, as MFU counts them: 6·N + 12·L·h·s (PaLM, appendix B; N: all
 /// parameters, causal attention in full).

@@ -25,8 +25,7 @@ Head::Head(const ModelOptions& options, SegmentContext context)
     : BoundSegment(options, gpt2_module_count(options) - 1, std::move(context)) {}
 
 Head::Chunk Head::chunk(const at::Tensor& rows, const at::Tensor& targets) {
-    // The weight lies as [out, in], so this is the operator of a Conv1D's backward.
-    at::Tensor logits = kernels::linear_backward_input(rows, views()[kWeight].value);  // [n, V']
+    at::Tensor logits = kernels::logits(rows, views()[kWeight].value);  // [n, V'], fp32
     context_.made_logits(logits);
     context_.progress();
     const at::Tensor maxima = kernels::row_maxima(logits, shard_.valid_tokens);
@@ -94,7 +93,7 @@ at::Tensor Head::logits(const at::Tensor& input, std::int64_t first, std::int64_
     const at::Tensor rows = gather_rows(context_, input).narrow(0, first, count);
     const at::Tensor normalised =
         kernels::layer_norm(rows, views()[kGain].value, views()[kBias].value, options_.layer_norm_epsilon).y;
-    const at::Tensor own = kernels::linear_backward_input(normalised, views()[kWeight].value);  // [n, V']
+    const at::Tensor own = kernels::logits(normalised, views()[kWeight].value);  // [n, V']
     const std::int64_t ranks = context_.tensor_group->size(), n = own.size(0);
     at::Tensor all = own;
     if (ranks > 1) {

@@ -22,7 +22,7 @@ class Head final : public BoundSegment {
     at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) override;
     void backward_weight(Stash& stash, Microbatch& microbatch) override;
 
-    /// Boundary tensor, as forward takes it → logits [count, vocab_size] of rows [first, first + count) of the
+    /// Boundary tensor, as forward takes it → logits [count, vocab_size], fp32, of rows [first, first + count) of the
     /// microbatch, on every tensor rank. Collective over the tensor group; they exist at once, over the whole
     /// vocabulary.
     at::Tensor logits(const at::Tensor& input, std::int64_t first, std::int64_t count);

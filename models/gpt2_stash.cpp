@@ -6,35 +6,35 @@ namespace smp::models {
 
 namespace {
 
-constexpr std::int64_t kElementBytes = 4;  // fp32
+constexpr std::int64_t kStatisticBytes = 4;
 
 /// Bytes of the tensors that a rank of b sequences of length T holds. N' = N, or N/tp where rows are sharded.
 struct Sizes {
-    std::int64_t vector;     // [N']
+    std::int64_t vector;     // [N'], fp32 in every precision
     std::int64_t residual;   // [N', h]
     std::int64_t attended;   // [N, H·d], this rank's heads
-    std::int64_t logsumexp;  // [b, H, T]
+    std::int64_t logsumexp;  // [b, H, T], fp32 in every precision
     std::int64_t inner;      // [N, inner], this rank's columns
 };
 
 Sizes sizes(const ModelOptions& options, int tensor_degree, std::int64_t sequences, std::int64_t length,
-            partition::Optimize optimize) {
+            const ActivationStorage& storage) {
     const Gpt2Shard shard = gpt2_shard(options, tensor_degree, 0);
-    const std::int64_t all = sequences * length * kElementBytes;
-    const std::int64_t own = gpt2_boundary_rows(tensor_degree, sequences, length, optimize) * kElementBytes;
-    return {.vector = own,
-            .residual = own * options.n_embd,
-            .attended = all * shard.heads * shard.head_width,
-            .logsumexp = all * shard.heads,
-            .inner = all * shard.inner};
+    const std::int64_t all = sequences * length, element = partition::value_bytes(storage.precision);
+    const std::int64_t own = gpt2_boundary_rows(tensor_degree, sequences, length, storage.optimize);
+    return {.vector = kStatisticBytes * own,
+            .residual = element * own * options.n_embd,
+            .attended = element * all * shard.heads * shard.head_width,
+            .logsumexp = kStatisticBytes * all * shard.heads,
+            .inner = element * all * shard.inner};
 }
 
 }  // namespace
 
 std::vector<StashEntry> gpt2_stash(const ModelOptions& options, int tensor_degree, int module, std::int64_t sequences,
-                                   std::int64_t length, partition::Optimize optimize) {
+                                   std::int64_t length, ActivationStorage storage) {
     const auto [vector, residual, attended, logsumexp, inner] =
-        sizes(options, tensor_degree, sequences, length, optimize);
+        sizes(options, tensor_degree, sequences, length, storage);
     if (module == 0) return {};  // the tokens are the microbatch's
     if (module == gpt2_module_count(options) - 1)
         return {{"input", residual}, {"ln_f.mean", vector}, {"ln_f.rstd", vector}, {"ln_f", residual}};
@@ -56,9 +56,9 @@ std::vector<StashEntry> gpt2_stash(const ModelOptions& options, int tensor_degre
 }
 
 std::vector<StashEntry> gpt2_deferred(const ModelOptions& options, int tensor_degree, int module,
-                                      std::int64_t sequences, std::int64_t length, partition::Optimize optimize) {
+                                      std::int64_t sequences, std::int64_t length, ActivationStorage storage) {
     const auto [vector, residual, attended, logsumexp, inner] =
-        sizes(options, tensor_degree, sequences, length, optimize);
+        sizes(options, tensor_degree, sequences, length, storage);
     if (module == 0) return {{"gradient", residual}};
     if (module == gpt2_module_count(options) - 1) return {};
     return {
@@ -75,8 +75,9 @@ std::int64_t gpt2_boundary_rows(int tensor_degree, std::int64_t sequences, std::
 }
 
 std::int64_t gpt2_boundary_bytes(const ModelOptions& options, int tensor_degree, std::int64_t sequences,
-                                 std::int64_t length, partition::Optimize optimize) {
-    return gpt2_boundary_rows(tensor_degree, sequences, length, optimize) * options.n_embd * kElementBytes;
+                                 std::int64_t length, ActivationStorage storage) {
+    return gpt2_boundary_rows(tensor_degree, sequences, length, storage.optimize) * options.n_embd *
+           partition::value_bytes(storage.precision);
 }
 
 }  // namespace smp::models

@@ -8,20 +8,26 @@
 #include "models/options.h"
 #include "models/stash_entry.h"
 #include "partition/options.h"
+#include "partition/precision.h"
 
 namespace smp::models {
+
+/// How tensor ranks hold boundary tensors and what is kept of them: whole or by rows, and how wide.
+struct ActivationStorage {
+    partition::Optimize optimize = partition::Optimize::speed;
+    partition::Precision precision = partition::Precision::fp32;
+};
 
 /// What module `module` (numbered as in gpt2_parameters) keeps on one tensor rank of b sequences of length T, from the
 /// forward to the (input part of the) backward, in order. With Optimize::memory what is kept between the two linear
 /// layers of a half is as with speed; all else is of the rank's own rows, 1/tp of the tokens.
 std::vector<StashEntry> gpt2_stash(const ModelOptions& options, int tensor_degree, int module, std::int64_t sequences,
-                                   std::int64_t length, partition::Optimize optimize = partition::Optimize::speed);
+                                   std::int64_t length, ActivationStorage storage = {});
 
 /// The same from the input to the weight part of the backward. Without dropout a branch's gradient is the gradient that
 /// came from above, which nobody else keeps then: what is alive is the same.
 std::vector<StashEntry> gpt2_deferred(const ModelOptions& options, int tensor_degree, int module,
-                                      std::int64_t sequences, std::int64_t length,
-                                      partition::Optimize optimize = partition::Optimize::speed);
+                                      std::int64_t sequences, std::int64_t length, ActivationStorage storage = {});
 
 /// Rows whose logits the head has at once.
 inline constexpr std::int64_t kLogitsRows = 256;
@@ -31,6 +37,6 @@ std::int64_t gpt2_boundary_rows(int tensor_degree, std::int64_t sequences, std::
                                 partition::Optimize optimize);
 /// Its bytes.
 std::int64_t gpt2_boundary_bytes(const ModelOptions& options, int tensor_degree, std::int64_t sequences,
-                                 std::int64_t length, partition::Optimize optimize);
+                                 std::int64_t length, ActivationStorage storage);
 
 }  // namespace smp::models

@@ -10,10 +10,12 @@
 #include <vector>
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/ScalarType.h>
 
 #include "models/parameter.h"
 #include "models/stash_entry.h"
 #include "partition/options.h"
+#include "partition/precision.h"
 
 namespace smp::comms {
 class Communicator;
@@ -40,8 +42,19 @@ struct Microbatch {
 /// declares, from there to backward_weight in that of Segment::deferred_entries.
 using Stash = std::vector<at::Tensor>;
 
+/// What values in a precision are to LibTorch.
+constexpr at::ScalarType value_type(partition::Precision precision) {
+    switch (precision) {
+        case partition::Precision::bf16: return at::kBFloat16;
+        case partition::Precision::fp16: return at::kHalf;
+        case partition::Precision::fp32: break;
+    }
+    return at::kFloat;
+}
+
 /// Values and gradient of one parameter of a segment: views into flat buffers that the runtime owns, shaped as
-/// Parameter::local_shape. Gradients are accumulated into `gradient` (fp32), never overwritten.
+/// Parameter::local_shape, values as SegmentContext::precision says. Gradients are accumulated into `gradient` (fp32),
+/// never overwritten.
 struct ParameterView {
     at::Tensor value;
     at::Tensor gradient;
@@ -54,6 +67,8 @@ struct SegmentContext {
     std::function<void(const at::Tensor&)> made_logits = [](const at::Tensor&) {};  // called when they have been made
     std::uint64_t tensor_parallel_seed = 0;  // mixed into dropout keys of what tensor parallelism shards; 0: as if none
     partition::Optimize optimize = partition::Optimize::speed;  // memory: boundary tensors are sharded by rows
+    partition::Precision precision =
+        partition::Precision::fp32;  // of parameters' values, boundary tensors and what is kept of them
 };
 
 class Segment {

@@ -18,8 +18,6 @@ using Wide = __int128;  // products of bytes or FLOPs, ticks and millionths
 
 constexpr std::int64_t kChainTicks = 1'000'000'000;
 constexpr std::int64_t kMillion = 1'000'000;
-constexpr std::int64_t kStateBytes = 16;       // a parameter: fp32 value, gradient, two moments
-constexpr std::int64_t kSecondCopyBytes = 12;  // what a tied copy saves beside another one: all but the gradient
 
 /// weight·part/total of kChainTicks, rounded down.
 std::int64_t ticks_of(std::int64_t weight_millionths, std::int64_t part, std::int64_t total) {
@@ -104,13 +102,16 @@ std::vector<Problem> problems_of_chunks(const std::vector<Chunk>& chunks, const 
 ChainCosts chain_costs(const ModuleGraph& graph, double memory_weight, int microbatches_held, int checkpointed_layers) {
     const std::int64_t memory_millionths =
         std::llround(std::clamp(memory_weight, 0.0, 1.0) * static_cast<double>(kMillion));
+    // What a tied copy saves beside another one: all but the gradient.
+    const std::int64_t second_copy_bytes = value_bytes(graph.precision) + optimizer_bytes(graph.precision);
+    const std::int64_t state_bytes = second_copy_bytes + kGradientBytes;  // of a parameter
     std::vector<std::int64_t> memory, compute;
     for (const Module& module : graph.modules) {
         const std::int64_t input_bytes = memory.empty() ? 0 : graph.modules[memory.size() - 1].output_bytes;
         const std::int64_t kept =
             checkpointed_layers > 0 ? input_bytes / checkpointed_layers : input_bytes + module.stash_bytes;
         const int forwards = checkpointed_layers > 0 ? 2 : 1;
-        memory.push_back(kStateBytes * module.parameter_count + microbatches_held * kept);
+        memory.push_back(state_bytes * module.parameter_count + microbatches_held * kept);
         compute.push_back(std::llround(forwards * module.forward_flops + module.backward_flops));
     }
     const auto total_memory = std::accumulate(memory.begin(), memory.end(), std::int64_t{0});
@@ -123,7 +124,7 @@ ChainCosts chain_costs(const ModuleGraph& graph, double memory_weight, int micro
     }
     for (const SharedParameter& shared : graph.shared) {
         costs.shared.push_back(
-            {.ticks = ticks_of(memory_millionths, kSecondCopyBytes * shared.parameter_count, total_memory),
+            {.ticks = ticks_of(memory_millionths, second_copy_bytes * shared.parameter_count, total_memory),
              .modules = shared.modules});
     }
     return costs;

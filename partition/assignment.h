@@ -25,11 +25,11 @@ struct Chunk {
 };
 
 /// memory_weight·memory/total + (1 − memory_weight)·compute/total of each module, where the whole chain is 10⁹ ticks.
-/// Memory is 16 bytes a parameter (fp32 value, gradient and two moments; a tied copy on the same chunk needs only the
-/// gradient) and what is kept of the microbatches that the first stage holds at once: input and stash of a module, or
-/// its share of the input of a group of `checkpointed_layers`, where that is not 0. Compute is forward, twice where it
-/// is repeated, and backward FLOPs. Integer arithmetic but for rounding FLOPs and the weight (to millionths): equal on
-/// every machine.
+/// Memory is 16 bytes a parameter in fp32 (value, gradient and two moments), 18 in 16 bits (and a master copy; a tied
+/// copy on the same chunk needs only the gradient) and what is kept of the microbatches that the first stage holds at
+/// once: input and stash of a module, or its share of the input of a group of `checkpointed_layers`, where that is not
+/// 0. Compute is forward, twice where it is repeated, and backward FLOPs. Integer arithmetic but for rounding FLOPs and
+/// the weight (to millionths): equal on every machine.
 ChainCosts chain_costs(const ModuleGraph& graph, double memory_weight, int microbatches_held,
                        int checkpointed_layers = 0);
 

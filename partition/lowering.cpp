@@ -15,8 +15,6 @@
 namespace smp::partition {
 namespace {
 
-constexpr std::int64_t kElementBytes = 4;  // fp32
-
 /// Builds one stage's program. While it is being built, Action::waits holds positions of actions; they become events at
 /// the end.
 class ProgramBuilder {
@@ -39,10 +37,12 @@ class ProgramBuilder {
                        static_cast<std::size_t>(microbatches),
                    -1) {
         for (int c = stage_; c < chunk_count(); c += stages_) {
-            parameters_.push_back(
-                add_buffer({.kind = BufferKind::parameters, .chunk = c, .bytes = parameter_bytes(c)}));
+            parameters_.push_back(add_buffer({.kind = BufferKind::parameters,
+                                              .chunk = c,
+                                              .bytes = parameter_bytes(c, value_bytes(graph_.precision))}));
             if (!training_) continue;
-            gradients_.push_back(add_buffer({.kind = BufferKind::gradients, .chunk = c, .bytes = parameter_bytes(c)}));
+            gradients_.push_back(
+                add_buffer({.kind = BufferKind::gradients, .chunk = c, .bytes = parameter_bytes(c, kGradientBytes)}));
         }
     }
 
@@ -113,7 +113,7 @@ class ProgramBuilder {
         });
     }
     /// A shared parameter counts where its first copy on this stage is: the others use its values.
-    std::int64_t parameter_bytes(int of_chunk) const {
+    std::int64_t parameter_bytes(int of_chunk, std::int64_t element_bytes) const {
         std::int64_t count = 0;
         for (int m = chunk(of_chunk).first_module; m < chunk(of_chunk).end_module; ++m) {
             count += module(m).parameter_count;
@@ -124,7 +124,7 @@ class ProgramBuilder {
                     count -= shared.parameter_count;
             }
         }
-        return kElementBytes * count;
+        return element_bytes * count;
     }
     bool is_on_this_stage(int of_module) const {
         for (int c = stage_; c < chunk_count(); c += stages_) {
@@ -339,7 +339,7 @@ class ProgramBuilder {
                 add_buffer({.kind = kind,
                             .chunk = of_chunk,
                             .shared = shared,
-                            .bytes = kElementBytes * graph_.shared[static_cast<std::size_t>(shared)].parameter_count,
+                            .bytes = kGradientBytes * graph_.shared[static_cast<std::size_t>(shared)].parameter_count,
                             .module = of_module});
         }
         return found->second;
@@ -477,7 +477,7 @@ class ProgramBuilder {
                                         .chunk = step.chunk,
                                         .channel = Channel::data,
                                         .stream = Stream::communication,
-                                        .bytes = parameter_bytes(step.chunk),
+                                        .bytes = parameter_bytes(step.chunk, value_bytes(graph_.precision)),
                                         .reads = {parameters(step.chunk)},
                                         .writes = {parameters(step.chunk)}});
         }
@@ -489,7 +489,7 @@ class ProgramBuilder {
                                    .chunk = of_chunk,
                                    .channel = Channel::data,
                                    .stream = Stream::communication,
-                                   .bytes = parameter_bytes(of_chunk),
+                                   .bytes = parameter_bytes(of_chunk, kGradientBytes),
                                    .reads = {gradients(of_chunk)},
                                    .writes = {gradients(of_chunk)},
                                    .waits = {made}}));

@@ -50,7 +50,8 @@ struct LoweringOptions {
 };
 
 /// One program for each stage; element r belongs to pipeline rank r. `orders` has one list a stage; chunk i lives on
-/// stage i mod stages. Parameters and gradients are priced as fp32. Throws std::logic_error for orders that cannot run.
+/// stage i mod stages. Values take what the graph's precision says, gradients 4 bytes. Throws std::logic_error for
+/// orders that cannot run.
 std::vector<RankProgram> lower(const ModuleGraph& graph, std::span<const Chunk> chunks, const ComputeOrders& orders,
                                int microbatches, const LoweringOptions& options);
 

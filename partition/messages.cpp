@@ -9,8 +9,6 @@
 namespace smp::partition {
 namespace {
 
-constexpr std::int64_t kGradientBytes = 4;  // fp32
-
 class MessageBuilder {
   public:
     MessageBuilder(const ModuleGraph& graph, std::span<const Chunk> chunks, const ComputeOrders& orders,

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "partition/precision.h"
+
 namespace smp::partition {
 
 /// One module of the chain. Bytes and FLOPs are of one rank (after tensor parallelism) and, where they depend on it, of
@@ -34,6 +36,7 @@ struct SharedParameter {
 struct ModuleGraph {
     std::vector<Module> modules;
     std::vector<SharedParameter> shared;
+    Precision precision = Precision::fp32;
 };
 
 /// What the modules [first, end) keep of a microbatch from forward to backward: their stashes and the boundary tensors

@@ -97,6 +97,8 @@ void check(const ParallelOptions& options, OptionChecks& checks) {
     check_chunks(options, checks);
     check_checkpointing(options, checks);
     checks.at_least("activation_loading_horizon", options.activation_loading_horizon, 1);
+    if (options.fp16 && options.bf16)
+        checks.conflict("fp16", options.fp16, "excludes parallel.bf16, which is true", "keep one of the two");
 
     if (!options.active_microbatches) return;
     const int active = *options.active_microbatches;
@@ -118,6 +120,11 @@ std::vector<Problem> validate(const ParallelOptions& options) {
     OptionChecks checks("parallel");
     check(options, checks);
     return checks.problems();
+}
+
+Precision precision_of(const ParallelOptions& options) {
+    if (options.bf16) return Precision::bf16;
+    return options.fp16 ? Precision::fp16 : Precision::fp32;
 }
 
 int chunk_count(const ParallelOptions& options) {

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "partition/precision.h"
 #include "partition/problem.h"
 #include "partition/topology.h"
 #include "partition/words.h"
@@ -55,6 +56,8 @@ struct ParallelOptions {
     double memory_weight = 0.8;     // of memory against compute in the automatic stage assignment, 0…1
     std::vector<int> stage_layers;  // layers of each chunk, in order; with auto_partition = false only
     bool prescaled_batch = false;   // what training.batch_size counts: a tensor group's batch (true) or each rank's
+    bool fp16 = false;              // at most one of these two; see precision_of()
+    bool bf16 = false;
     std::uint64_t tensor_parallel_seed = 0;  // mixed into the dropout keys of sites that tensor parallelism shards
 
     bool operator==(const ParallelOptions&) const = default;
@@ -63,6 +66,9 @@ struct ParallelOptions {
 /// What each field may be and, beside it, what these options break. Keys are paths: "parallel.microbatches".
 void check(const ParallelOptions& options, OptionChecks& checks);
 std::vector<Problem> validate(const ParallelOptions& options);
+
+/// fp32 unless one of fp16 and bf16 is set.
+Precision precision_of(const ParallelOptions& options);
 
 /// Chunks of the model: stages · virtual_pipeline_degree.
 int chunk_count(const ParallelOptions& options);

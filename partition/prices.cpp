@@ -11,7 +11,12 @@ namespace smp::partition {
 namespace {
 
 constexpr double kTicksPerSecond = 1e9;
-constexpr double kOptimizerBytes = 28;  // a parameter: see the header
+
+/// What the optimizer moves of a parameter: see the header.
+std::int64_t moved_bytes(Precision precision) {
+    const std::int64_t values = precision == Precision::fp32 ? 2 * value_bytes(precision) : value_bytes(precision);
+    return kGradientBytes + 2 * optimizer_bytes(precision) + values;
+}
 
 std::int64_t ticks(double amount, double per_second) { return std::llround(amount / per_second * kTicksPerSecond); }
 
@@ -32,6 +37,7 @@ class Pricing {
         : rates_(rates),
           data_ranks_(plan.topology.degrees.rdp),
           sharded_(plan.shard_optimizer_state),
+          moved_bytes_(static_cast<double>(moved_bytes(graph.precision))),
           parameters_of_stage_(plan.training.size()) {
         for (const Chunk& chunk : plan.chunks) {
             chunks_.push_back(costs_of(graph, chunk));
@@ -59,7 +65,7 @@ class Pricing {
             case ActionKind::gather_parameters: return over_data_group(action, 1);
             case ActionKind::sum_tied_gradients: return memory(sum_bytes(program, action));
             case ActionKind::optimizer_step:
-                return memory(kOptimizerBytes * parameters_of_stage_[stage] / (sharded_ ? data_ranks_ : 1));
+                return memory(moved_bytes_ * parameters_of_stage_[stage] / (sharded_ ? data_ranks_ : 1));
             case ActionKind::receive:
             case ActionKind::join: return {};
         }
@@ -96,6 +102,7 @@ class Pricing {
     Rates rates_;
     int data_ranks_;
     bool sharded_;
+    double moved_bytes_;
     std::vector<ChunkCosts> chunks_;
     std::vector<std::vector<ChunkCosts>> groups_;  // of each chunk
     std::vector<double> parameters_of_stage_;

@@ -42,10 +42,10 @@ struct Rates {
 /// 1)/rdp of the bytes, in and out of each rank, and two latencies (reduce-scatter and gather), none for rdp = 1; half
 /// of that where optimizer states are sharded, whose other half is the gathering of parameters. Optimizer step: 28
 /// bytes of memory traffic a parameter of the rank, or of its shard (gradient, value and two moments read, the last
-/// three written, fp32). Sums of tied gradients: each copy read, one written. Offloads and prefetches: bytes over
-/// copy_bytes_per_second. `programs` are the plan's training,
-/// evaluation or sampling. Throws std::logic_error for a rate that is not above 0, a latency below 0, and actions that
-/// no plan has yet.
+/// three written, fp32); in 16 bits 30, since the value is a fp32 master and a rounded one is written. Sums of tied
+/// gradients: each copy read, one written. Offloads and prefetches: bytes over copy_bytes_per_second. `programs` are
+/// the plan's training, evaluation or sampling. Throws std::logic_error for a rate that is not above 0, a latency below
+/// 0, and actions that no plan has yet.
 Prices modelled_prices(const Plan& plan, const std::vector<RankProgram>& programs, const ModuleGraph& graph,
                        const Rates& rates);
 

@@ -11,38 +11,55 @@
 
 namespace smp::models::kernels::aten {
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
-    return bias.defined() ? at::addmm(bias, x, w) : at::mm(x, w);
+namespace {
+
+/// 16 bits → fp32; fp32 and fp64 as they are.
+at::Tensor wide(const at::Tensor& x) {
+    const bool is_narrow = x.defined() && (x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16);
+    return is_narrow ? x.to(at::kFloat) : x;
 }
 
-at::Tensor linear_backward_input(const at::Tensor& dy, const at::Tensor& w) { return at::mm(dy, w.t()); }
+}  // namespace
 
-void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor& dy) { dw.addmm_(x.t(), dy); }
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
+    const at::Tensor y = bias.defined() ? at::addmm(wide(bias), wide(x), wide(w)) : at::mm(wide(x), wide(w));
+    return y.to(w.scalar_type());
+}
 
-void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy) { dbias.add_(dy.sum(0)); }
+at::Tensor linear_backward_input(const at::Tensor& dy, const at::Tensor& w) {
+    return logits(dy, w).to(w.scalar_type());
+}
+
+at::Tensor logits(const at::Tensor& x, const at::Tensor& w) { return at::mm(wide(x), wide(w).t()); }
+
+void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor& dy) {
+    dw.addmm_(wide(x).t(), wide(dy));
+}
+
+void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy) { dbias.add_(wide(dy).sum(0)); }
 
 Normalised layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Tensor& bias, double epsilon) {
-    auto [y, mean, rstd] = at::native_layer_norm(x, gain.sizes(), gain, bias, epsilon);
-    return {y, mean.flatten(), rstd.flatten()};
+    auto [y, mean, rstd] = at::native_layer_norm(wide(x), gain.sizes(), wide(gain), wide(bias), epsilon);
+    return {y.to(x.scalar_type()), mean.flatten(), rstd.flatten()};
 }
 
 at::Tensor layer_norm_backward_input(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& mean,
                                      const at::Tensor& rstd, const at::Tensor& gain, const at::Tensor& residual) {
-    const at::Tensor normalised = (x - mean.unsqueeze(1)) * rstd.unsqueeze(1);  // [N, h]
-    const at::Tensor g = dy * gain;
+    const at::Tensor normalised = (wide(x) - mean.unsqueeze(1)) * rstd.unsqueeze(1);  // [N, h]
+    const at::Tensor g = wide(dy) * wide(gain);
     const at::Tensor dx = (g - g.mean(1, true) - normalised * (g * normalised).mean(1, true)) * rstd.unsqueeze(1);
-    return residual.defined() ? dx + residual : dx;
+    return (residual.defined() ? dx + wide(residual) : dx).to(x.scalar_type());
 }
 
 void layer_norm_backward_weight(at::Tensor dgain, at::Tensor dbias, const at::Tensor& dy, const at::Tensor& x,
                                 const at::Tensor& mean, const at::Tensor& rstd) {
-    dgain.add_((dy * ((x - mean.unsqueeze(1)) * rstd.unsqueeze(1))).sum(0));
-    dbias.add_(dy.sum(0));
+    dgain.add_((wide(dy) * ((wide(x) - mean.unsqueeze(1)) * rstd.unsqueeze(1))).sum(0));
+    dbias.add_(wide(dy).sum(0));
 }
 
-at::Tensor gelu(const at::Tensor& x) { return at::gelu(x, "tanh"); }
+at::Tensor gelu(const at::Tensor& x) { return at::gelu(wide(x), "tanh").to(x.scalar_type()); }
 
-void gelu_backward(at::Tensor dy, const at::Tensor& x) { dy.copy_(at::gelu_backward(dy, x, "tanh")); }
+void gelu_backward(at::Tensor dy, const at::Tensor& x) { dy.copy_(at::gelu_backward(wide(dy), wide(x), "tanh")); }
 
 at::Tensor dropout_mask_tensor(const DropoutKey& key, std::int64_t sequences, std::int64_t first_row, std::int64_t rows,
                                std::int64_t columns, const at::TensorOptions& options) {
@@ -64,19 +81,20 @@ at::Tensor dropout_mask_tensor(const DropoutKey& key, std::int64_t sequences, st
 
 at::Tensor add_residual(const at::Tensor& residual, const at::Tensor& branch, const at::Tensor& bias,
                         const DropoutKey& key) {
-    const at::Tensor biased = bias.defined() ? branch + bias : branch;
-    return residual + aten::dropout_backward(biased, key);
+    const at::Tensor biased = bias.defined() ? wide(branch) + wide(bias) : wide(branch);
+    return (wide(residual) + aten::dropout_backward(biased, key)).to(residual.scalar_type());
 }
 
 at::Tensor dropout_backward(const at::Tensor& dy, const DropoutKey& key) {
     if (key.probability == 0) return dy;
     // The mask of all sequences that the rows touch, of which those rows.
-    const std::int64_t rows = dy.size(0), before = key.first_row / key.length;
+    const at::Tensor x = wide(dy);
+    const std::int64_t rows = x.size(0), before = key.first_row / key.length;
     const std::int64_t sequences = (key.first_row + rows + key.length - 1) / key.length - before;
     DropoutKey touched = key;
     touched.first_sequence += before;
-    return dy * dropout_mask_tensor(touched, sequences, 0, key.length, dy.size(1), dy.options())
-                    .narrow(0, key.first_row - before * key.length, rows);
+    const at::Tensor mask = dropout_mask_tensor(touched, sequences, 0, key.length, x.size(1), x.options());
+    return (x * mask.narrow(0, key.first_row - before * key.length, rows)).to(dy.scalar_type());
 }
 
 namespace {
@@ -109,21 +127,23 @@ at::Tensor attention_mask(const AttentionShape& s, const DropoutKey& key, const 
 
 }  // namespace
 
-Attended attention(const at::Tensor& qkv, const AttentionShape& s, const DropoutKey& key) {
+Attended attention(const at::Tensor& stored, const AttentionShape& s, const DropoutKey& key) {
+    const at::Tensor qkv = wide(stored);
     const Heads heads = heads_of(qkv, s);
     const at::Tensor scores = causal_scores(heads, s);
     const at::Tensor logsumexp = scores.logsumexp(3);
     at::Tensor weights = (scores - logsumexp.unsqueeze(3)).exp();
     if (key.probability > 0) weights = weights * attention_mask(s, key, qkv.options());
     const at::Tensor out = at::matmul(weights, heads.v).transpose(1, 2);  // [b, T, H, d]
-    return {out.reshape({s.sequences * s.length, s.heads * s.head_width}), logsumexp};
+    return {out.reshape({s.sequences * s.length, s.heads * s.head_width}).to(stored.scalar_type()), logsumexp};
 }
 
-at::Tensor attention_backward(const at::Tensor& dout, const at::Tensor& qkv, const at::Tensor& out,
+at::Tensor attention_backward(const at::Tensor& dout, const at::Tensor& stored, const at::Tensor& out,
                               const at::Tensor& logsumexp, const AttentionShape& s, const DropoutKey& key) {
+    const at::Tensor qkv = wide(stored);
     const Heads heads = heads_of(qkv, s);
     const at::Tensor weights = (causal_scores(heads, s) - logsumexp.unsqueeze(3)).exp();
-    const at::Tensor g = by_heads(dout, s);
+    const at::Tensor g = by_heads(wide(dout), s);
     at::Tensor dropped = weights;
     at::Tensor dweights = at::matmul(g, heads.v.transpose(2, 3));
     if (key.probability > 0) {
@@ -131,10 +151,10 @@ at::Tensor attention_backward(const at::Tensor& dout, const at::Tensor& qkv, con
         dropped = weights * mask;
         dweights = dweights * mask;
     }
-    const at::Tensor mean = (g * by_heads(out, s)).sum(3, true);  // Σ_j weights · dweights
+    const at::Tensor mean = (g * by_heads(wide(out), s)).sum(3, true);  // Σ_j weights · dweights
     const double scale = 1 / std::sqrt(static_cast<double>(s.head_width));
     const at::Tensor dscores = weights * (dweights - mean) * scale;
-    at::Tensor dqkv = at::empty_like(qkv);
+    at::Tensor dqkv = at::empty_like(stored);
     const Heads gradients = heads_of(dqkv, s);
     gradients.q.copy_(at::matmul(dscores, heads.k));
     gradients.k.copy_(at::matmul(dscores.transpose(2, 3), heads.q));
@@ -164,13 +184,13 @@ at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::
 
 void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first) {
     const auto [index, inside] = local_rows(tokens, first, dtable.size(0));
-    dtable.index_add_(0, index, dy.masked_fill(inside.logical_not().unsqueeze(1), 0));
+    dtable.index_add_(0, index, wide(dy).masked_fill(inside.logical_not().unsqueeze(1), 0));
 }
 
 void accumulate_position_gradient(at::Tensor dtable, const at::Tensor& dy, std::int64_t sequences,
                                   std::int64_t length) {
     at::Tensor rows = dtable.narrow(0, 0, length);
-    for (std::int64_t s = 0; s < sequences; ++s) rows.add_(dy.narrow(0, s * length, length));
+    for (std::int64_t s = 0; s < sequences; ++s) rows.add_(wide(dy.narrow(0, s * length, length)));
 }
 
 at::Tensor row_maxima(const at::Tensor& logits, std::int64_t valid) {

@@ -1,5 +1,6 @@
-// Twins of kernels.h in ATen operators: any floating dtype, CPU and CUDA. They are what tensors other than fp32 on the
-// CPU take, and the oracle of the tests. Same contracts, but bits may depend on the number of threads.
+// Twins of kernels.h in ATen operators: any floating dtype, CPU and CUDA. They are what CUDA tensors take, and
+// fp64 on the CPU, and the oracle of the tests. Same contracts, but bits may depend on the number of threads. 16-bit
+// operands are widened as a whole, which is plain and not fast.
 #pragma once
 
 #include "models/kernels/kernels.h"
@@ -8,6 +9,7 @@ namespace smp::models::kernels::aten {
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias);
 at::Tensor linear_backward_input(const at::Tensor& dy, const at::Tensor& w);
+at::Tensor logits(const at::Tensor& x, const at::Tensor& w);
 void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor& dy);
 void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy);
 

@@ -173,8 +173,8 @@ void add_key_gradient(float* dx, const float* g, const float* y, std::int64_t y_
                     .start = Start::sum};
     if (first > 0) multiply(product);
     product.m = count;
-    product.a.data += first;
-    product.c += first * h.qkv_stride;
+    product.a = columns(g + first, keys);
+    product.c = dx + first * h.qkv_stride;
     product.start = Start::zero;
     multiply(product);
 }
@@ -226,19 +226,65 @@ void backward_head(const Head& h, const Setting& setting, const float* dout, con
     }
 }
 
+/// 16-bit tensors: the q, k, v of one head in fp32, each [T, d], and the same head as it lies there.
+class WideHead {
+  public:
+    explicit WideHead(const Head& narrow)
+        : narrow_(narrow), head_(narrow), size_(static_cast<std::size_t>(narrow.length * narrow.width)) {
+        head_.qkv_offset = head_.out_offset = 0;
+        head_.qkv_stride = head_.out_stride = narrow.width;
+        head_.part = narrow.length * narrow.width;
+    }
+
+    const Head& head() const { return head_; }
+    std::vector<float> empty_qkv() const { return std::vector<float>(3 * size_); }
+    std::vector<float> empty_out() const { return std::vector<float>(size_); }
+    std::vector<float> load_qkv(ConstElements qkv) const {
+        std::vector<float> wide = empty_qkv();
+        for (std::int64_t i = 0; i < 3; ++i)
+            load(wide.data() + i * head_.part, head_.width, qkv.from(narrow_.qkv_offset + i * narrow_.part),
+                 narrow_.qkv_stride, patch());
+        return wide;
+    }
+    void store_qkv(Elements qkv, const std::vector<float>& wide) const {
+        for (std::int64_t i = 0; i < 3; ++i)
+            store(qkv.from(narrow_.qkv_offset + i * narrow_.part), narrow_.qkv_stride, wide.data() + i * head_.part,
+                  head_.width, patch());
+    }
+    std::vector<float> load_out(ConstElements out) const {
+        std::vector<float> wide = empty_out();
+        load(wide.data(), head_.width, out.from(narrow_.out_offset), narrow_.out_stride, patch());
+        return wide;
+    }
+    void store_out(Elements out, const std::vector<float>& wide) const {
+        store(out.from(narrow_.out_offset), narrow_.out_stride, wide.data(), head_.width, patch());
+    }
+
+  private:
+    Patch patch() const { return {.rows = head_.length, .columns = head_.width}; }
+
+    Head narrow_, head_;
+    std::size_t size_;
+};
+
 }  // namespace
 
 Attended attention(const at::Tensor& qkv, const AttentionShape& shape, const DropoutKey& key) {
     if (!takes(qkv)) return aten::attention(qkv, shape, key);
     const std::int64_t tokens = shape.sequences * shape.length;
     Attended result{at::empty({tokens, shape.heads * shape.head_width}, qkv.options()),
-                    at::empty({shape.sequences, shape.heads, shape.length}, qkv.options())};
-    const float* from = qkv.const_data_ptr<float>();
-    float* out = result.out.mutable_data_ptr<float>();
+                    at::empty({shape.sequences, shape.heads, shape.length}, qkv.options().dtype(at::kFloat))};
+    const ConstElements from = elements(qkv);
+    const Elements to = mutable_elements(result.out);
     float* logsumexp = result.logsumexp.mutable_data_ptr<float>();
     const Setting chosen = setting(shape, key);
     for_heads(shape, key, [&](const Head& h) {
-        forward_head(h, chosen, from, out, logsumexp + (h.sequence * shape.heads + h.head) * h.length);
+        float* own_sums = logsumexp + (h.sequence * shape.heads + h.head) * h.length;
+        if (from.storage == Storage::fp32) return forward_head(h, chosen, from.fp32(), to.fp32(), own_sums);
+        const WideHead wide(h);
+        std::vector<float> out = wide.empty_out();
+        forward_head(wide.head(), chosen, wide.load_qkv(from).data(), out.data(), own_sums);
+        wide.store_out(to, out);
     });
     return result;
 }
@@ -247,12 +293,19 @@ at::Tensor attention_backward(const at::Tensor& dout, const at::Tensor& qkv, con
                               const at::Tensor& logsumexp, const AttentionShape& shape, const DropoutKey& key) {
     if (!takes(qkv)) return aten::attention_backward(dout, qkv, out, logsumexp, shape, key);
     at::Tensor dqkv = at::empty_like(qkv);
-    float* to = dqkv.mutable_data_ptr<float>();
-    const float *up = dout.const_data_ptr<float>(), *from = qkv.const_data_ptr<float>();
-    const float *attended = out.const_data_ptr<float>(), *sums = logsumexp.const_data_ptr<float>();
+    const Elements to = mutable_elements(dqkv);
+    const ConstElements up = elements(dout), from = elements(qkv), attended = elements(out);
+    const float* sums = logsumexp.const_data_ptr<float>();
     const Setting chosen = setting(shape, key);
     for_heads(shape, key, [&](const Head& h) {
-        backward_head(h, chosen, up, from, attended, sums + (h.sequence * shape.heads + h.head) * h.length, to);
+        const float* own_sums = sums + (h.sequence * shape.heads + h.head) * h.length;
+        if (from.storage == Storage::fp32)
+            return backward_head(h, chosen, up.fp32(), from.fp32(), attended.fp32(), own_sums, to.fp32());
+        const WideHead wide(h);
+        std::vector<float> gradient = wide.empty_qkv();
+        backward_head(wide.head(), chosen, wide.load_out(up).data(), wide.load_qkv(from).data(),
+                      wide.load_out(attended).data(), own_sums, gradient.data());
+        wide.store_qkv(to, gradient);
     });
     return dqkv;
 }

@@ -37,10 +37,13 @@ SMP_VECTORISED void scale(float* x, float factor, std::int64_t count) {
     for (std::int64_t i = 0; i < count; ++i) x[i] *= factor;
 }
 
+/// Logits are never stored otherwise.
+bool takes_fp32(const at::Tensor& x) { return takes(x) && storage_of(x) == Storage::fp32; }
+
 }  // namespace
 
 at::Tensor row_maxima(const at::Tensor& logits, std::int64_t valid) {
-    if (!takes(logits)) return aten::row_maxima(logits, valid);
+    if (!takes_fp32(logits)) return aten::row_maxima(logits, valid);
     const std::int64_t rows = logits.size(0), stride = logits.stride(0);
     at::Tensor maxima = at::empty({rows}, logits.options());
     float* to = maxima.mutable_data_ptr<float>();
@@ -53,7 +56,7 @@ at::Tensor row_maxima(const at::Tensor& logits, std::int64_t valid) {
 
 at::Tensor exponential_sums(at::Tensor logits, const at::Tensor& maxima, const at::Tensor& targets, std::int64_t first,
                             std::int64_t valid) {
-    if (!takes(logits)) return aten::exponential_sums(std::move(logits), maxima, targets, first, valid);
+    if (!takes_fp32(logits)) return aten::exponential_sums(std::move(logits), maxima, targets, first, valid);
     const std::int64_t rows = logits.size(0), width = logits.size(1), stride = logits.stride(0);
     at::Tensor sums = at::empty({2, rows}, logits.options());
     float *total = sums.mutable_data_ptr<float>(), *chosen = total + rows;
@@ -74,7 +77,7 @@ at::Tensor exponential_sums(at::Tensor logits, const at::Tensor& maxima, const a
 
 void cross_entropy_gradient(at::Tensor exponentials, const at::Tensor& sums, const at::Tensor& targets,
                             std::int64_t first, double scale_of_loss) {
-    if (!takes(exponentials))
+    if (!takes_fp32(exponentials))
         return aten::cross_entropy_gradient(std::move(exponentials), sums, targets, first, scale_of_loss);
     const std::int64_t width = exponentials.size(1), stride = exponentials.stride(0);
     float* x = exponentials.mutable_data_ptr<float>();
@@ -91,7 +94,7 @@ void cross_entropy_gradient(at::Tensor exponentials, const at::Tensor& sums, con
 }
 
 double cross_entropy_sum(const at::Tensor& sums) {
-    if (!takes(sums)) return aten::cross_entropy_sum(sums);
+    if (!takes_fp32(sums)) return aten::cross_entropy_sum(sums);
     const std::int64_t rows = sums.size(1);
     const float *total = sums.const_data_ptr<float>(), *chosen = total + rows;
     double loss = 0;

@@ -1,4 +1,4 @@
-#include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include <ATen/ops/empty.h>
@@ -20,16 +20,16 @@ at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::
     if (!takes(table)) return aten::embed_tokens(tokens, table, first);
     const std::int64_t rows = tokens.numel(), width = table.size(1), held = table.size(0);
     at::Tensor out = at::empty({rows, width}, table.options());
-    float* to = out.mutable_data_ptr<float>();
-    const float* from = table.const_data_ptr<float>();
+    const auto bytes = static_cast<std::size_t>(width * element_bytes(storage_of(table)));
     const std::int64_t* token = tokens.const_data_ptr<std::int64_t>();
     for_rows(rows, width, [&](std::int64_t begin, std::int64_t end) {
         for (std::int64_t n = begin; n < end; ++n) {
             const std::int64_t row = token[n] - first;
+            void* to = mutable_elements(out).from(n * width).data;
             if (row >= 0 && row < held)
-                std::copy_n(from + row * width, width, to + n * width);
+                std::memcpy(to, elements(table).from(row * width).data, bytes);
             else
-                std::fill_n(to + n * width, width, 0.0F);
+                std::memset(to, 0, bytes);  // 0 in every storage
         }
     });
     return out;
@@ -39,12 +39,13 @@ void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at
     if (!takes(dy)) return aten::accumulate_token_gradient(std::move(dtable), dy, tokens, first);
     const std::int64_t rows = tokens.numel(), width = dy.size(1), held = dtable.size(0);
     float* table = dtable.mutable_data_ptr<float>();
-    const float* from = dy.const_data_ptr<float>();
     const std::int64_t* token = tokens.const_data_ptr<std::int64_t>();
     for_columns(width, [&](std::int64_t begin, std::int64_t end) {
+        RunReader from(elements(dy), end - begin);
         for (std::int64_t n = 0; n < rows; ++n) {
             const std::int64_t row = token[n] - first;
-            if (row >= 0 && row < held) add(table + row * width + begin, from + n * width + begin, end - begin);
+            if (row >= 0 && row < held)
+                add(table + row * width + begin, from(n * width + begin, end - begin), end - begin);
         }
     });
 }
@@ -54,11 +55,11 @@ void accumulate_position_gradient(at::Tensor dtable, const at::Tensor& dy, std::
     if (!takes(dy)) return aten::accumulate_position_gradient(std::move(dtable), dy, sequences, length);
     const std::int64_t width = dy.size(1);
     float* table = dtable.mutable_data_ptr<float>();
-    const float* from = dy.const_data_ptr<float>();
     for_rows(length, width * sequences, [&](std::int64_t begin, std::int64_t end) {
+        RunReader from(elements(dy), width);
         for (std::int64_t position = begin; position < end; ++position)
             for (std::int64_t s = 0; s < sequences; ++s)
-                add(table + position * width, from + (s * length + position) * width, width);
+                add(table + position * width, from((s * length + position) * width, width), width);
     });
 }
 

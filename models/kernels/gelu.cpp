@@ -23,14 +23,15 @@ SMP_VECTORISED void gelu_loop(float* y, const float* x, std::int64_t count) {
 }
 
 // d gelu / dx = s + x · s (1 − s) · 2 du/dx, and 1 − s = e · s with e = e^(−2u).
-SMP_VECTORISED void gelu_backward_loop(float* dy, const float* x, std::int64_t count) {
+/// dx may be dy.
+SMP_VECTORISED void gelu_backward_loop(float* dx, const float* dy, const float* x, std::int64_t count) {
 #pragma omp simd
     for (std::int64_t i = 0; i < count; ++i) {
         const float square = x[i] * x[i];
         const float e = exponential(x[i] * fused(kCubic, square, kLinear));
         const float s = 1.0F / (1.0F + e);
         const float slope = -fused(3.0F * kCubic, square, kLinear);  // 2 du/dx
-        dy[i] *= s * fused(x[i] * slope, e * s, 1.0F);
+        dx[i] = dy[i] * (s * fused(x[i] * slope, e * s, 1.0F));
     }
 }
 
@@ -39,19 +40,26 @@ SMP_VECTORISED void gelu_backward_loop(float* dy, const float* x, std::int64_t c
 at::Tensor gelu(const at::Tensor& x) {
     if (!takes(x)) return aten::gelu(x);
     at::Tensor y = at::empty_like(x);
-    float* to = y.mutable_data_ptr<float>();
-    const float* from = x.const_data_ptr<float>();
-    for_rows(x.numel(), 1,
-             [&](std::int64_t first, std::int64_t last) { gelu_loop(to + first, from + first, last - first); });
+    for_rows(x.numel(), 1, [&](std::int64_t begin, std::int64_t end) {
+        RunReader from(elements(x), kRunElements);
+        RunWriter to(mutable_elements(y), kRunElements);
+        for_runs(begin, end, [&](std::int64_t first, std::int64_t count) {
+            gelu_loop(to.begin(first), from(first, count), count);
+            to.end(count);
+        });
+    });
     return y;
 }
 
 void gelu_backward(at::Tensor dy, const at::Tensor& x) {
     if (!takes(x)) return aten::gelu_backward(std::move(dy), x);
-    float* gradient = dy.mutable_data_ptr<float>();
-    const float* from = x.const_data_ptr<float>();
-    for_rows(x.numel(), 1, [&](std::int64_t first, std::int64_t last) {
-        gelu_backward_loop(gradient + first, from + first, last - first);
+    for_rows(x.numel(), 1, [&](std::int64_t begin, std::int64_t end) {
+        RunReader from(elements(x), kRunElements), up(elements(dy), kRunElements);
+        RunWriter to(mutable_elements(dy), kRunElements);
+        for_runs(begin, end, [&](std::int64_t first, std::int64_t count) {
+            gelu_backward_loop(to.begin(first), up(first, count), from(first, count), count);
+            to.end(count);
+        });
     });
 }
 

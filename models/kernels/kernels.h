@@ -1,8 +1,13 @@
-// The operators of GPT-2's segments. Tensors are contiguous, fp32 unless said, on one device; matrices of linear layers
+// The operators of GPT-2's segments. Tensors are contiguous, on one device; matrices of linear layers
 // and logits may have strided rows. N = b·T rows (tokens), h = hidden width, H = heads on this rank, d = head width.
 // [n] after an argument: its shape.
 //
-// On the CPU, fp32 takes our own kernels: an operator gives the same bits for any number of intra-op threads, any
+// Values, activations and their gradients are all in one of fp32, bf16 and fp16; gradients of parameters, statistics,
+// logits and what is made of them are fp32 always (in fp64, which oracles use, everything is). 16 bits are a way of
+// storing: an operator computes in fp32 from the stored numbers and rounds to nearest even once, when it stores what it
+// returns.
+//
+// On the CPU, these take our own kernels: an operator gives the same bits for any number of intra-op threads, any
 // alignment, and on any x86-64 processor with AVX2 and FMA, since work is cut into fixed blocks and sums run in a fixed
 // order. A row of a product or of a row-wise operator even has the same bits in any number of rows. Other dtypes and
 // CUDA tensors take ATen's operators (aten_kernels.h), whose bits are ATen's. All operators are local; they allocate
@@ -19,11 +24,14 @@ namespace smp::models::kernels {
 
 // --- linear layers; weights lie as Hugging Face's Conv1D does: [in, out]
 // -----------------------------------------------------------------------------------
-/// y [N, out] = x [N, in] · w [in, out] + bias [out] (bias may be undefined).
+/// y [N, out] = x [N, in] · w [in, out] + bias [out] (bias may be undefined). y has w's dtype; x may be fp32 beside
+/// a 16-bit w.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias);
 /// x̄ [N, in] = ȳ [N, out] · wᵀ.
 at::Tensor linear_backward_input(const at::Tensor& dy, const at::Tensor& w);
-/// w̄ [in, out] += xᵀ [in, N] · ȳ [N, out].
+/// The same product in fp32, for a weight [V', h] that lies as [out, in]: rows x [n, h] → logits [n, V'].
+at::Tensor logits(const at::Tensor& x, const at::Tensor& w);
+/// w̄ [in, out] += xᵀ [in, N] · ȳ [N, out]. x may be fp32 beside a 16-bit ȳ.
 void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor& dy);
 /// bias̄ [out] += column sums of ȳ [N, out].
 void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy);

@@ -49,29 +49,24 @@ SMP_VECTORISED void row_gradient(float* dx, const float* dy, const Row& row, con
     }
 }
 
-constexpr std::int64_t kRowBlock = 64;
-
-/// Down `columns` ≤ 128 columns, in blocks of 64 rows.
+/// Down the columns of a block of rows.
 SMP_VECTORISED void add_weight_gradients(float* dgain, float* dbias, const float* dy, const float* x, const float* mean,
                                          const float* rstd, std::int64_t rows, std::int64_t stride,
                                          std::int64_t columns) {
-    constexpr std::int64_t kMost = 128;
-    for (std::int64_t first = 0; first < rows; first += kRowBlock) {
-        float gains[kMost] = {}, biases[kMost] = {};
-        for (std::int64_t n = first; n < rows && n < first + kRowBlock; ++n) {
-            const float *g = dy + n * stride, *v = x + n * stride;
-            const float m = mean[n], r = rstd[n];
-#pragma omp simd
-            for (std::int64_t c = 0; c < columns; ++c) {
-                gains[c] = fused(g[c], (v[c] - m) * r, gains[c]);
-                biases[c] += g[c];
-            }
-        }
+    float gains[BlockReader::kColumns] = {}, biases[BlockReader::kColumns] = {};
+    for (std::int64_t n = 0; n < rows; ++n) {
+        const float *g = dy + n * stride, *v = x + n * stride;
+        const float m = mean[n], r = rstd[n];
 #pragma omp simd
         for (std::int64_t c = 0; c < columns; ++c) {
-            dgain[c] += gains[c];
-            dbias[c] += biases[c];
+            gains[c] = fused(g[c], (v[c] - m) * r, gains[c]);
+            biases[c] += g[c];
         }
+    }
+#pragma omp simd
+    for (std::int64_t c = 0; c < columns; ++c) {
+        dgain[c] += gains[c];
+        dbias[c] += biases[c];
     }
 }
 
@@ -80,15 +75,18 @@ SMP_VECTORISED void add_weight_gradients(float* dgain, float* dbias, const float
 Normalised layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Tensor& bias, double epsilon) {
     if (!takes(x)) return aten::layer_norm(x, gain, bias, epsilon);
     const std::int64_t rows = x.size(0), width = x.size(1);
-    Normalised result{at::empty_like(x), at::empty({rows}, x.options()), at::empty({rows}, x.options())};
-    float* y = result.y.mutable_data_ptr<float>();
+    Normalised result{at::empty_like(x), at::empty({rows}, x.options().dtype(at::kFloat)),
+                      at::empty({rows}, x.options().dtype(at::kFloat))};
     float* mean = result.mean.mutable_data_ptr<float>();
     float* rstd = result.rstd.mutable_data_ptr<float>();
-    const float* from = x.const_data_ptr<float>();
-    const float *g = gain.const_data_ptr<float>(), *b = bias.const_data_ptr<float>();
+    const Vector g(gain), b(bias);
     for_rows(rows, width, [&](std::int64_t first, std::int64_t last) {
+        RunReader from(elements(x), width);
+        RunWriter to(mutable_elements(result.y), width);
         for (std::int64_t n = first; n < last; ++n) {
-            const Row row = normalise_row(y + n * width, from + n * width, g, b, width, epsilon);
+            const Row row =
+                normalise_row(to.begin(n * width), from(n * width, width), g.data(), b.data(), width, epsilon);
+            to.end(width);
             mean[n] = row.mean;
             rstd[n] = row.rstd;
         }
@@ -101,16 +99,18 @@ at::Tensor layer_norm_backward_input(const at::Tensor& dy, const at::Tensor& x, 
     if (!takes(x)) return aten::layer_norm_backward_input(dy, x, mean, rstd, gain, residual);
     const std::int64_t width = x.size(1);
     at::Tensor dx = at::empty_like(x);
-    float* to = dx.mutable_data_ptr<float>();
-    const float *up = dy.const_data_ptr<float>(), *from = x.const_data_ptr<float>();
     const float *m = mean.const_data_ptr<float>(), *r = rstd.const_data_ptr<float>();
-    const float* g = gain.const_data_ptr<float>();
-    const float* past = residual.defined() ? residual.const_data_ptr<float>() : nullptr;
+    const Vector g(gain);
     for_rows(x.size(0), width, [&](std::int64_t first, std::int64_t last) {
-        for (std::int64_t n = first; n < last; ++n)
-            row_gradient(to + n * width, up + n * width,
-                         {.width = width, .x = from + n * width, .mean = m[n], .rstd = r[n]}, g,
-                         past == nullptr ? nullptr : past + n * width);
+        RunReader up(elements(dy), width), from(elements(x), width);
+        RunReader past(residual.defined() ? elements(residual) : ConstElements{}, width);
+        RunWriter to(mutable_elements(dx), width);
+        for (std::int64_t n = first; n < last; ++n) {
+            row_gradient(to.begin(n * width), up(n * width, width),
+                         {.width = width, .x = from(n * width, width), .mean = m[n], .rstd = r[n]}, g.data(),
+                         residual.defined() ? past(n * width, width) : nullptr);
+            to.end(width);
+        }
     });
     return dx;
 }
@@ -120,10 +120,14 @@ void layer_norm_backward_weight(at::Tensor dgain, at::Tensor dbias, const at::Te
     if (!takes(x)) return aten::layer_norm_backward_weight(std::move(dgain), std::move(dbias), dy, x, mean, rstd);
     const std::int64_t rows = x.size(0), width = x.size(1);
     float *gains = dgain.mutable_data_ptr<float>(), *biases = dbias.mutable_data_ptr<float>();
-    const float *up = dy.const_data_ptr<float>(), *from = x.const_data_ptr<float>();
     const float *m = mean.const_data_ptr<float>(), *r = rstd.const_data_ptr<float>();
     for_columns(width, [&](std::int64_t first, std::int64_t last) {
-        add_weight_gradients(gains + first, biases + first, up + first, from + first, m, r, rows, width, last - first);
+        BlockReader up(elements(dy), width), from(elements(x), width);
+        for (std::int64_t n = 0; n < rows; n += BlockReader::kRows) {
+            const Patch patch{.rows = std::min(BlockReader::kRows, rows - n), .columns = last - first};
+            add_weight_gradients(gains + first, biases + first, up(n, first, patch), from(n, first, patch), m + n,
+                                 r + n, patch.rows, up.stride(), patch.columns);
+        }
     });
 }
 

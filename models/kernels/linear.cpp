@@ -1,3 +1,4 @@
+#include <optional>
 #include <utility>
 
 #include <ATen/ops/empty.h>
@@ -11,9 +12,9 @@ namespace smp::models::kernels {
 
 namespace {
 
-MatrixView view(const at::Tensor& x) { return {x.const_data_ptr<float>(), x.stride(0), x.stride(1)}; }
+MatrixView view(const at::Tensor& x) { return {x.const_data_ptr(), x.stride(0), x.stride(1), storage_of(x)}; }
 
-MatrixView transposed(const at::Tensor& x) { return {x.const_data_ptr<float>(), x.stride(1), x.stride(0)}; }
+MatrixView transposed(const at::Tensor& x) { return {x.const_data_ptr(), x.stride(1), x.stride(0), storage_of(x)}; }
 
 /// Cut over threads into a grid of parts; which grid does not matter for the bits.
 void multiply_in_parallel(const Product& p) {
@@ -37,50 +38,59 @@ void multiply_in_parallel(const Product& p) {
     });
 }
 
-constexpr std::int64_t kRowBlock = 64;
-
-/// sums[c] += Σ over rows, in blocks of 64 rows.
+/// sums[c] += Σ over the rows of a block.
 SMP_VECTORISED void add_column_sums(float* sums, const float* x, std::int64_t rows, std::int64_t stride,
                                     std::int64_t columns) {
-    constexpr std::int64_t kMost = 128;
-    for (std::int64_t first = 0; first < rows; first += kRowBlock) {
-        float block[kMost] = {};
-        for (std::int64_t n = first; n < rows && n < first + kRowBlock; ++n)
+    float block[BlockReader::kColumns] = {};
+    for (std::int64_t n = 0; n < rows; ++n)
 #pragma omp simd
-            for (std::int64_t c = 0; c < columns; ++c) block[c] += x[n * stride + c];
+        for (std::int64_t c = 0; c < columns; ++c) block[c] += x[n * stride + c];
 #pragma omp simd
-        for (std::int64_t c = 0; c < columns; ++c) sums[c] += block[c];
-    }
+    for (std::int64_t c = 0; c < columns; ++c) sums[c] += block[c];
+}
+
+/// dy · wᵀ in a new tensor of `type`.
+at::Tensor multiply_by_transposed(const at::Tensor& dy, const at::Tensor& w, at::ScalarType type) {
+    at::Tensor dx = at::empty({dy.size(0), w.size(0)}, dy.options().dtype(type));
+    multiply_in_parallel({.m = dy.size(0),
+                          .n = w.size(0),
+                          .k = w.size(1),
+                          .a = view(dy),
+                          .b = transposed(w),
+                          .c = dx.mutable_data_ptr(),
+                          .c_stride = dx.stride(0),
+                          .c_storage = storage_of(dx)});
+    return dx;
 }
 
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
     if (!takes(x)) return aten::linear(x, w, bias);
-    at::Tensor y = at::empty({x.size(0), w.size(1)}, x.options());
+    at::Tensor y = at::empty({x.size(0), w.size(1)}, w.options());
+    std::optional<Vector> wide_bias;
+    if (bias.defined()) wide_bias.emplace(bias);
     multiply_in_parallel({.m = x.size(0),
                           .n = w.size(1),
                           .k = w.size(0),
                           .a = view(x),
                           .b = view(w),
-                          .c = y.mutable_data_ptr<float>(),
+                          .c = y.mutable_data_ptr(),
                           .c_stride = y.stride(0),
+                          .c_storage = storage_of(y),
                           .start = bias.defined() ? Start::bias : Start::zero,
-                          .bias = bias.defined() ? bias.const_data_ptr<float>() : nullptr});
+                          .bias = wide_bias ? wide_bias->data() : nullptr});
     return y;
 }
 
 at::Tensor linear_backward_input(const at::Tensor& dy, const at::Tensor& w) {
     if (!takes(dy)) return aten::linear_backward_input(dy, w);
-    at::Tensor dx = at::empty({dy.size(0), w.size(0)}, dy.options());
-    multiply_in_parallel({.m = dy.size(0),
-                          .n = w.size(0),
-                          .k = w.size(1),
-                          .a = view(dy),
-                          .b = transposed(w),
-                          .c = dx.mutable_data_ptr<float>(),
-                          .c_stride = dx.stride(0)});
-    return dx;
+    return multiply_by_transposed(dy, w, w.scalar_type());
+}
+
+at::Tensor logits(const at::Tensor& x, const at::Tensor& w) {
+    if (!takes(x)) return aten::logits(x, w);
+    return multiply_by_transposed(x, w, at::kFloat);
 }
 
 void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor& dy) {
@@ -98,10 +108,13 @@ void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor
 void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy) {
     if (!takes(dy)) return aten::accumulate_column_sums(std::move(dbias), dy);
     float* sums = dbias.mutable_data_ptr<float>();
-    const float* rows = dy.const_data_ptr<float>();
-    const std::int64_t count = dy.size(0), stride = dy.stride(0);
+    const std::int64_t count = dy.size(0);
     for_columns(dy.size(1), [&](std::int64_t first, std::int64_t last) {
-        add_column_sums(sums + first, rows + first, count, stride, last - first);
+        BlockReader blocks(elements(dy), dy.stride(0));
+        for (std::int64_t n = 0; n < count; n += BlockReader::kRows) {
+            const Patch patch{.rows = std::min(BlockReader::kRows, count - n), .columns = last - first};
+            add_column_sums(sums + first, blocks(n, first, patch), patch.rows, blocks.stride(), patch.columns);
+        }
     });
 }
 

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <stdexcept>
 #include <type_traits>
 #include <xmmintrin.h>
 
@@ -18,6 +19,7 @@ namespace {
 constexpr std::int64_t kTerms = 256;  // part of the promise in product.h
 constexpr std::int64_t kBlockRows = 96;
 constexpr std::int64_t kBlockColumns = 1024;
+constexpr std::int64_t kRoundedRows = 384;  // of a 16-bit result, whose fp32 sums are all kept until they are complete
 
 ProductKernel best_kernel() {
     if (__builtin_cpu_supports("avx512f")) return product_kernel_avx512();
@@ -83,9 +85,9 @@ void pack_panel(float* panel, const float* data, std::int64_t line_stride, std::
         for (std::int64_t t = 0; t < terms; ++t) panel[t * width + line] = data[line * line_stride + t];
 }
 
-/// Copies rows of a into panels of `height` rows.
-void pack_rows(float* panels, const float* data, const MatrixView& a, std::int64_t rows, std::int64_t terms,
-               std::int64_t height) {
+/// Copies rows of fp32 a, which begins at `data`, into panels of `height` rows.
+void pack_fp32_rows(float* panels, const float* data, const MatrixView& a, std::int64_t rows, std::int64_t terms,
+                    std::int64_t height) {
     std::int64_t i = 0;
     if (a.row_stride == 1 && height == 4)  // rows lie side by side: four panels at once, a whole cache line each time
         for (; i + 16 <= rows; i += 16)
@@ -96,6 +98,35 @@ void pack_rows(float* panels, const float* data, const MatrixView& a, std::int64
     for (; i < rows; i += height)
         pack_panel(panels + i * terms, data + i * a.row_stride, a.row_stride, a.column_stride,
                    std::min(height, rows - i), terms, height);
+}
+
+/// The same of a [rows, terms] of any storage. `wide`: room for kBlockRows · kTerms values.
+void pack_rows(float* panels, float* wide, const MatrixView& a, std::int64_t rows, std::int64_t terms,
+               std::int64_t height) {
+    const ConstElements from{a.data, a.storage};
+    if (a.storage == Storage::fp32) return pack_fp32_rows(panels, from.fp32(), a, rows, terms, height);
+    if (a.row_stride == 1) {
+        load(wide, kBlockRows, from, a.column_stride, {.rows = terms, .columns = rows});
+        pack_fp32_rows(panels, wide, {.data = wide, .row_stride = 1, .column_stride = kBlockRows}, rows, terms, height);
+    } else {
+        load(wide, kTerms, from, a.row_stride, {.rows = rows, .columns = terms});
+        pack_fp32_rows(panels, wide, {.data = wide, .row_stride = kTerms, .column_stride = 1}, rows, terms, height);
+    }
+}
+
+/// A panel of b [terms, count] of any storage. `wide`: room for `width` · kTerms values.
+void pack_columns(float* panel, float* wide, const MatrixView& b, std::int64_t count, std::int64_t terms,
+                  std::int64_t width) {
+    const ConstElements from{b.data, b.storage};
+    if (b.storage == Storage::fp32)
+        return pack_panel(panel, from.fp32(), b.column_stride, b.row_stride, count, terms, width);
+    if (b.column_stride == 1) {
+        if (count < width) std::fill_n(panel, width * terms, 0.0F);
+        load(panel, width, from, b.row_stride, {.rows = terms, .columns = count});
+    } else {
+        load(wide, kTerms, from, b.column_stride, {.rows = count, .columns = terms});
+        pack_panel(panel, wide, kTerms, 1, count, terms, width);
+    }
 }
 
 /// Width of the next panel of b, with `columns` left: wide, but narrow where that covers the rest with less.
@@ -142,36 +173,41 @@ void multiply_block(const ProductKernel& kernel, const Block& block) {
 }
 
 /// c = what each element starts from, where there is nothing to add.
-void fill_start(const Product& p) {
+void fill_start(const Product& p, float* c) {
     for (std::int64_t i = 0; i < p.m; ++i)
         for (std::int64_t j = 0; j < p.n; ++j)
-            if (p.start != Start::sum) p.c[i * p.c_stride + j] = p.start == Start::bias ? p.bias[j] : 0;
+            if (p.start != Start::sum) c[i * p.c_stride + j] = p.start == Start::bias ? p.bias[j] : 0;
 }
 
-}  // namespace
+MatrixView part_of(const MatrixView& whole, std::int64_t row, std::int64_t column) {
+    MatrixView part = whole;
+    part.data = whole.at(row, column).data;
+    return part;
+}
 
-void multiply(const Product& p) {
+/// Into fp32 c, which is p.c.
+void multiply_in_fp32(const Product& p, float* whole_c) {
     static const ProductKernel kernel = best_kernel();
-    if (p.k == 0) return fill_start(p);
+    if (p.k == 0) return fill_start(p, whole_c);
     const std::int64_t most_terms = std::min(kTerms, p.k);
     const Panels a = make_panels(round_up(std::min(kBlockRows, p.m), kernel.rows) * most_terms);
     const Panels b = make_panels((std::min(kBlockColumns, p.n) + kernel.wide_columns) * most_terms);
+    const bool widens = p.a.storage != Storage::fp32 || p.b.storage != Storage::fp32;
+    const Panels wide = make_panels(widens ? kBlockRows * kTerms : 0);
     for (std::int64_t column = 0; column < p.n; column += kBlockColumns)
         for (std::int64_t term = 0; term < p.k; term += kTerms) {
             const std::int64_t columns = std::min(kBlockColumns, p.n - column), terms = std::min(kTerms, p.k - term);
-            const float* b_data = p.b.data + term * p.b.row_stride + column * p.b.column_stride;
             for (std::int64_t j = 0, width = 0; j < columns; j += width) {
                 width = panel_width(kernel, columns - j);
-                pack_panel(b.get() + j * terms, b_data + j * p.b.column_stride, p.b.column_stride, p.b.row_stride,
-                           std::min(width, columns - j), terms, width);
+                pack_columns(b.get() + j * terms, wide.get(), part_of(p.b, term, column + j),
+                             std::min(width, columns - j), terms, width);
             }
             for (std::int64_t row = 0; row < p.m; row += kBlockRows) {
                 const std::int64_t rows = std::min(kBlockRows, p.m - row);
-                const float* a_data = p.a.data + row * p.a.row_stride + term * p.a.column_stride;
-                pack_rows(a.get(), a_data, p.a, rows, terms, kernel.rows);
+                pack_rows(a.get(), wide.get(), part_of(p.a, row, term), rows, terms, kernel.rows);
                 for (std::int64_t j = 0, width = 0; j < columns; j += width) {
                     width = panel_width(kernel, columns - j);
-                    float* c = p.c + row * p.c_stride + column + j;
+                    float* c = whole_c + row * p.c_stride + column + j;
                     TileStart start{c, p.c_stride};
                     if (term == 0 && p.start == Start::zero) start = {};
                     if (term == 0 && p.start == Start::bias) start = {p.bias + column + j, 0};
@@ -189,13 +225,40 @@ void multiply(const Product& p) {
         }
 }
 
+/// Into 16-bit c: block by block, since the sums of a block over all terms are made in fp32.
+void multiply_and_round(const Product& p) {
+    if (p.start == Start::sum) throw std::logic_error("multiply: sums are not kept in 16 bits");
+    const std::int64_t most_rows = std::min(kRoundedRows, p.m), most_columns = std::min(kBlockColumns, p.n);
+    const Panels sums = make_panels(most_rows * most_columns);
+    for (std::int64_t row = 0; row < p.m; row += most_rows)
+        for (std::int64_t column = 0; column < p.n; column += most_columns) {
+            Product block =
+                part_of(p, row, std::min(most_rows, p.m - row), column, std::min(most_columns, p.n - column));
+            const Elements to{block.c, p.c_storage};
+            block.c = sums.get();
+            block.c_stride = most_columns;
+            block.c_storage = Storage::fp32;
+            multiply_in_fp32(block, sums.get());
+            store(to, p.c_stride, sums.get(), most_columns, {.rows = block.m, .columns = block.n});
+        }
+}
+
+}  // namespace
+
+void multiply(const Product& p) {
+    if (p.c_storage == Storage::fp32)
+        multiply_in_fp32(p, static_cast<float*>(p.c));
+    else
+        multiply_and_round(p);
+}
+
 Product part_of(const Product& whole, std::int64_t row, std::int64_t m, std::int64_t column, std::int64_t n) {
     Product part = whole;
     part.m = m;
     part.n = n;
-    part.a.data += row * whole.a.row_stride;
-    part.b.data += column * whole.b.column_stride;
-    part.c += row * whole.c_stride + column;
+    part.a = part_of(whole.a, row, 0);
+    part.b = part_of(whole.b, 0, column);
+    part.c = Elements{whole.c, whole.c_storage}.from(row * whole.c_stride + column).data;
     if (part.bias != nullptr) part.bias += column;
     return part;
 }

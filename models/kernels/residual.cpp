@@ -1,3 +1,4 @@
+#include <optional>
 #include <vector>
 
 #include <ATen/ops/empty_like.h>
@@ -34,13 +35,16 @@ SMP_VECTORISED void scale_row(float* y, const float* x, const float* mask, std::
     for (std::int64_t i = 0; i < width; ++i) y[i] = x[i] * mask[i];
 }
 
-/// f(row of the tensor, its mask) over rows of a [N, width] tensor; the mask is null without dropout.
-template <class F>
-void for_masked_rows(std::int64_t rows, std::int64_t width, const DropoutKey& key, const F& f) {
+/// f(buffers, row, its mask) over rows of a [N, width] tensor, with buffers of each thread's own; the mask is null
+/// without dropout.
+template <class MakeBuffers, class F>
+void for_masked_rows(std::int64_t rows, std::int64_t width, const DropoutKey& key, const MakeBuffers& make_buffers,
+                     const F& f) {
     const DropoutMask dropout = dropout_mask(key);
     for_rows(rows, width, [&](std::int64_t first, std::int64_t last) {
+        auto buffers = make_buffers();
         if (key.probability == 0) {
-            for (std::int64_t n = first; n < last; ++n) f(n, nullptr);
+            for (std::int64_t n = first; n < last; ++n) f(buffers, n, nullptr);
             return;
         }
         std::vector<float> mask(static_cast<std::size_t>(width));
@@ -48,7 +52,7 @@ void for_masked_rows(std::int64_t rows, std::int64_t width, const DropoutKey& ke
             const std::int64_t row = key.first_row + n;
             fill_dropout_row(mask.data(), dropout, static_cast<std::uint64_t>(key.first_sequence + row / key.length),
                              static_cast<std::uint32_t>(row % key.length), width);
-            f(n, mask.data());
+            f(buffers, n, mask.data());
         }
     });
 }
@@ -60,11 +64,19 @@ at::Tensor add_residual(const at::Tensor& residual, const at::Tensor& branch, co
     if (!takes(residual)) return aten::add_residual(residual, branch, bias, key);
     const std::int64_t rows = residual.size(0), width = residual.size(1);
     at::Tensor y = at::empty_like(residual);
-    float* to = y.mutable_data_ptr<float>();
-    const float *past = residual.const_data_ptr<float>(), *from = branch.const_data_ptr<float>();
-    const float* b = bias.defined() ? bias.const_data_ptr<float>() : nullptr;
-    for_masked_rows(rows, width, key, [&](std::int64_t n, const float* mask) {
-        add_row(to + n * width, past + n * width, from + n * width, b, mask, width);
+    std::optional<Vector> b;
+    if (bias.defined()) b.emplace(bias);
+    struct Buffers {
+        RunReader past, from;
+        RunWriter to;
+    };
+    const auto buffers = [&] {
+        return Buffers{{elements(residual), width}, {elements(branch), width}, {mutable_elements(y), width}};
+    };
+    for_masked_rows(rows, width, key, buffers, [&](Buffers& own, std::int64_t n, const float* mask) {
+        add_row(own.to.begin(n * width), own.past(n * width, width), own.from(n * width, width),
+                b ? b->data() : nullptr, mask, width);
+        own.to.end(width);
     });
     return y;
 }
@@ -74,10 +86,14 @@ at::Tensor dropout_backward(const at::Tensor& dy, const DropoutKey& key) {
     if (!takes(dy)) return aten::dropout_backward(dy, key);
     const std::int64_t width = dy.size(1);
     at::Tensor dx = at::empty_like(dy);
-    float* to = dx.mutable_data_ptr<float>();
-    const float* from = dy.const_data_ptr<float>();
-    for_masked_rows(dy.size(0), width, key, [&](std::int64_t n, const float* mask) {
-        scale_row(to + n * width, from + n * width, mask, width);
+    struct Buffers {
+        RunReader from;
+        RunWriter to;
+    };
+    const auto buffers = [&] { return Buffers{{elements(dy), width}, {mutable_elements(dx), width}}; };
+    for_masked_rows(dy.size(0), width, key, buffers, [&](Buffers& own, std::int64_t n, const float* mask) {
+        scale_row(own.to.begin(n * width), own.from(n * width, width), mask, width);
+        own.to.end(width);
     });
     return dx;
 }

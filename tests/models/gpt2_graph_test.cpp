@@ -83,17 +83,35 @@ TEST(Gpt2Graph, TensorRanksShareTheWork) {
 
 // With optimize = memory what was whole on every rank is shared too: the ranks' bytes add up to those of one rank.
 TEST(Gpt2Graph, ForMemoryTensorRanksShareEverythingThatIsKept) {
-    const auto memory = partition::Optimize::memory;
-    const auto one = gpt2_graph(model(), 1, 2, 16), four = gpt2_graph(model(), 4, 2, 16, memory);
-    for (std::size_t i = 0; i < one.modules.size(); ++i) {
-        EXPECT_EQ(four.modules[i].stash_bytes * 4, one.modules[i].stash_bytes) << one.modules[i].name;
-        EXPECT_EQ(four.modules[i].deferred_bytes * 4, one.modules[i].deferred_bytes) << one.modules[i].name;
-        EXPECT_EQ(four.modules[i].output_bytes * 4, one.modules[i].output_bytes) << one.modules[i].name;
-        EXPECT_EQ(four.modules[i].forward_flops, gpt2_graph(model(), 4, 2, 16).modules[i].forward_flops);
+    for (const auto precision : {partition::Precision::fp32, partition::Precision::bf16}) {
+        const ActivationStorage speed{.precision = precision};
+        const ActivationStorage memory{.optimize = partition::Optimize::memory, .precision = precision};
+        const auto one = gpt2_graph(model(), 1, 2, 16, speed), four = gpt2_graph(model(), 4, 2, 16, memory);
+        for (std::size_t i = 0; i < one.modules.size(); ++i) {
+            EXPECT_EQ(four.modules[i].stash_bytes * 4, one.modules[i].stash_bytes) << one.modules[i].name;
+            EXPECT_EQ(four.modules[i].deferred_bytes * 4, one.modules[i].deferred_bytes) << one.modules[i].name;
+            EXPECT_EQ(four.modules[i].output_bytes * 4, one.modules[i].output_bytes) << one.modules[i].name;
+            EXPECT_EQ(four.modules[i].forward_flops, gpt2_graph(model(), 4, 2, 16).modules[i].forward_flops);
+        }
+        const auto alone = gpt2_graph(model(), 1, 2, 16, memory);
+        EXPECT_EQ(alone.modules[1].stash_bytes, one.modules[1].stash_bytes);
+        EXPECT_EQ(alone.modules[1].output_bytes, one.modules[1].output_bytes);
     }
-    const auto alone = gpt2_graph(model(), 1, 2, 16, memory);
-    EXPECT_EQ(alone.modules[1].stash_bytes, one.modules[1].stash_bytes);
-    EXPECT_EQ(alone.modules[1].output_bytes, one.modules[1].output_bytes);
+}
+
+// Statistics of the LayerNorms, attention's log-sum-exp and logits stay in fp32.
+TEST(Gpt2Graph, SixteenBitsHalveWhatIsKeptAndHandedOn) {
+    const std::int64_t rows = 2 * 16, h = 32;
+    const auto wide = gpt2_graph(model(), 1, 2, 16);
+    for (const auto precision : {partition::Precision::bf16, partition::Precision::fp16}) {
+        const auto graph = gpt2_graph(model(), 1, 2, 16, {.precision = precision});
+        EXPECT_EQ(graph.precision, precision);
+        EXPECT_EQ(graph.modules[1].stash_bytes, rows * (2 * (3 * h + 4 * h + 8 * h) + 4 * (4 + 4)));
+        EXPECT_EQ(graph.modules[1].deferred_bytes, 2 * rows * (4 * h + 4 * h + 8 * h));
+        EXPECT_EQ(graph.modules[1].output_bytes, 2 * rows * h);
+        EXPECT_EQ(graph.modules[4].stash_bytes, rows * (2 * h + 4 * 2));
+        EXPECT_EQ(graph.modules[4].logits_bytes, wide.modules[4].logits_bytes);
+    }
 }
 
 TEST(Gpt2Graph, ModelFlopsCountAllParameters) {

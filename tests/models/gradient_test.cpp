@@ -158,6 +158,25 @@ TEST(Gradient, KeepsWithATensorRankThatHasNoToken) {
     }
 }
 
+// Against fp64 with the same, rounded weights. A result goes through some 16 roundings to half a last place at stores:
+// 2^-9 of a bf16 number, 2^-12 of an fp16 one. Dropped elements are the same ones.
+TEST(Gradient, InSixteenBitsIsOffByItsRoundings) {
+    for (const at::ScalarType dtype : {at::kBFloat16, at::kHalf}) {
+        NamedTensors weights = testing::random_weights(model(0), at::kFloat, 4);
+        for (auto& [name, weight] : weights) weight = weight.to(dtype).to(at::kFloat);
+        const double tolerance = 16 * (dtype == at::kHalf ? 0x1p-12 : 0x1p-9);
+        const ModelRun exact = run_model(model(0.2), weights, batch_of(), {.dtype = at::kDouble, .logits = true});
+        for (const int degree : {1, 3}) {
+            const ModelRun run =
+                run_model(model(0.2), weights, batch_of(2), {.tensor_degree = degree, .dtype = dtype, .logits = true});
+            expect_same(run, exact, tolerance);
+            EXPECT_LE(testing::relative_error(run.logits, exact.logits), tolerance);
+            EXPECT_EQ(run.logits.scalar_type(), at::kFloat);
+            for (const auto& [name, gradient] : run.gradients) EXPECT_EQ(gradient.scalar_type(), at::kFloat) << name;
+        }
+    }
+}
+
 // Promise 1 of the design: neither threads nor a repetition changes a bit.
 TEST(Gradient, ThreadsDoNotShow) {
     const NamedTensors weights = testing::random_weights(model(0), at::kFloat, 4);

@@ -23,7 +23,7 @@ Floats random_floats(std::size_t count, std::mt19937& generator) {
     return values;
 }
 
-float at(const MatrixView& x, std::int64_t i, std::int64_t j) { return x.data[i * x.row_stride + j * x.column_stride]; }
+float at(const MatrixView& x, std::int64_t i, std::int64_t j) { return *x.at(i, j).fp32(); }
 
 bool fuses() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 

@@ -35,16 +35,18 @@ testing::Batch batch_of(std::int64_t microbatches) {
 
 // All but LayerNorms' gradients: those add the rows of each rank first, and the ranks' sums after that. Terms of some
 // 100 rows are added in another order, each rounding by 2^-24 of a partial sum; partial sums are at most about ten
-// times the largest gradient: √100 · 10 · 6e-8 = 6e-6.
+// times the largest gradient: √100 · 10 · 6e-8 = 6e-6. In 16 bits too: those gradients are fp32, and pieces of other
+// ranks are added in fp32 and rounded once, whether all ranks get the sum or each its rows.
 TEST(SequenceParallel, ChangesNoBitButOfLayerNormGradients) {
     for (const double dropout : {0.0, 0.2}) {
         const auto weights = testing::random_weights(model(dropout), at::kFloat, 4);
         for (const int degree : {2, 4}) {
-            for (const std::int64_t microbatches : {1, 2}) {
-                SCOPED_TRACE(::testing::Message() << degree << " ranks, dropout " << dropout);
+            for (const auto& [microbatches, dtype] :
+                 {std::pair{1, at::kFloat}, {2, at::kFloat}, {2, at::kBFloat16}, {2, at::kHalf}}) {
+                SCOPED_TRACE(::testing::Message() << degree << " ranks, dropout " << dropout << ", " << dtype);
                 const auto run = [&](partition::Optimize optimize) {
                     return run_model(model(dropout), weights, batch_of(microbatches),
-                                     {.tensor_degree = degree, .logits = true, .optimize = optimize});
+                                     {.tensor_degree = degree, .dtype = dtype, .logits = true, .optimize = optimize});
                 };
                 const ModelRun speed = run(partition::Optimize::speed), memory = run(kMemory);
                 EXPECT_EQ(memory.loss, speed.loss);

@@ -17,6 +17,8 @@
 namespace smp::models {
 namespace {
 
+using partition::Precision;
+
 ModelOptions model() {
     ModelOptions options;
     options.n_layer = 2;
@@ -27,13 +29,19 @@ ModelOptions model() {
     return options;
 }
 
-struct TensorRanks {
+struct Choice {
+    double dropout;
     int degree;
     partition::Optimize optimize;
 };
-constexpr TensorRanks kTensorRanks[] = {{1, partition::Optimize::speed},  {2, partition::Optimize::speed},
-                                        {4, partition::Optimize::speed},  {1, partition::Optimize::memory},
-                                        {2, partition::Optimize::memory}, {4, partition::Optimize::memory}};
+std::vector<Choice> choices() {
+    std::vector<Choice> all;
+    for (const double dropout : {0.0, 0.1})
+        for (const int degree : {1, 2, 4})
+            for (const auto optimize : {partition::Optimize::speed, partition::Optimize::memory})
+                all.push_back({dropout, degree, optimize});
+    return all;
+}
 
 /// One entry a tensor, with the declared size, of a storage that is in none of `storages` yet, so that no entry keeps
 /// more alive than it shows and nothing is counted twice.
@@ -70,18 +78,20 @@ std::int64_t peak_bytes(Action&& action) {
 }
 
 TEST(Stash, IsWhatIsDeclaredEntryByEntry) {
-    for (const double dropout : {0.0, 0.1}) {
-        for (const auto& [degree, optimize] : kTensorRanks) {
+    for (const Precision precision : {Precision::fp32, Precision::bf16, Precision::fp16}) {
+        for (const auto& [dropout, degree, optimize] : choices()) {
             ModelOptions options = model();
             options.embd_pdrop = options.resid_pdrop = options.attn_pdrop = dropout;
             const auto weights = testing::random_weights(options, at::kFloat, 1);
             const auto batch = testing::random_batch(options, 3, 64, 2);
-            const auto graph = gpt2_graph(options, degree, 3, 64, optimize);
+            const ActivationStorage storage{.optimize = optimize, .precision = precision};
+            const auto graph = gpt2_graph(options, degree, 3, 64, storage);
             testing::on_tensor_ranks(degree, [&](comms::Communicator& group) {
                 SegmentContext context;
                 context.tensor_group = &group;
                 context.optimize = optimize;
-                const auto bound = testing::bind_model(options, weights, 0, gpt2_module_count(options), context);
+                const auto bound = testing::bind_model(options, weights, 0, gpt2_module_count(options), context,
+                                                       value_type(precision));
                 Microbatch microbatch = testing::cut(batch)[0];
                 at::Tensor x;
                 for (std::size_t i = 0; i < bound.segments.size(); ++i) {
@@ -104,18 +114,20 @@ TEST(Stash, IsWhatIsDeclaredEntryByEntry) {
 // Between the two parts of the backward of a whole chain, with every stash alive: what is declared, once, and nothing
 // else. Without dropout a layer keeps the gradient that it was given, which the layer above made and forgot.
 TEST(Deferred, IsWhatIsDeclaredOverTheWholeChain) {
-    for (const double dropout : {0.0, 0.1}) {
-        for (const auto& [degree, optimize] : kTensorRanks) {
+    for (const Precision precision : {Precision::fp32, Precision::bf16, Precision::fp16}) {
+        for (const auto& [dropout, degree, optimize] : choices()) {
             ModelOptions options = model();
             options.embd_pdrop = options.resid_pdrop = options.attn_pdrop = dropout;
             const auto weights = testing::random_weights(options, at::kFloat, 1);
             const auto batch = testing::random_batch(options, 3, 64, 2);
-            const auto graph = gpt2_graph(options, degree, 3, 64, optimize);
+            const ActivationStorage storage{.optimize = optimize, .precision = precision};
+            const auto graph = gpt2_graph(options, degree, 3, 64, storage);
             testing::on_tensor_ranks(degree, [&](comms::Communicator& group) {
                 SegmentContext context;
                 context.tensor_group = &group;
                 context.optimize = optimize;
-                const auto bound = testing::bind_model(options, weights, 0, gpt2_module_count(options), context);
+                const auto bound = testing::bind_model(options, weights, 0, gpt2_module_count(options), context,
+                                                       value_type(precision));
                 Microbatch microbatch = testing::cut(batch)[0];
                 std::vector<Stash> stashes(bound.segments.size());
                 const auto counter = std::make_shared<LiveBytes>();

@@ -70,14 +70,17 @@ double relative_error(const at::Tensor& a, const at::Tensor& b) {
 }
 
 BoundModel bind_model(const ModelOptions& options, const NamedTensors& weights, int first_module, int end_module,
-                      const SegmentContext& context, at::ScalarType dtype) {
+                      SegmentContext context, at::ScalarType dtype) {
+    for (const auto precision : {partition::Precision::bf16, partition::Precision::fp16})
+        if (value_type(precision) == dtype) context.precision = precision;
+    const at::ScalarType gradient_type = dtype == at::kDouble ? at::kDouble : at::kFloat;
     BoundModel model{.segments = gpt2_segments(options, first_module, end_module, context), .views = {}};
     for (const auto& segment : model.segments) {
         std::vector<ParameterView> views;
         for (const Parameter& parameter : segment->parameters()) {
             const at::Tensor& global = weights.at(parameter.tied_to.empty() ? parameter.name : parameter.tied_to);
             const at::Tensor value = local_part(parameter, global.detach().to(dtype));
-            views.push_back({.value = value, .gradient = at::zeros_like(value)});
+            views.push_back({.value = value, .gradient = at::zeros_like(value, gradient_type)});
         }
         segment->bind(views);
         model.views.push_back(views);

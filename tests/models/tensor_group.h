@@ -31,7 +31,7 @@ struct BoundModel {
     std::vector<std::vector<ParameterView>> views;  // by segment
 };
 BoundModel bind_model(const ModelOptions& options, const NamedTensors& weights, int first_module, int end_module,
-                      const SegmentContext& context, at::ScalarType dtype = at::kFloat);
+                      SegmentContext context, at::ScalarType dtype = at::kFloat);
 
 /// A batch [B, T] as microbatches of equal size; the gradients are those of the mean over the batch.
 struct Batch {

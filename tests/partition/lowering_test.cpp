@@ -380,9 +380,12 @@ TEST(Lowering, EveryCopyAddsTheSameGradientsInTheSameOrder) {
 }
 
 TEST(Lowering, TakesBytesFromTheGraph) {
-    const ModuleGraph graph = testing::chain(3, true);
-    const Plan plan = plan_of({.stages = 2, .microbatches = 2, .tied = true});
-    for (std::size_t stage = 0; stage < 2; ++stage) {
+    ModuleGraph graph = testing::chain(3, true);
+    const testing::Job job{.stages = 2, .microbatches = 2, .tied = true};
+    for (const std::size_t turn : {0, 1, 2, 3}) {
+        const std::size_t stage = turn % 2;
+        graph.precision = turn < 2 ? Precision::fp32 : Precision::bf16;
+        const Plan plan = make_plan(graph, testing::options_of(job), {.pp = 2, .tp = 1, .rdp = 2}, 1);
         const Chunk& chunk = plan.chunks[stage];
         std::int64_t stash = 0, parameters = 0;
         for (int m = chunk.first_module; m < chunk.end_module; ++m) {
@@ -403,8 +406,8 @@ TEST(Lowering, TakesBytesFromTheGraph) {
                 case BufferKind::offloaded:
                 case BufferKind::prefetched:
                 case BufferKind::deferred: ADD_FAILURE() << "nothing is split here"; break;
-                case BufferKind::gradients:
-                case BufferKind::parameters: EXPECT_EQ(buffer.bytes, 4 * parameters); break;
+                case BufferKind::gradients: EXPECT_EQ(buffer.bytes, 4 * parameters); break;
+                case BufferKind::parameters: EXPECT_EQ(buffer.bytes, (turn < 2 ? 4 : 2) * parameters); break;
                 case BufferKind::tied_gradient:
                 case BufferKind::tied_received: EXPECT_EQ(buffer.bytes, 4 * 290); break;
                 default: EXPECT_EQ(buffer.bytes, boundary);

@@ -46,6 +46,20 @@ TEST(Prices, FollowTheirFormulas) {
     expect_prices(plan, 1, ActionKind::optimizer_step, {.duration = 7 * (122 + 300)});
 }
 
+// In 16 bits: gradient, two moments and master read, these three and the value written.
+TEST(Prices, MastersMoveTwoBytesMore) {
+    ModuleGraph graph = testing::chain(3, true);
+    graph.precision = Precision::fp16;
+    const Plan plan = make_plan(graph, testing::options_by_hand({2, 1}, 2), {.pp = 2}, 1);
+    const auto& actions = plan.training[1].actions;
+    const auto prices = modelled_prices(plan, plan.training, graph, kRates);
+    for (std::size_t i = 0; i < actions.size(); ++i) {
+        if (actions[i].kind == ActionKind::optimizer_step) {
+            EXPECT_EQ(prices[1][i].duration, 30 * (122 + 300) / 4);
+        }
+    }
+}
+
 TEST(Prices, OneDataParallelRankReducesNothing) { expect_prices(two_stages(1), 0, ActionKind::reduce_gradients, {}); }
 
 TEST(Prices, AReductionOverManyRanksNearsTwiceTheBytes) {
