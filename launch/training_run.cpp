@@ -64,6 +64,7 @@ std::vector<std::pair<std::string, std::string>> settings_of(const Config& confi
         {"stages", fmt::format("{} modules", stages)},
         {"batch", fmt::format("{} sequences of {} tokens in {} microbatch{}, at most {} active", sequences, length,
                               plan.microbatches, plan.microbatches == 1 ? "" : "es", plan.active_microbatches)},
+        {"numbers", partition::word_of(partition::precision_of(config.parallel))},
         {"steps", fmt::format("{} ({} tokens)", config.training.steps, config.training.steps * sequences * length)},
         {"plan", fmt::format("{:016x}", partition::hash_of(plan))},
     };
@@ -149,6 +150,7 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
         const bool evaluates = training.evaluate_every > 0 && (record.step % training.evaluate_every == 0 || last);
         if (evaluates) record.validation_loss = trainer.evaluate();
         if (leader) metrics->write(runtime::to_json_line(record));
+        if (console && !record.notice.empty()) console->say(LogLevel::warning, record.notice);
         if (console)
             console->step(record, evaluates || last || record.step % config.logging.every == 0 || record.step == 1);
         if (is_traced && leader) {

@@ -86,7 +86,10 @@ struct Executor::Run {
           events(executed.events),
           meter(of_rank),
           free_pieces(std::move(host_ring)),
-          open_chunks(all.size()) {}
+          open_chunks(all.size()),
+          has_backwards(std::ranges::any_of(executed.actions, [](const Action& action) {
+              return action.kind == ActionKind::backward || action.kind == ActionKind::backward_input;
+          })) {}
 
     const partition::RankProgram& program;
     std::span<models::Microbatch> microbatches;
@@ -97,6 +100,7 @@ struct Executor::Run {
     std::vector<at::Tensor> free_pieces;  // of the host ring
     std::vector<int> open_chunks;  // for each microbatch: chunks with a forward done and the backward still to come
     int active = 0;
+    bool has_backwards;  // else no microbatch stays active
 
     void wait(const Action& action, int index) {
         Event& event = events[index];
@@ -264,8 +268,13 @@ std::span<const std::unique_ptr<models::Segment>> Executor::segments_of(const Ac
     const partition::Chunk& chunk = plan_.chunks[action.chunk];
     if (action.group >= static_cast<int>(chunk.groups.size()))
         refuse(action, fmt::format("is of no group of {}", chunk.groups.size()));
-    const int first = chunk.groups[action.group];
+    const int first = first_module(action);
     return all.subspan(first - chunk.first_module, chunk.group_end(action.group) - first);
+}
+
+int Executor::first_module(const Action& action) const {
+    const partition::Chunk& chunk = plan_.chunks[action.chunk];
+    return action.group < 0 ? chunk.first_module : chunk.groups[action.group];
 }
 
 bool Executor::is_at_end(const Action& action) const {
@@ -277,7 +286,7 @@ bool Executor::is_at_end(const Action& action) const {
 void Executor::forward(Run& run, const Action& action) {
     models::Microbatch& microbatch = run.microbatch(action);
     const bool first_time = action.kind == ActionKind::forward;
-    if (microbatch.training && first_time && action.group <= 0) {
+    if (run.has_backwards && first_time && action.group <= 0) {
         if (run.open_chunks[action.microbatch]++ == 0) ++run.active;
         peak_active_ = std::max(peak_active_, run.active);
         if (run.active > plan_.active_microbatches)
@@ -296,6 +305,8 @@ void Executor::forward(Run& run, const Action& action) {
         else
             hidden = segments[i]->forward(hidden, kept[i], microbatch);
         if (!stash) kept[i].clear();
+        if (first_time && run.duties.after_forward)
+            run.duties.after_forward(first_module(action) + static_cast<int>(i), hidden);
     }
     const auto output = run.find(action.writes, kInputs);
     if (first_time && output) run.put(action, *output, hidden);

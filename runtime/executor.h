@@ -25,6 +25,9 @@ struct StepDuties {
     /// Starts the gathering of a chunk's parameters from the ranks that have updated them.
     std::function<comms::Work(int chunk)> gather_parameters;
     std::function<void()> optimizer_step;
+    /// Where set, called after each forward with the module's index in the graph and its boundary tensor (undefined
+    /// from the last one).
+    std::function<void(int module, const at::Tensor& output)> after_forward;
     /// Where set, called with the last module and its input in place of its forward: text sampling wants logits, not a
     /// loss.
     std::function<void(models::Segment& head, const at::Tensor& input)> at_head;
@@ -61,6 +64,7 @@ class Executor {
     comms::Work perform(Run& run, const partition::Action& action, const std::function<void()>& on_copied);
     /// Those of the action's chunk, or of its group.
     std::span<const std::unique_ptr<models::Segment>> segments_of(const partition::Action& action) const;
+    int first_module(const partition::Action& action) const;  // of them, in the graph
     /// Whether the last module of the model is among them.
     bool is_at_end(const partition::Action& action) const;
     void forward(Run& run, const partition::Action& action);

@@ -8,6 +8,8 @@ namespace smp::runtime {
 
 namespace {
 
+constexpr std::int64_t kAlignmentBytes = 256;
+
 std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
     return (value + multiple - 1) / multiple * multiple;
 }
@@ -36,7 +38,8 @@ std::span<const Range> FlatLayout::buckets_of(int section) const {
     return std::span(buckets).subspan(indices.begin, indices.size());
 }
 
-FlatLayout lay_out(std::span<const std::vector<models::Parameter>> chunks, int shards, std::int64_t bucket_elements) {
+FlatLayout lay_out(std::span<const std::vector<models::Parameter>> chunks, int shards, std::int64_t bucket_elements,
+                   partition::Precision precision) {
     if (shards < 1 || bucket_elements < 1)
         throw std::logic_error("lay_out: shards and bucket_elements must be at least 1");
     FlatLayout layout;
@@ -45,7 +48,8 @@ FlatLayout lay_out(std::span<const std::vector<models::Parameter>> chunks, int s
     for (const auto& chunk : chunks)
         for (const models::Parameter& parameter : chunk) names.push_back(parameter.name);
 
-    const std::int64_t quantum = kBlockElements * shards;
+    const std::int64_t alignment = kAlignmentBytes / partition::value_bytes(precision);  // blocks of gradients
+    const std::int64_t quantum = alignment * shards;
     const std::int64_t bucket = round_up(bucket_elements, quantum);
     for (const auto& chunk : chunks) {
         std::int64_t end = layout.elements;
@@ -61,7 +65,7 @@ FlatLayout lay_out(std::span<const std::vector<models::Parameter>> chunks, int s
             }
             layout.partner.push_back(-1);
             layout.places.push_back({end, end + parameter.slice.local_numel()});
-            end = round_up(layout.places.back().end, kBlockElements);
+            end = round_up(layout.places.back().end, alignment);
         }
         const auto first_bucket = static_cast<std::int64_t>(layout.buckets.size());
         const std::int64_t section_end = layout.elements + round_up(end - layout.elements, quantum);

@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "models/parameter.h"
+#include "partition/precision.h"
 
 namespace smp::runtime {
 
-/// 64 fp32 elements = 256 bytes: the alignment of every parameter, and the size of the blocks whose sums of squares
-/// make the gradient norm.
+/// The size of the blocks whose sums of squares make the gradient norm. Parameters begin at block edges.
 inline constexpr std::int64_t kBlockElements = 64;
 
 /// [begin, end) of a flat buffer, in elements.
@@ -25,10 +25,10 @@ struct Range {
 /// The part of two ranges that is in both; empty (size 0) where they do not meet.
 Range intersection(const Range& a, const Range& b);
 
-/// Parameters of one rank in order of their modules, aligned to kBlockElements: one section a chunk, padded so that
-/// each of its buckets divides by blocks over the data-parallel ranks. Buckets lie inside sections, so that the
-/// gradients of a chunk can be reduced alone. A tied parameter whose partner lies on the same rank has no place of its
-/// own: it uses the partner's values, and its gradient is a separate buffer.
+/// Parameters of one rank in order of their modules, each at 256 bytes' edge of values and gradients: one section a
+/// chunk, padded so that each of its buckets divides by such lengths over the data-parallel ranks. Buckets lie inside
+/// sections, so that the gradients of a chunk can be reduced alone. A tied parameter whose partner lies on the same
+/// rank has no place of its own: it uses the partner's values, and its gradient is a separate buffer.
 struct FlatLayout {
     std::vector<Range> places;          // for each parameter; a tied one that has no own place shows its partner's
     std::vector<int> partner;           // index of the parameter whose values it shares, −1 for all others
@@ -47,6 +47,7 @@ struct FlatLayout {
 /// `chunks`: the parameters of each of the rank's chunks, in order. Indices of parameters count through all of them.
 /// `shards` = data-parallel degree. A bucket has about `bucket_elements` elements. Throws std::logic_error for a
 /// parameter that comes before what it is tied to.
-FlatLayout lay_out(std::span<const std::vector<models::Parameter>> chunks, int shards, std::int64_t bucket_elements);
+FlatLayout lay_out(std::span<const std::vector<models::Parameter>> chunks, int shards, std::int64_t bucket_elements,
+                   partition::Precision precision = partition::Precision::fp32);
 
 }  // namespace smp::runtime

@@ -38,7 +38,9 @@ std::vector<partition::Problem> stage_problems(const Job& job) {
     const bool automatic = job.parallel.auto_partition && partition::chunk_count(job.parallel) <= job.model.n_layer;
     if (automatic || !models::validate(job.model).empty() || !partition::validate(job.parallel).empty()) return {};
     try {
-        partition::assign_stages(models::gpt2_graph(job.model, 1, 1, job.model.n_positions), job.parallel);
+        partition::assign_stages(models::gpt2_graph(job.model, 1, 1, job.model.n_positions,
+                                                    {.precision = partition::precision_of(job.parallel)}),
+                                 job.parallel);
     } catch (const partition::ConfigError& error) {
         return error.problems();
     }
@@ -55,6 +57,11 @@ void check_training(const Job& job, OptionChecks& checks) {
     if (training.evaluate_every > 0 && !has_validation_data(job.data)) {
         checks.conflict("training.evaluate_every", training.evaluate_every, "there is no validation data",
                         "set data.validation or data.validation_fraction, or leave evaluate_every out");
+    }
+    if (training.loss_scale && !job.parallel.fp16) {
+        checks.conflict("training.loss_scale", training.loss_scale,
+                        "scales the loss of fp16, but parallel.fp16 is false",
+                        "set parallel.fp16 = true, or leave loss_scale out");
     }
     for (const std::int64_t step : job.logging.trace_steps) {
         if (training.steps < 1 || step <= training.steps) continue;

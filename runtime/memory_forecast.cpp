@@ -12,14 +12,13 @@ namespace {
 
 using partition::BufferKind;
 
-constexpr std::int64_t kMomentBytes = 8;  // a parameter
 constexpr auto kOptimizer = static_cast<std::size_t>(MemoryCategory::optimizer);
 
-std::int64_t parameter_count(const partition::Plan& plan, int stage) {
+std::int64_t parameter_count(const partition::Plan& plan, const partition::ModuleGraph& graph, int stage) {
     std::int64_t bytes = 0;
     for (const partition::Buffer& buffer : plan.training[static_cast<std::size_t>(stage)].buffers)
         if (buffer.kind == BufferKind::parameters) bytes += buffer.bytes;
-    return bytes / 4;  // fp32
+    return bytes / partition::value_bytes(graph.precision);
 }
 
 std::string listed(const MemoryBytes& bytes) {
@@ -31,11 +30,16 @@ std::string listed(const MemoryBytes& bytes) {
     return all;
 }
 
+/// Unsharded.
+std::int64_t all_optimizer_bytes(const partition::Plan& plan, const partition::ModuleGraph& graph, int stage) {
+    return partition::optimizer_bytes(graph.precision) * parameter_count(plan, graph, stage);
+}
+
 }  // namespace
 
-std::int64_t optimizer_bytes(const partition::Plan& plan, const partition::ModuleGraph& /*graph*/, int stage) {
+std::int64_t optimizer_bytes(const partition::Plan& plan, const partition::ModuleGraph& graph, int stage) {
     const std::int64_t shards = plan.shard_optimizer_state ? plan.topology.degrees.rdp : 1;
-    return (kMomentBytes * parameter_count(plan, stage) + shards - 1) / shards;
+    return (all_optimizer_bytes(plan, graph, stage) + shards - 1) / shards;
 }
 
 MemoryForecast memory_forecast(const partition::Plan& plan, const partition::ModuleGraph& graph,
@@ -74,7 +78,7 @@ std::optional<std::string> misfit(const partition::Plan& plan, const partition::
         largest, shown_bytes(most.device_peak), listed(most.peak), shown_bytes(limit_bytes));
     // What sharding over more ranks would leave: optimizer states alone get smaller.
     const std::int64_t lasting = most.device_peak - most.peak[kOptimizer];
-    const std::int64_t states = kMomentBytes * parameter_count(plan, largest);
+    const std::int64_t states = all_optimizer_bytes(plan, graph, largest);
     if (lasting < limit_bytes && states > 0) {
         const std::int64_t room = limit_bytes - lasting, ranks = (states + room - 1) / room;
         text += fmt::format("; with optimizer states sharded over {} data-parallel ranks it would, and there {} {}",

@@ -1,8 +1,10 @@
 #include "runtime/options.h"
 
 #include <algorithm>
+#include <bit>
 
 #include "partition/option_checks.h"
+#include "runtime/loss_scale.h"
 
 namespace smp::runtime {
 namespace {
@@ -29,6 +31,18 @@ void check_batch(const TrainingOptions& options, partition::OptionChecks& checks
     }
 }
 
+void check_loss_scale(const TrainingOptions& options, partition::OptionChecks& checks) {
+    const auto is_scale = [](std::int64_t scale) {
+        return scale >= 1 && scale <= LossScale::kMost && std::has_single_bit(static_cast<std::uint64_t>(scale));
+    };
+    const LossScaleOptions scale = options.loss_scale.value_or(LossScaleOptions{});
+    checks.require("loss_scale", options.loss_scale,
+                   is_scale(scale.initial) && is_scale(scale.minimum) && scale.minimum <= scale.initial &&
+                       scale.growth_interval >= 1 && scale.hysteresis >= 1,
+                   "initial and minimum powers of two from 1 to 2^60, minimum not above initial, growth_interval and "
+                   "hysteresis 1 or more");
+}
+
 void check_sampling(const TrainingOptions& options, partition::OptionChecks& checks) {
     checks.at_least("sample_tokens", options.sample_tokens, std::int64_t{0});
     checks.above("sample_temperature", options.sample_temperature, 0);
@@ -40,6 +54,11 @@ void check_sampling(const TrainingOptions& options, partition::OptionChecks& che
 }
 
 }  // namespace
+
+std::string shown(const LossScaleOptions& options) {
+    return fmt::format(R"({{"initial":{},"growth_interval":{},"hysteresis":{},"minimum":{}}})", options.initial,
+                       options.growth_interval, options.hysteresis, options.minimum);
+}
 
 void check(const TrainingOptions& options, partition::OptionChecks& checks) {
     const std::int64_t one = 1;
@@ -68,6 +87,7 @@ void check(const TrainingOptions& options, partition::OptionChecks& checks) {
     checks.at_least("evaluate_every", options.evaluate_every, std::int64_t{0});
     checks.at_least("evaluation_batches", options.evaluation_batches, one);
     check_sampling(options, checks);
+    check_loss_scale(options, checks);
 }
 
 std::vector<partition::Problem> validate(const TrainingOptions& options) {

@@ -19,6 +19,18 @@ namespace smp::runtime {
 
 enum class LearningRateSchedule { cosine, linear, constant };
 
+/// Of fp16: see LossScale.
+struct LossScaleOptions {
+    std::int64_t initial = 1 << 16;       // as minimum a power of two
+    std::int64_t growth_interval = 1000;  // steps without an overflow
+    std::int64_t hysteresis = 2;          // overflows, of which the last halves the scale
+    std::int64_t minimum = 1;
+
+    bool operator==(const LossScaleOptions&) const = default;
+};
+/// As JSON.
+std::string shown(const LossScaleOptions& options);
+
 struct TrainingOptions {
     std::int64_t steps = 0;                         // required; 0: not given
     std::optional<std::int64_t> sequence_length;    // T; not given: see sequence_length()
@@ -41,7 +53,8 @@ struct TrainingOptions {
     std::int64_t sample_tokens = 0;  // drawn after each evaluation; 0: none
     std::string sample_prompt;
     double sample_temperature = 1.0;
-    bool deterministic = false;  // CPUs always are
+    bool deterministic = false;                  // CPUs always are
+    std::optional<LossScaleOptions> loss_scale;  // with parallel.fp16 only; not given: LossScaleOptions's defaults
 
     bool operator==(const TrainingOptions&) const = default;
 };

@@ -62,7 +62,10 @@ at::Tensor gather_parameter(const Stage& stage, RankGroups& groups, const partit
         at::Tensor local;
         if (groups.world->rank() == source) {
             const int index = stage.find(name);
-            local = (what == Tensors::values ? stage.value(index) : stage.gradient(index)).cpu().contiguous();
+            local = (what == Tensors::values ? stage.value(index) : stage.gradient(index))
+                        .cpu()
+                        .to(at::kFloat)
+                        .contiguous();
             if (source != 0) groups.world->send(local, 0).wait();
         }
         if (groups.world->rank() != 0) continue;

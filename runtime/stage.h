@@ -20,8 +20,8 @@ namespace smp::runtime {
 
 class Stage {
   public:
-    /// Allocates zeroed fp32 buffers; values are filled by initial weights. `groups` must outlive the stage. Local.
-    /// `meter` must outlive it too.
+    /// Allocates zeroed buffers, values as the precision of `parallel` says, which initial weights fill. `groups` and
+    /// `meter` must outlive the stage. Local.
     Stage(const models::ModelOptions& model, const partition::Plan& plan, RankGroups& groups, MemoryMeter& meter,
           const partition::ParallelOptions& parallel, at::Device device);
 
@@ -38,6 +38,8 @@ class Stage {
 
     /// Parameters of all chunks, in order of their modules; indices below are into this list.
     const std::vector<models::Parameter>& parameters() const { return parameters_; }
+    /// Index in the graph of the module that a parameter is of.
+    int module_of(int parameter) const { return modules_[parameter]; }
     const FlatLayout& layout() const { return layout_; }
     /// Views shaped as Parameter::local_shape. gradient() of a tied parameter is its own buffer even where the values
     /// are shared.
@@ -46,7 +48,7 @@ class Stage {
     /// Index of a parameter of this rank, −1 if it has none of that name.
     int find(const std::string& name) const;
 
-    /// fp32 [layout().elements].
+    /// [layout().elements], values as the precision says, gradients fp32.
     const at::Tensor& flat_values() const { return flat_values_; }
     const at::Tensor& flat_gradients() const { return flat_gradients_; }
 

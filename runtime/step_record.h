@@ -8,13 +8,13 @@
 namespace smp::runtime {
 
 struct StepRecord {
-    std::int64_t step = 0;  // from 1
-    double loss = 0;        // mean over the tokens of the global batch, before the update
-    double learning_rate = 0;
-    double grad_norm = 0;     // before clipping
-    std::int64_t tokens = 0;  // trained on so far, this step's included
-    std::int64_t skipped_updates = 0;
-    double seconds = 0;  // of the step, rank 0's clock
+    std::int64_t step = 0;             // from 1
+    double loss = 0;                   // mean over the tokens of the global batch, before the update
+    double learning_rate = 0;          // of the step's update, or what it would have been
+    double grad_norm = 0;              // before clipping
+    std::int64_t tokens = 0;           // trained on so far, this step's included
+    std::int64_t skipped_updates = 0;  // so far: their gradients overflowed (fp16)
+    double seconds = 0;                // of the step, rank 0's clock
     double tokens_per_second = 0;
     std::optional<double> mfu;      // model FLOPs utilisation: model_flops_per_token · tokens/s / (peak of all ranks);
                                     // unknown where the device's peak is
@@ -22,6 +22,7 @@ struct StepRecord {
     std::optional<double> predicted_seconds;
     std::optional<std::int64_t> predicted_memory_bytes;
     std::optional<double> validation_loss;
+    std::string notice;  // a sentence for the log, no part of the line; empty: none
 };
 
 /// The record as one line of JSON, keys in the order above. Numbers are in shortest round-trip form, so equal text is

@@ -21,8 +21,10 @@
 #include "runtime/initial_weights.h"
 #include "runtime/job_plan.h"
 #include "runtime/learning_rate.h"
+#include "runtime/loss_scale.h"
 #include "runtime/memory_error.h"
 #include "runtime/memory_forecast.h"
+#include "runtime/non_finite.h"
 #include "runtime/parameter_collection.h"
 #include "runtime/rank_groups.h"
 #include "runtime/shard_exchange.h"
@@ -62,6 +64,7 @@ class Trainer::Impl {
 
     Job job_;
     comms::Communicator& world_;
+    partition::Precision precision_ = partition::precision_of(job_.parallel);
     partition::Plan plan_;
     partition::ModuleGraph graph_;
     MemoryMeter meter_;
@@ -74,14 +77,30 @@ class Trainer::Impl {
     std::optional<Executor> executor_;
     std::optional<AdamW> optimizer_;
     std::vector<bool> stale_;  // by section: whether other ranks have updated their shards of the values since
-    std::int64_t steps_done_ = 0;
+    std::optional<LossScale> loss_scale_;  // with fp16
+    std::int64_t steps_done_ = 0, skipped_updates_ = 0;
+    bool skipped_last_ = false;  // whether the last step's update was
 
   private:
     StepDuties forward_duties();
     comms::Work gather_values(int section);
     void scale_gradients(double factor);
+    /// Ends the job where a loss or a gradient is not finite and no loss scale could mend it: throws AgreedFailure with
+    /// the first place. Collective.
+    void refuse_non_finite(double loss, std::span<const models::Microbatch> batch);
+    /// Counts a step whose gradients overflowed, and lowers the scale. A sentence about it, for the first in a row.
+    /// Collective.
+    std::string skip_update();
+    std::string describe(int rank) const {
+        return fmt::format("{} ({})", rank, partition::to_string(partition::coordinate_of(plan_.topology, rank)));
+    }
+    double scale() const { return loss_scale_ ? loss_scale_->value() : 1; }
     /// The shard of the flat buffers that is this rank's.
     std::vector<Range> owned() const { return stage_->layout().owned(groups_.at.rdp); }
+    /// What this rank updates of them, and has the summed gradients of.
+    std::vector<Range> updated() const {
+        return plan_.shard_optimizer_state ? owned() : std::vector<Range>{{0, stage_->layout().elements}};
+    }
     void prepare_locally(std::optional<partition::Plan> plan);
     std::vector<models::Microbatch> microbatches(const Dataset& data, std::int64_t first_sample, bool training) const;
     /// Adds the losses where they were made.
@@ -105,10 +124,17 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
     exchange_.emplace(*groups_.data, stage_->layout());
     stale_.assign(stage_->chunks().size(), false);
     executor_.emplace(plan_, graph_.shared, *stage_, groups_, meter_, std::move(options.executor));
-    fail_together(world_, [this] { set_initial_weights(*stage_, job_.training); });
-    const std::vector<Range> all = {{0, stage_->layout().elements}};
-    const MemoryMeter::Scope scope(meter_, MemoryCategory::optimizer);
-    optimizer_.emplace(*stage_, job_.training, plan_.shard_optimizer_state ? owned() : all);
+    {
+        const MemoryMeter::Scope scope(meter_, MemoryCategory::optimizer);
+        optimizer_.emplace(*stage_, job_.training, updated());
+    }
+    fail_together(world_, [this] {
+        set_initial_weights(*stage_, job_.training, [this](int parameter, const at::Tensor& values) {
+            optimizer_->start_from(parameter, values);
+        });
+    });
+    if (precision_ == partition::Precision::fp16)
+        loss_scale_.emplace(job_.training.loss_scale.value_or(LossScaleOptions{}));
 }
 
 void Trainer::Impl::prepare_locally(std::optional<partition::Plan> plan) {
@@ -140,7 +166,7 @@ std::vector<models::Microbatch> Trainer::Impl::microbatches(const Dataset& data,
         microbatch.seed = job_.training.seed;
         microbatch.step = static_cast<std::uint64_t>(steps_done_);
         microbatch.training = training;
-        microbatch.gradient_scale = 1 / tokens_per_batch();
+        microbatch.gradient_scale = scale() / tokens_per_batch();
     }
     return microbatches;
 }
@@ -171,8 +197,9 @@ StepRecord Trainer::Impl::step(StepTimes* times) {
     const auto begin = std::chrono::steady_clock::now();
     meter_.reset_peaks();
     auto batch = microbatches(*train_, steps_done_ * cut_.global_batch, /*training=*/true);
-    const double learning_rate = learning_rate_at(job_.training, steps_done_);
+    const double learning_rate = learning_rate_at(job_.training, steps_done_ - skipped_updates_);
     double loss = 0, norm = 0;
+    bool updates = false;
     stage_->zero_gradients();
 
     StepDuties duties = forward_duties();
@@ -189,15 +216,22 @@ StepRecord Trainer::Impl::step(StepTimes* times) {
         const auto totals =
             sum_over_world({losses, sum_of_squares(stage_->flat_gradients(), stage_->counted(), owned())});
         loss = totals[0] / tokens_per_batch();
-        norm = std::sqrt(totals[1]);
-        if (const double factor = clip_factor(norm, job_.training.gradient_clip_norm); factor < 1)
+        norm = std::sqrt(totals[1]) / scale();  // exact, since the scale is a power of two
+        updates = std::isfinite(loss) && std::isfinite(norm);
+        if (!updates) return;
+        if (const double factor = clip_factor(norm, job_.training.gradient_clip_norm) / scale(); factor != 1)
             scale_gradients(factor);
         optimizer_->step(learning_rate);
         stale_.assign(stale_.size(), plan_.shard_optimizer_state);
     };
     const auto own_times = times != nullptr ? std::make_shared<ActionTimes>() : nullptr;
     executor_->run(plan_.training[groups_.at.pp], batch, duties, own_times);
+    if (!std::isfinite(loss) || (!updates && !loss_scale_)) refuse_non_finite(loss, batch);
     ++steps_done_;
+    std::string notice;
+    if (!updates) notice = skip_update();
+    skipped_last_ = !updates;
+    if (updates && loss_scale_) loss_scale_->update(/*overflowed=*/false);
 
     StepRecord record;
     record.step = steps_done_;
@@ -205,11 +239,52 @@ StepRecord Trainer::Impl::step(StepTimes* times) {
     record.learning_rate = learning_rate;
     record.grad_norm = norm;
     record.tokens = steps_done_ * cut_.global_batch * cut_.length;
+    record.skipped_updates = skipped_updates_;
+    record.notice = std::move(notice);
     record.memory_bytes = largest_over_world(meter_.use().device_peak);
     record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     record.tokens_per_second = tokens_per_batch() / record.seconds;
     if (times != nullptr) *times = gather_times(world_, plan_, steps_done_, *own_times);
     return record;
+}
+
+std::string Trainer::Impl::skip_update() {
+    const double before = scale();
+    ++skipped_updates_;
+    loss_scale_->update(/*overflowed=*/true);
+    if (skipped_last_) return "";
+    const auto place = NonFiniteSearch(world_, *stage_, job_.model).in_gradients(updated());
+    return fmt::format(
+        "step {} made no update: {} overflowed in fp16 on rank {} with the loss scale {}, which is now {}", steps_done_,
+        place ? place->where : "a gradient", place ? describe(place->rank) : "?", before, scale());
+}
+
+void Trainer::Impl::refuse_non_finite(double loss, std::span<const models::Microbatch> batch) {
+    const NonFiniteSearch search(world_, *stage_, job_.model);
+    std::optional<NonFinite> place = search.in_values();
+    const bool in_values = place.has_value();
+    if (!place) {
+        // The values are those of the step, so the same forward can be run again.
+        std::vector<models::Microbatch> again(batch.begin(), batch.end());
+        std::optional<int> first;
+        StepDuties duties = forward_duties();
+        duties.after_forward = [&](int module, const at::Tensor& output) {
+            if (output.defined() && !is_finite(output)) first = std::min(module, first.value_or(module));
+        };
+        executor_->run(plan_.evaluation[groups_.at.pp], again, duties);
+        place = search.in_outputs(first);
+    }
+    if (!place) place = search.in_gradients(updated());
+    const int head = partition::rank_of(plan_.topology, {.pp = plan_.chunks.back().stage, .tp = 0, .rdp = 0});
+    if (!place) place = {.where = "the logits of lm_head", .rank = head};
+    const bool read = in_values && steps_done_ == 0 && !job_.training.initial_weights.empty();
+    throw AgreedFailure(
+        fmt::format("step {}: the {} not finite, which first shows in {} on rank {}; {}", steps_done_ + 1,
+                    std::isfinite(loss) ? "gradients are" : "loss is", place->where, describe(place->rank),
+                    read ? "check training.initial_weights"
+                         : "a lower training.learning_rate, a longer training.warmup_steps or another precision may "
+                           "help"),
+        read ? 3 : 2, place->rank);
 }
 
 StepDuties Trainer::Impl::forward_duties() {

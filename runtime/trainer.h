@@ -45,7 +45,10 @@ class Trainer {
     Trainer(const Job& job, comms::Communicator& world, TrainerOptions options = {});
     ~Trainer();
 
-    /// One training step on the next global batch. validation_loss is not set.
+    /// One training step on the next global batch. validation_loss is not set. With parallel.fp16 gradients that
+    /// overflow skip the update, which the record counts; the first such step in a row has a notice of where. Throws
+    /// AgreedFailure, on every rank, for a loss that is not finite, and for gradients that are not in fp32 and bf16:
+    /// its message names the first place.
     StepRecord step();
     /// The same, and when its actions ran: those of the whole world, on rank 0.
     StepRecord step(StepTimes& times);
@@ -69,14 +72,17 @@ class Trainer {
     /// What this rank's tensors take now, and took at most since the last training step began.
     MemoryUse memory() const;
 
-    /// Of AdamW's moments on this rank: 8 a parameter, of its own shard alone with parallel.shard_optimizer_state.
+    /// Of AdamW's moments on this rank: 8 a parameter, with its master copy in 16 bits 12; of its own shard alone with
+    /// parallel.shard_optimizer_state.
     std::int64_t optimizer_bytes() const;
 
     /// Logical parameters by Hugging Face name ("h.0.ln_1.weight"), in order of the model; a tied head is not listed.
     std::vector<std::string> parameter_names() const;
-    /// The whole tensor, unpadded, fp32 on the CPU, on rank 0; undefined elsewhere.
+    /// The whole tensor as trained with (in 16 bits the rounded values, not AdamW's masters), unpadded, fp32 on the
+    /// CPU, on rank 0; undefined elsewhere.
     at::Tensor gather_value(const std::string& name);
-    /// Gradient of the last step: the sum over the global batch, after clipping.
+    /// Gradient of the last step: the sum over the global batch, after clipping. Where the update was skipped, it is as
+    /// it overflowed.
     at::Tensor gather_gradient(const std::string& name);
 
   private:

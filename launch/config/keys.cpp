@@ -1,10 +1,44 @@
 #include "launch/config/keys.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "launch/config/bind.h"
 
 namespace smp::launch {
+
+/// Members that are left out have their defaults.
+template <>
+struct Codec<runtime::LossScaleOptions> {
+    using Options = runtime::LossScaleOptions;
+    static constexpr std::array<std::pair<const char*, std::int64_t Options::*>, 4> kMembers = {{
+        {"initial", &Options::initial},
+        {"growth_interval", &Options::growth_interval},
+        {"hysteresis", &Options::hysteresis},
+        {"minimum", &Options::minimum},
+    }};
+
+    static std::string type() { return "an object with integers initial, growth_interval, hysteresis and minimum"; }
+    static std::optional<Refusal> read(const Json& value, Options& out) {
+        const Refusal refusal{"must be " + type()};
+        if (!value.is_object()) return refusal;
+        Options options;
+        for (const auto& [name, given] : value.items()) {
+            const auto* member = std::find_if(kMembers.begin(), kMembers.end(),
+                                              [&, key = name](const auto& known) { return key == known.first; });
+            if (member == kMembers.end() || Codec<std::int64_t>::read(given, options.*(member->second))) return refusal;
+        }
+        out = options;
+        return std::nullopt;
+    }
+    static Json write(const Options& options) {
+        Json object = Json::object();
+        for (const auto& [name, member] : kMembers) object[name] = options.*member;
+        return object;
+    }
+};
+
 namespace {
 
 /// Read before all other keys, by load_config: they override what it stands for.
@@ -73,8 +107,9 @@ std::vector<Key> parallel_keys() {
         s.option("offload_activations", &O::offload_activations, "checkpointed activations live in host memory"),
         s.option("activation_loading_horizon", &O::activation_loading_horizon,
                  "and are brought back so many tasks (a group's forward or backward) ahead"),
-        not_yet("parallel", "fp16", false, "mixed precision with dynamic loss scaling"),
-        not_yet("parallel", "bf16", false, "mixed precision"),
+        s.option("fp16", &O::fp16,
+                 "16-bit values and activations, fp32 master weights and gradients, dynamic loss scaling"),
+        s.option("bf16", &O::bf16, "the same with bf16's range, without loss scaling"),
         s.option("tensor_parallel_seed", &O::tensor_parallel_seed,
                  "mixed into the dropout keys of sites that tensor parallelism shards"),
     };
@@ -107,8 +142,7 @@ std::vector<Key> training_keys() {
         s.option("sample_prompt", &O::sample_prompt, "text they go on from"),
         s.option("sample_temperature", &O::sample_temperature, "of the draw"),
         s.option("deterministic", &O::deterministic, "same bits on GPUs too, at a cost; CPUs always keep them"),
-        not_yet("training", "loss_scale", nullptr,
-                "initial, growth_interval, hysteresis, minimum of fp16's loss scale"),
+        s.option("loss_scale", &O::loss_scale, "of fp16: doubled after good steps, halved after overflows"),
     };
 }
 

@@ -155,6 +155,7 @@ void resolve(Config& config, std::optional<int> ranks) {
     config.model.n_inner = models::inner_width(config.model);
     config.parallel.active_microbatches = partition::active_microbatches(config.parallel);
     config.training.sequence_length = runtime::sequence_length(config.training, config.model);
+    if (config.parallel.fp16 && !config.training.loss_scale) config.training.loss_scale.emplace();
     config.training.min_learning_rate = runtime::minimum_learning_rate(config.training);
     config.cluster.devices_per_node =
         ranks ? *ranks / config.cluster.nodes

@@ -42,13 +42,14 @@ Json unusual_config() {
                      "placement_strategy": "PTD", "optimize": "memory", "auto_partition": false, "memory_weight": 0.25,
                      "stage_layers": [2, 1, 1, 2], "prescaled_batch": true,
                      "shard_optimizer_state": true, "activation_checkpointing": "group_2",
-                     "offload_activations": true, "activation_loading_horizon": 7,
+                     "offload_activations": true, "activation_loading_horizon": 7, "fp16": true,
                      "tensor_parallel_seed": 18446744073709551615},
         "training": {"steps": 11, "sequence_length": 14, "batch_size": 10, "seed": 9223372036854775809,
                      "learning_rate": 0.1, "min_learning_rate": 0.07, "warmup_steps": 3, "schedule": "linear",
                      "beta1": 0.8, "beta2": 0.85, "epsilon": 1e-7, "weight_decay": 0.3, "gradient_clip_norm": 0,
                      "initial_weights": "weights", "evaluate_every": 2, "evaluation_batches": 5, "sample_tokens": 7,
-                     "sample_prompt": "\"quoted\"\n\u00e9", "sample_temperature": 0.5, "deterministic": true},
+                     "sample_prompt": "\"quoted\"\n\u00e9", "sample_temperature": 0.5, "deterministic": true,
+                     "loss_scale": {"initial": 1024, "growth_interval": 7, "hysteresis": 3, "minimum": 2}},
         "data": {"train": "a/*.bin", "validation": "../b", "format": "nanogpt", "tokenizer": "gpt2",
                  "tokenizer_file": "v.tiktoken", "order": "sequential"},
         "cluster": {"device": "cpu", "nodes": 2, "devices_per_node": 4, "threads_per_rank": 3, "memory_limit_gib": 1.5,
@@ -75,7 +76,7 @@ TEST(EveryKey, RoundTrips) {
     // A key that this file leaves at its default would not be tested here: those with one value (most are still to
     // come), and those that exclude others, which the next test moves.
     const std::set<std::string> elsewhere = {"model.activation_function", "data.validation_fraction",
-                                             "parallel.pipeline"};
+                                             "parallel.pipeline", "parallel.bf16"};
     for (const Key& key : configuration_keys()) {
         const bool to_come = key.doc.find("still to come") != std::string::npos;
         if (!key.write || to_come || elsewhere.contains(key.path())) continue;
@@ -89,9 +90,11 @@ TEST(EveryKey, ValuesThatExcludeOthersRoundTripToo) {
     EXPECT_EQ(resolved(config)["parallel"]["pipeline"], "simple");
     config["parallel"]["pipeline"] = "zero_bubble";
     config["data"]["validation_fraction"] = 0.125;
+    config["parallel"]["bf16"] = true;
     const Json written = resolved(config);
     EXPECT_EQ(written["parallel"]["pipeline"], "zero_bubble");
     EXPECT_EQ(written["data"]["validation_fraction"], 0.125);
+    EXPECT_EQ(written["parallel"]["bf16"], true);
     EXPECT_EQ(written["training"]["global_batch_size"], 8);
 }
 
@@ -225,6 +228,10 @@ TEST(EveryKey, IsRefusedOutsideItsLimitsWithTheLimit) {
         {"training", "evaluation_batches", 0},
         {"training", "sample_tokens", -1},
         {"training", "sample_temperature", 0},
+        {"training", "loss_scale", {{"initial", 1000}}},
+        {"training", "loss_scale", {{"initial", 2}, {"minimum", 4}}},
+        {"training", "loss_scale", {{"growth_interval", 0}}},
+        {"training", "loss_scale", {{"hysteresis", 0}}},
         {"data", "train", ""},
         {"data", "validation_fraction", 1},
         {"cluster", "nodes", 0},

@@ -47,6 +47,16 @@ TEST(JobRules, TokensDivideByTheTensorDegreeWhereTheyAreCutOverIt) {
     EXPECT_THAT(problem_with(R"({"parallel": {"optimize": "both"}})"), HasSubstr("\"speed\" or \"memory\""));
 }
 
+TEST(JobRules, OnePrecisionAndItsLossScale) {
+    EXPECT_THAT(problem_with(R"({"parallel": {"fp16": true, "bf16": true}})"),
+                AllOf(HasSubstr("parallel.fp16 = true"), HasSubstr("excludes parallel.bf16")));
+    const std::string scale = R"("training": {"loss_scale": {"initial": 1024}})";
+    EXPECT_THAT(problem_with("{" + scale + "}"),
+                AllOf(HasSubstr("training.loss_scale = {\"initial\":1024"), HasSubstr("parallel.fp16 is false")));
+    EXPECT_THAT(problem_with(R"({"parallel": {"bf16": true}, )" + scale + "}"), HasSubstr("parallel.fp16 is false"));
+    EXPECT_EQ(problem_with(R"({"parallel": {"fp16": true}, )" + scale + "}"), "0 problems:");
+}
+
 TEST(JobRules, OnlyStepsOfTheRunAreTraced) {
     EXPECT_TRUE(problems_of(with(small_config(), "logging", "trace_steps", {1})).empty());
     EXPECT_THAT(problem_with(R"({"logging": {"trace_steps": [1, 1000000]}})"),

@@ -58,6 +58,18 @@ TEST(LoadConfig, TheWorldIsStatedOnceItIsKnown) {
     EXPECT_EQ(load(Json::parse(launch::to_json(on_four))).world(), 4);
 }
 
+TEST(LoadConfig, TheLossScaleIsStatedOnceThereIsOne) {
+    EXPECT_EQ(load(small_config()).training.loss_scale, std::nullopt);
+    EXPECT_EQ(load(small_config(), {"parallel.bf16=true"}).training.loss_scale, std::nullopt);
+    EXPECT_EQ(load(small_config(), {"parallel.fp16=true"}).training.loss_scale, runtime::LossScaleOptions{});
+    const auto scale = load(small_config(), {"parallel.fp16=true", R"(training.loss_scale={"hysteresis": 5})"});
+    EXPECT_EQ(scale.training.loss_scale, (runtime::LossScaleOptions{.hysteresis = 5}));
+    for (const char* wrong : {R"({"initail": 4})", R"({"initial": 4.5})", R"({"initial": "4"})"})
+        EXPECT_THAT(only_problem(problems_of(small_config(),
+                                             {"parallel.fp16=true", std::string("training.loss_scale=") + wrong})),
+                    HasSubstr("must be an object with integers initial, growth_interval, hysteresis and minimum"));
+}
+
 TEST(LoadConfig, AnAliasIsTheKeyItself) {
     EXPECT_EQ(load(with(small_config(), "parallel", "partitions", 2)).parallel.pipeline_parallel_degree, 2);
     EXPECT_EQ(load(small_config(), {"parallel.partitions=2"}).parallel.pipeline_parallel_degree, 2);

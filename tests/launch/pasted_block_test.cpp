@@ -18,13 +18,14 @@ TEST(PastedBlock, LoadsWithANoteForWhatChangesNothing) {
         "partitions": 2, "microbatches": 4, "placement_strategy": "spread", "pipeline": "interleaved", "optimize": "speed",
         "auto_partition": true, "default_partition": 0, "memory_weight": 0.5, "prescaled_batch": true, "ddp": true,
         "tensor_parallel_degree": 2, "ddp_dist_backend": "auto", "skip_tracing": true, "delayed_parameter_initialization": true,
-        "deterministic_server": false, "horovod": false, "fp16": false, "shard_optimizer_state": false,
+        "deterministic_server": false, "horovod": false, "fp16": true, "shard_optimizer_state": false,
         "offload_activations": false, "activation_loading_horizon": 4
     })");
     const launch::Config loaded = load(config);
     EXPECT_EQ(loaded.parallel.pipeline_parallel_degree, 2);
     EXPECT_EQ(loaded.parallel.placement_strategy, "spread");
     EXPECT_TRUE(loaded.parallel.prescaled_batch);
+    EXPECT_EQ(partition::precision_of(loaded.parallel), partition::Precision::fp16);
     EXPECT_THAT(loaded.notes,
                 UnorderedElementsAre(
                     HasSubstr("parallel.default_partition = 0"), HasSubstr("parallel.ddp = true"),
@@ -53,9 +54,6 @@ TEST(PastedBlock, WhatIsStillToComeSaysNotYetAndTakesItsOffValue) {
         Json on, off;
     };
     const std::vector<Case> cases = {{"parallel", "activation_checkpointing", "selective", "none"},
-                                     {"parallel", "fp16", true, false},
-                                     {"parallel", "bf16", true, false},
-                                     {"training", "loss_scale", Json{{"initial", 65536}}, nullptr},
                                      {"checkpoint", "every", 100, 0},
                                      {"checkpoint", "keep", 3, nullptr},
                                      {"checkpoint", "directory", "here", nullptr},

@@ -60,5 +60,31 @@ TEST(PlanReport, MomentsAreEightBytesAParameterOfTheStage) {
                   2 * report.timeline.peak_by_category[stage][parameters]);
 }
 
+// Values 2, gradients 4, moments 8, masters 4 bytes; what is kept and handed on takes less.
+TEST(PlanReport, SixteenBitsHaveTwoBytesAValueAndTwelveOfTheOptimizer) {
+    using partition::MemoryCategory;
+    launch::Config config = pipeline_config();
+    config.parallel.auto_partition = false;
+    config.parallel.stage_layers = {static_cast<int>(config.model.n_layer) - 1, 1};
+    const launch::PlanReport wide = launch::report_on(config, 2);
+    for (bool partition::ParallelOptions::*key :
+         {&partition::ParallelOptions::bf16, &partition::ParallelOptions::fp16}) {
+        launch::Config narrow = config;
+        narrow.parallel.*key = true;
+        const launch::PlanReport report = launch::report_on(narrow, 2);
+        for (std::size_t stage = 0; stage < 2; ++stage) {
+            const auto of = [&](const launch::PlanReport& x, MemoryCategory category) {
+                return x.timeline.peak_by_category[stage][static_cast<std::size_t>(category)];
+            };
+            const auto values = of(report, MemoryCategory::parameters);
+            EXPECT_EQ(of(wide, MemoryCategory::parameters), 2 * values);
+            EXPECT_EQ(of(report, MemoryCategory::gradients), 2 * values);
+            EXPECT_EQ(runtime::optimizer_bytes(report.plan, report.graph, static_cast<int>(stage)), 6 * values);
+            EXPECT_LT(of(report, MemoryCategory::boundaries), of(wide, MemoryCategory::boundaries));
+            EXPECT_LT(of(report, MemoryCategory::activations), of(wide, MemoryCategory::activations));
+        }
+    }
+}
+
 }  // namespace
 }  // namespace smp::testing

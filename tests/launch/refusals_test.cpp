@@ -24,7 +24,7 @@ TEST(Refusals, OneLineSaysAll) {
 TEST(Refusals, AllErrorsOfAFileAtOnce) {
     const Json config = Json::parse(R"({
         "model": {"n_layer": "4", "n_head": 4, "n_embd": 33, "hidden": 1},
-        "parallel": {"microbatchs": 2, "microbatches": 3.0, "fp16": true, "pipeline": "fast"},
+        "parallel": {"microbatchs": 2, "microbatches": 3.0, "fp16": 1, "pipeline": "fast"},
         "trainnig": {},
         "training": {"batch_size": 1, "global_batch_size": 2, "beta1": 2, "warmup_steps": 5, "seed": -1},
         "data": "text.txt",

@@ -95,6 +95,14 @@ TEST_F(SmpTrainRefusals, WeightsOfAnotherShape) {
     expect_refused(other, 3, {"wte.weight", "503", "512"});
 }
 
+// LayerNorms of nearly constant rows multiply gradients by 1/√ε each, until they overflow.
+TEST_F(SmpTrainRefusals, GradientsThatAreNotFinite) {
+    auto steep = config();
+    steep["model"]["layer_norm_epsilon"] = 1e-70;
+    steep["model"]["initializer_range"] = 1e-25;
+    expect_refused(steep, 2, {"step 1: the gradients are not finite", "the gradient of h.", "(module h.", " on rank "});
+}
+
 TEST_F(SmpTrainRefusals, ARankWithAnotherConfigurationIsNamed) {
     const std::string first = folder_.write("first.json", config().dump());
     auto changed = config();

@@ -145,6 +145,29 @@ TEST_F(SmpTrain, OptimizesForMemory) {
     }
 }
 
+TEST_F(SmpTrain, TrainsInSixteenBits) {
+    folder_.write("job.json", config().dump());
+    const Outcome outcome = train("", "bf16", "--set parallel.bf16=true --ranks 1");
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+    const Outcome processes =
+        train(mpirun(2), "pipeline",
+              "--set parallel.bf16=true --set parallel.pipeline_parallel_degree=2 "
+              "--set parallel.activation_checkpointing=each --set parallel.offload_activations=true "
+              "--set parallel.activation_loading_horizon=1");
+    ASSERT_EQ(processes.exit_code, 0) << processes.output;
+    EXPECT_EQ(promised(folder_ / "pipeline/metrics.jsonl"), promised(folder_ / "bf16/metrics.jsonl"));
+
+    // An overflow is said once and counted in each record.
+    const Outcome overflow = train("", "fp16",
+                                   "--ranks 2 --set parallel.fp16=true --set 'training.loss_scale={\"initial\": "
+                                   "1099511627776}'");
+    ASSERT_EQ(overflow.exit_code, 0) << overflow.output;
+    EXPECT_THAT(read_text(folder_ / "fp16/log.txt"), HasSubstr("step 1 made no update: the gradient of "));
+    EXPECT_EQ(read_text(folder_ / "fp16/log.txt").find("step 2 made no update"), std::string::npos);
+    EXPECT_THAT(read_text(folder_ / "fp16/metrics.jsonl"),
+                HasSubstr(R"("grad_norm":null,"tokens":2048,"skipped_updates":4)"));
+}
+
 TEST_F(SmpTrain, TracesTheStepsThatWereAskedFor) {
     folder_.write("job.json", config().dump());
     const std::string layout = "--resume never --set parallel.pipeline_parallel_degree=2 ";

@@ -30,11 +30,13 @@ TEST(FlatLayout, EveryElementHasOnePlaceAndOneOwner) {
                 parameters.push_back(chunk.back());
             }
         }
-        const FlatLayout layout = lay_out(chunks, shards, 1 + random() % 2000);
+        const auto precision = random() % 2 == 0 ? partition::Precision::fp32 : partition::Precision::bf16;
+        const FlatLayout layout = lay_out(chunks, shards, 1 + random() % 2000, precision);
 
         std::int64_t end = 0;
         for (std::size_t i = 0; i < parameters.size(); ++i) {
             ASSERT_EQ(layout.places[i].begin % kBlockElements, 0);
+            ASSERT_EQ(layout.places[i].begin * partition::value_bytes(precision) % 256, 0);
             ASSERT_GE(layout.places[i].begin, end);
             ASSERT_EQ(layout.places[i].size(), parameters[i].slice.local_numel());
             end = layout.places[i].end;
@@ -45,6 +47,7 @@ TEST(FlatLayout, EveryElementHasOnePlaceAndOneOwner) {
         for (int shard = 0; shard < shards; ++shard)
             for (const Range& piece : layout.owned(shard)) {
                 ASSERT_EQ(piece.begin % kBlockElements, 0);
+                ASSERT_EQ(piece.begin * partition::value_bytes(precision) % 256, 0);
                 for (auto i = piece.begin; i < piece.end; ++i) ++owners[i];
             }
         for (const int count : owners) ASSERT_EQ(count, 1);

@@ -168,9 +168,9 @@ class MeasuredMemory : public ::testing::Test {
         return ranks;
     }
 
-    /// What order alone decides is equal to the byte. Flat buffers are padded: each parameter to 256 bytes, each bucket
-    /// (one a chunk, in models as small as these) to as many a data-parallel rank. What comes and goes with messages
-    /// and copies depends on time: no more than in the slowest case.
+    /// What order alone decides is equal to the byte. Flat buffers are padded: each parameter to 256 bytes of values,
+    /// each bucket (one a chunk, in models as small as these) to as many a data-parallel rank. What comes and goes with
+    /// messages and copies depends on time: no more than in the slowest case.
     static void expect_as_predicted(const Job& job, int rdp) {
         for (const Rank& rank : run(job, rdp)) {
             SCOPED_TRACE(fmt::format("stage {}", rank.stage));
@@ -180,12 +180,16 @@ class MeasuredMemory : public ::testing::Test {
                  {MemoryCategory::activations, MemoryCategory::deferred, MemoryCategory::logits})
                 EXPECT_EQ(measured(category), predicted(category)) << partition::word_of(category);
             const int chunks = job.parallel.virtual_pipeline_degree;
-            const std::int64_t padding = 256 * (static_cast<std::int64_t>(rank.parameters) + rdp * chunks);
-            for (const MemoryCategory category :
-                 {MemoryCategory::parameters, MemoryCategory::gradients, MemoryCategory::optimizer}) {
-                const int copies = category == MemoryCategory::optimizer ? 2 : 1;
+            const auto precision = partition::precision_of(job.parallel);
+            const std::int64_t padding = 256 / partition::value_bytes(precision) *
+                                         (static_cast<std::int64_t>(rank.parameters) + rdp * chunks);  // elements
+            const std::map<MemoryCategory, std::int64_t> widths = {
+                {MemoryCategory::parameters, partition::value_bytes(precision)},
+                {MemoryCategory::gradients, partition::kGradientBytes},
+                {MemoryCategory::optimizer, partition::optimizer_bytes(precision)}};
+            for (const auto& [category, width] : widths) {
                 EXPECT_GE(measured(category), predicted(category)) << partition::word_of(category);
-                EXPECT_LE(measured(category), predicted(category) + copies * padding) << partition::word_of(category);
+                EXPECT_LE(measured(category), predicted(category) + width * padding) << partition::word_of(category);
             }
             for (const MemoryCategory category :
                  {MemoryCategory::boundaries, MemoryCategory::checkpoints, MemoryCategory::offloaded}) {
@@ -222,7 +226,7 @@ TEST_F(MeasuredMemory, IsWhatThePlanSaysByCategory) {
                                  {3, 1, 1, PipelineSchedule::zero_bubble}}) {
         for (const char* checkpointing : {"none", "each", "contiguous", "group_2"}) {
             for (const int horizon : {0, 1, 4}) {
-                for (const double dropout : {0.0, 0.1}) {
+                for (const auto& [dropout, bf16] : {std::pair{0.0, false}, {0.1, false}, {0.1, true}}) {
                     Job job = this->job();
                     job.parallel.pipeline_parallel_degree = layout.pp;
                     job.parallel.virtual_pipeline_degree = layout.chunks;
@@ -231,13 +235,30 @@ TEST_F(MeasuredMemory, IsWhatThePlanSaysByCategory) {
                     job.parallel.offload_activations = horizon > 0;
                     job.parallel.activation_loading_horizon = std::max(1, horizon);
                     job.parallel.shard_optimizer_state = horizon == 1;
+                    job.parallel.bf16 = bf16;
                     job.model.resid_pdrop = job.model.embd_pdrop = dropout;
                     if (std::string(checkpointing) == "none" && horizon > 0 && layout.rdp == 1) continue;  // as without
-                    SCOPED_TRACE(fmt::format("{}, pp {}, {} chunks, rdp {}, {}, horizon {}, dropout {}",
+                    SCOPED_TRACE(fmt::format("{}, pp {}, {} chunks, rdp {}, {}, horizon {}, dropout {}, {}",
                                              word_of(layout.schedule), layout.pp, layout.chunks, layout.rdp,
-                                             checkpointing, horizon, dropout));
+                                             checkpointing, horizon, dropout, bf16 ? "bf16" : "fp32"));
                     expect_as_predicted(job, layout.rdp);
                 }
+            }
+        }
+    }
+}
+
+TEST_F(MeasuredMemory, IsWhatThePlanSaysOnTensorRanks) {
+    for (const auto optimize : {partition::Optimize::speed, partition::Optimize::memory}) {
+        for (const bool bf16 : {false, true}) {
+            for (const char* checkpointing : {"none", "group_2"}) {
+                Job job = this->job();
+                job.parallel.tensor_parallel_degree = job.parallel.pipeline_parallel_degree = 2;
+                job.parallel.optimize = optimize;
+                job.parallel.bf16 = bf16;
+                job.parallel.activation_checkpointing = checkpointing;
+                SCOPED_TRACE(fmt::format("for {}, {}, {}", word_of(optimize), bf16 ? "bf16" : "fp32", checkpointing));
+                expect_as_predicted(job, 1);
             }
         }
     }

@@ -268,12 +268,14 @@ TEST_F(SameNumbers, ASlowLinkCostsLessWithALargerBound) {
 }
 
 /// Before the first update nothing has been added in another order: the loss is that of tensor parallelism for speed.
-/// After it only LayerNorms' gradients, and so the gradient norm, may show.
+/// After it only LayerNorms' gradients, and so the gradient norm, may show. In every precision: 16-bit pieces are added
+/// in fp32 and rounded once either way.
 TEST_F(SameNumbers, SequenceParallelForwardsAreThoseOfTensorParallelism) {
-    for (const int tp : {2, 4}) {
+    for (const auto& [tp, is_bf16] : {std::pair{2, false}, {4, false}, {2, true}}) {
         runtime::Job job = this->job();
         job.model.attn_pdrop = job.model.resid_pdrop = job.model.embd_pdrop = 0.1;
         job.parallel.tensor_parallel_degree = tp;
+        job.parallel.bf16 = is_bf16;
         const auto first_step = [&](partition::Optimize optimize) {
             job.parallel.optimize = optimize;
             runtime::StepRecord first;
@@ -291,6 +293,59 @@ TEST_F(SameNumbers, SequenceParallelForwardsAreThoseOfTensorParallelism) {
         EXPECT_EQ(validation, speed_validation);
         EXPECT_EQ(loss, speed_loss);
         EXPECT_NEAR(norm, speed_norm, 1e-6 * speed_norm);  // each gradient rounded to fp32 some ten times
+    }
+}
+
+TEST_F(SameNumbers, SixteenBitsKeepThePromiseToo) {
+    using partition::PipelineSchedule;
+    struct Ranks {
+        int tp, rdp;
+        partition::Optimize optimize;
+    };
+    struct Layout {
+        int pp, chunks, bound;
+        PipelineSchedule schedule;
+        const char* checkpointing;
+        int horizon;  // 0: nothing is offloaded
+    };
+    std::set<std::string> texts;
+    for (const bool is_fp16 : {false, true}) {
+        for (const auto& [tp, rdp, optimize] : {Ranks{1, 2, kSpeed}, Ranks{2, 1, kSpeed}, Ranks{2, 1, kMemory}}) {
+            runtime::Job job = this->job();
+            job.model.embd_pdrop = job.model.resid_pdrop = job.model.attn_pdrop = 0.1;
+            job.parallel.fp16 = is_fp16;
+            job.parallel.bf16 = !is_fp16;
+            job.parallel.tensor_parallel_degree = tp;
+            job.parallel.optimize = optimize;
+            // Overflows in the first steps, so that both kinds of step are compared.
+            if (is_fp16) job.training.loss_scale = {{.initial = std::int64_t{1} << 25, .hysteresis = 1}};
+            const std::string expected = run(job, rdp);
+            EXPECT_TRUE(texts.insert(expected).second) << "the comparison must be able to see a difference";
+            if (is_fp16) {
+                EXPECT_NE(expected.find(R"("skipped_updates":1)"), std::string::npos) << expected;
+                EXPECT_EQ(expected.find(R"("skipped_updates":4)"), std::string::npos) << expected;
+            }
+            EXPECT_EQ(run(job, rdp, /*threads=*/2), expected) << "two threads";
+            for (const Layout& layout : {Layout{1, 2, 2, PipelineSchedule::interleaved, "none", 0},
+                                         Layout{1, 1, 4, PipelineSchedule::simple, "each", 1},
+                                         Layout{2, 1, 4, PipelineSchedule::simple, "none", 0},
+                                         Layout{2, 2, 4, PipelineSchedule::interleaved, "contiguous", 1},
+                                         Layout{2, 1, 3, PipelineSchedule::zero_bubble, "group_2", 4},
+                                         Layout{4, 1, 3, PipelineSchedule::zero_bubble, "none", 0}}) {
+                job.parallel.pipeline_parallel_degree = layout.pp;
+                job.parallel.pipeline = layout.schedule;
+                job.parallel.virtual_pipeline_degree = layout.chunks;
+                job.parallel.active_microbatches = layout.bound;
+                job.parallel.activation_checkpointing = layout.checkpointing;
+                job.parallel.offload_activations = layout.horizon > 0;
+                job.parallel.activation_loading_horizon = std::max(1, layout.horizon);
+                job.parallel.shard_optimizer_state = !job.parallel.shard_optimizer_state;
+                EXPECT_EQ(run(job, rdp), expected)
+                    << (is_fp16 ? "fp16" : "bf16") << ", tp " << tp << ", rdp " << rdp << ", for " << word_of(optimize)
+                    << ", " << word_of(layout.schedule) << ", pp " << layout.pp << ", " << layout.chunks
+                    << " chunks a stage, " << layout.checkpointing << ", horizon " << layout.horizon;
+            }
+        }
     }
 }
 
