@@ -95,13 +95,11 @@ void BoundSegment::bind(std::vector<ParameterView> views) {
 }
 
 std::vector<StashEntry> BoundSegment::stash_entries(std::int64_t sequences, std::int64_t length) const {
-    return gpt2_stash(options_, context_.tensor_group->size(), module_, sequences, length,
-                      {.optimize = context_.optimize, .precision = context_.precision});
+    return gpt2_stash(options_, context_.tensor_group->size(), module_, sequences, length, storage());
 }
 
 std::vector<StashEntry> BoundSegment::deferred_entries(std::int64_t sequences, std::int64_t length) const {
-    return gpt2_deferred(options_, context_.tensor_group->size(), module_, sequences, length,
-                         {.optimize = context_.optimize, .precision = context_.precision});
+    return gpt2_deferred(options_, context_.tensor_group->size(), module_, sequences, length, storage());
 }
 
 }  // namespace smp::models

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/gpt2_parameters.h"
+#include "models/gpt2_stash.h"
 #include "models/kernels/dropout_key.h"
 #include "models/options.h"
 #include "models/segment.h"
@@ -55,6 +56,8 @@ class BoundSegment : public Segment {
     const Gpt2Shard shard_;
 
   private:
+    ActivationStorage storage() const { return {context_.optimize, context_.precision, context_.recomputes_cheap}; }
+
     const int module_;
     const std::string name_;
     const std::vector<Parameter> parameters_;

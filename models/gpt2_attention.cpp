@@ -7,7 +7,7 @@ namespace {
 
 enum Parameters { kGain, kBias, kQkvWeight, kQkvBias, kProjectionWeight, kProjectionBias };
 
-enum Kept { kInput, kMean, kRstd, kNormalised, kQkv, kAttended, kLogsumexp };
+enum Kept { kInput, kMean, kRstd, kQkv, kAttended, kLogsumexp, kNormalised };  // the last one unless it is recomputed
 enum Pending { kPendingNormalised, kQkvGradient, kPendingAttended, kBranchGradient };
 
 kernels::AttentionShape shape_of(const BlockHalf& half, const Microbatch& microbatch) {
@@ -48,7 +48,8 @@ at::Tensor attention_forward(const BlockHalf& half, const at::Tensor& input, Sta
     branch = sum_to_own_rows(half.context, branch);
     at::Tensor output = kernels::add_residual(input, branch, p[kProjectionBias].value, output_key(half, microbatch));
     half.context.progress();
-    if (microbatch.training) stash = {input, mean, rstd, normalised, qkv, attended, logsumexp};
+    if (microbatch.training) stash = {input, mean, rstd, qkv, attended, logsumexp};
+    if (microbatch.training && !half.context.recomputes_cheap) stash.push_back(normalised);
     return output;
 }
 
@@ -76,7 +77,11 @@ at::Tensor attention_backward_input(const BlockHalf& half, const at::Tensor& gra
     at::Tensor input_gradient = kernels::layer_norm_backward_input(normalised_gradient, stash[kInput], stash[kMean],
                                                                    stash[kRstd], p[kGain].value, gradient);
     half.context.progress();
-    stash = {stash[kNormalised], qkv_gradient, stash[kAttended], rows};
+    const at::Tensor normalised =
+        half.context.recomputes_cheap
+            ? kernels::layer_norm(stash[kInput], p[kGain].value, p[kBias].value, half.options.layer_norm_epsilon).y
+            : stash[kNormalised];
+    stash = {normalised, qkv_gradient, stash[kAttended], rows};
     return input_gradient;
 }
 

@@ -34,7 +34,7 @@ at::Tensor Block::forward(const at::Tensor& input, Stash& stash, Microbatch& mic
 }
 
 at::Tensor Block::backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) {
-    Stash mlp_stash = split_off(stash, kAttentionKept);
+    Stash mlp_stash = split_off(stash, attention_kept(context_));
     const at::Tensor middle_gradient = mlp_backward_input(mlp(), gradient, mlp_stash, microbatch);
     at::Tensor input_gradient = attention_backward_input(attention(), middle_gradient, stash, microbatch);
     append(stash, std::move(mlp_stash));
@@ -48,7 +48,7 @@ void Block::backward_weight(Stash& stash, Microbatch& /*microbatch*/) {
 }
 
 at::Tensor Block::backward(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) {
-    Stash mlp_stash = split_off(stash, kAttentionKept);
+    Stash mlp_stash = split_off(stash, attention_kept(context_));
     const BlockHalf mlp = this->mlp(Backward::whole), attention = this->attention(Backward::whole);
     const at::Tensor middle_gradient = mlp_backward_input(mlp, gradient, mlp_stash, microbatch);
     mlp_backward_weight(mlp, mlp_stash);

@@ -17,7 +17,7 @@ namespace {
 
 enum Parameters { kGain, kBias, kWeight };  // weight: [V', h]
 
-enum Kept { kInput, kMean, kRstd, kNormalised };
+enum Kept { kInput, kMean, kRstd, kNormalised };  // the last one unless it is recomputed
 
 }  // namespace
 
@@ -43,7 +43,8 @@ at::Tensor Head::forward(const at::Tensor& input, Stash& stash, Microbatch& micr
     context_.progress();
     stash.clear();
     if (microbatch.training) {
-        stash = {input, mean, rstd, normalised};
+        stash = {input, mean, rstd};
+        if (!context_.recomputes_cheap) stash.push_back(normalised);
         return {};
     }
     normalised = gather_rows(context_, normalised);  // [N, h]
@@ -58,7 +59,12 @@ at::Tensor Head::forward(const at::Tensor& input, Stash& stash, Microbatch& micr
 }
 
 at::Tensor Head::backward_input(const at::Tensor& /*gradient*/, Stash& stash, Microbatch& microbatch) {
-    const at::Tensor normalised = gather_rows(context_, stash[kNormalised]);  // [N, h]
+    const at::Tensor own = context_.recomputes_cheap
+                               ? kernels::layer_norm(stash[kInput], views()[kGain].value, views()[kBias].value,
+                                                     options_.layer_norm_epsilon)
+                                     .y
+                               : stash[kNormalised];
+    const at::Tensor normalised = gather_rows(context_, own);  // [N, h]
     const at::Tensor targets = microbatch.targets.reshape({-1});
     const ParameterView& weight = views()[kWeight];
     at::Tensor normalised_gradient = at::empty_like(normalised);

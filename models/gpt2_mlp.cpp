@@ -7,7 +7,7 @@ namespace {
 
 enum Parameters { kGain, kBias, kWeight, kWeightBias, kProjectionWeight, kProjectionBias };
 
-enum Kept { kInput, kMean, kRstd, kNormalised, kBeforeGelu, kAfterGelu };
+enum Kept { kInput, kMean, kRstd, kBeforeGelu, kNormalised, kAfterGelu };  // the last two unless they are recomputed
 enum Pending { kPendingNormalised, kBeforeGeluGradient, kPendingAfterGelu, kBranchGradient };
 
 kernels::DropoutKey output_key(const BlockHalf& half, const Microbatch& microbatch) {
@@ -32,7 +32,8 @@ at::Tensor mlp_forward(const BlockHalf& half, const at::Tensor& input, Stash& st
     branch = sum_to_own_rows(half.context, branch);
     at::Tensor output = kernels::add_residual(input, branch, p[kProjectionBias].value, output_key(half, microbatch));
     half.context.progress();
-    if (microbatch.training) stash = {input, mean, rstd, normalised, before, after};
+    if (microbatch.training) stash = {input, mean, rstd, before};
+    if (microbatch.training && !half.context.recomputes_cheap) stash.insert(stash.end(), {normalised, after});
     return output;
 }
 
@@ -45,6 +46,8 @@ at::Tensor mlp_backward_input(const BlockHalf& half, const at::Tensor& gradient,
     const at::Tensor inner_gradient = kernels::linear_backward_input(rows, p[kProjectionWeight].value);
     if (half.backward == Backward::split) rows = branch_gradient;
     half.context.progress();
+    const bool again = half.context.recomputes_cheap;
+    const at::Tensor after = again ? kernels::gelu(stash[kBeforeGelu]) : stash[kAfterGelu];
     kernels::gelu_backward(inner_gradient, stash[kBeforeGelu]);
     stash[kBeforeGelu].reset();
     half.context.progress();
@@ -57,7 +60,10 @@ at::Tensor mlp_backward_input(const BlockHalf& half, const at::Tensor& gradient,
     at::Tensor input_gradient = kernels::layer_norm_backward_input(normalised_gradient, stash[kInput], stash[kMean],
                                                                    stash[kRstd], p[kGain].value, gradient);
     half.context.progress();
-    stash = {stash[kNormalised], inner_gradient, stash[kAfterGelu], rows};
+    const at::Tensor normalised =
+        again ? kernels::layer_norm(stash[kInput], p[kGain].value, p[kBias].value, half.options.layer_norm_epsilon).y
+              : stash[kNormalised];
+    stash = {normalised, inner_gradient, after, rows};
     return input_gradient;
 }
 

@@ -31,28 +31,31 @@ Sizes sizes(const ModelOptions& options, int tensor_degree, std::int64_t sequenc
 
 }  // namespace
 
+ActivationStorage storage_of(const partition::ParallelOptions& options) {
+    return {.optimize = options.optimize,
+            .precision = partition::precision_of(options),
+            .recomputes_cheap = partition::recomputes_selectively(options)};
+}
+
 std::vector<StashEntry> gpt2_stash(const ModelOptions& options, int tensor_degree, int module, std::int64_t sequences,
                                    std::int64_t length, ActivationStorage storage) {
     const auto [vector, residual, attended, logsumexp, inner] =
         sizes(options, tensor_degree, sequences, length, storage);
     if (module == 0) return {};  // the tokens are the microbatch's
-    if (module == gpt2_module_count(options) - 1)
-        return {{"input", residual}, {"ln_f.mean", vector}, {"ln_f.rstd", vector}, {"ln_f", residual}};
-    return {
-        {"input", residual},
-        {"ln_1.mean", vector},
-        {"ln_1.rstd", vector},
-        {"ln_1", residual},
-        {"attn.qkv", 3 * attended},
-        {"attn.attended", attended},
-        {"attn.logsumexp", logsumexp},
-        {"middle", residual},
-        {"ln_2.mean", vector},
-        {"ln_2.rstd", vector},
-        {"ln_2", residual},
-        {"mlp.before_gelu", inner},
-        {"mlp.after_gelu", inner},
-    };
+    const bool keeps_all = !storage.recomputes_cheap;
+    std::vector<StashEntry> entries;
+    if (module == gpt2_module_count(options) - 1) {
+        entries = {{"input", residual}, {"ln_f.mean", vector}, {"ln_f.rstd", vector}};
+        if (keeps_all) entries.push_back({"ln_f", residual});
+        return entries;
+    }
+    entries = {{"input", residual},        {"ln_1.mean", vector},       {"ln_1.rstd", vector},
+               {"attn.qkv", 3 * attended}, {"attn.attended", attended}, {"attn.logsumexp", logsumexp}};
+    if (keeps_all) entries.push_back({"ln_1", residual});
+    entries.insert(entries.end(),
+                   {{"middle", residual}, {"ln_2.mean", vector}, {"ln_2.rstd", vector}, {"mlp.before_gelu", inner}});
+    if (keeps_all) entries.insert(entries.end(), {{"ln_2", residual}, {"mlp.after_gelu", inner}});
+    return entries;
 }
 
 std::vector<StashEntry> gpt2_deferred(const ModelOptions& options, int tensor_degree, int module,

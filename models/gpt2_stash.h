@@ -12,11 +12,14 @@
 
 namespace smp::models {
 
-/// How tensor ranks hold boundary tensors and what is kept of them: whole or by rows, and how wide.
+/// How tensor ranks hold boundary tensors and what is kept of them: whole or by rows, how wide, and whether what is
+/// cheap to compute (outputs of LayerNorms and of GELU, from their inputs) is computed again rather than kept.
 struct ActivationStorage {
     partition::Optimize optimize = partition::Optimize::speed;
     partition::Precision precision = partition::Precision::fp32;
+    bool recomputes_cheap = false;
 };
+ActivationStorage storage_of(const partition::ParallelOptions& options);
 
 /// What module `module` (numbered as in gpt2_parameters) keeps on one tensor rank of b sequences of length T, from the
 /// forward to the (input part of the) backward, in order. With Optimize::memory what is kept between the two linear

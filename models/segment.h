@@ -69,6 +69,7 @@ struct SegmentContext {
     partition::Optimize optimize = partition::Optimize::speed;  // memory: boundary tensors are sharded by rows
     partition::Precision precision =
         partition::Precision::fp32;  // of parameters' values, boundary tensors and what is kept of them
+    bool recomputes_cheap = false;   // outputs of LayerNorms and of GELU are computed again in backward_input
 };
 
 class Segment {

@@ -35,14 +35,10 @@ int layers_in_word(std::string_view word) {
 
 void check_checkpointing(const ParallelOptions& options, OptionChecks& checks) {
     const std::string& word = options.activation_checkpointing;
-    const std::string allowed = "\"none\", \"each\", \"contiguous\" or \"group_N\" for groups of N layers";
-    if (word == "selective") {
-        checks.conflict("activation_checkpointing", word, "not yet: this value is still to come",
-                        "set it to " + allowed);
-        return;
-    }
-    const bool is_known = word == "none" || word == "each" || word == "contiguous" || layers_in_word(word) > 0;
-    checks.require("activation_checkpointing", word, is_known, allowed);
+    const bool is_known =
+        word == "none" || word == "each" || word == "contiguous" || word == "selective" || layers_in_word(word) > 0;
+    checks.require("activation_checkpointing", word, is_known,
+                   "\"none\", \"each\", \"contiguous\", \"selective\" or \"group_N\" for groups of N layers");
 }
 
 void check_stages(const ParallelOptions& options, OptionChecks& checks) {
@@ -130,6 +126,8 @@ Precision precision_of(const ParallelOptions& options) {
 int chunk_count(const ParallelOptions& options) {
     return options.pipeline_parallel_degree * options.virtual_pipeline_degree;
 }
+
+bool recomputes_selectively(const ParallelOptions& options) { return options.activation_checkpointing == "selective"; }
 
 int checkpointed_layers(const ParallelOptions& options) {
     const std::string& word = options.activation_checkpointing;

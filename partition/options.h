@@ -47,7 +47,8 @@ struct ParallelOptions {
     int virtual_pipeline_degree = 1;  // chunks on each stage; above 1 with `interleaved` only
     std::string placement_strategy = "cluster";
     Optimize optimize = Optimize::speed;
-    /// `none`, `each` (a layer), `contiguous` (all layers of a chunk) or `group_N` (N layers) are recomputed together.
+    /// `none`, `each` (a layer), `contiguous` (all layers of a chunk) or `group_N` (N layers) are recomputed together;
+    /// `selective`: in each layer what is cheap to compute.
     std::string activation_checkpointing = "none";
     bool offload_activations = false;    // checkpointed inputs live in host memory
     int activation_loading_horizon = 4;  // and come back so many tasks (a group's forward or backward) ahead of use
@@ -73,6 +74,8 @@ Precision precision_of(const ParallelOptions& options);
 /// Chunks of the model: stages · virtual_pipeline_degree.
 int chunk_count(const ParallelOptions& options);
 
+/// Whether only what is cheap to compute is recomputed: no group then is.
+bool recomputes_selectively(const ParallelOptions& options);
 /// Layers that are recomputed together: 0 for none, as many as there are for `contiguous`. The option must be valid.
 int checkpointed_layers(const ParallelOptions& options);
 

@@ -9,7 +9,7 @@ partition::ModuleGraph graph_of(const Job& job, int world) {
     const std::int64_t sequences =
         global_batch(job.training, job.parallel, degrees.rdp) / degrees.rdp / job.parallel.microbatches;
     return models::gpt2_graph(job.model, degrees.tp, sequences, sequence_length(job.training, job.model),
-                              {.optimize = job.parallel.optimize, .precision = partition::precision_of(job.parallel)});
+                              models::storage_of(job.parallel));
 }
 
 partition::Plan plan_of(const Job& job, int world) {

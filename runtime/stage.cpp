@@ -27,7 +27,8 @@ Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, Ran
         .made_logits = [&meter](const at::Tensor& logits) { meter.settle(logits, MemoryCategory::logits); },
         .tensor_parallel_seed = parallel.tensor_parallel_seed,
         .optimize = parallel.optimize,
-        .precision = precision};
+        .precision = precision,
+        .recomputes_cheap = partition::recomputes_selectively(parallel)};
     std::vector<std::vector<models::Parameter>> by_chunk;
     for (int index = 0; index < static_cast<int>(plan.chunks.size()); ++index) {
         const partition::Chunk& chunk = plan.chunks[index];

@@ -53,8 +53,7 @@ TEST(PastedBlock, WhatIsStillToComeSaysNotYetAndTakesItsOffValue) {
         std::string section, key;
         Json on, off;
     };
-    const std::vector<Case> cases = {{"parallel", "activation_checkpointing", "selective", "none"},
-                                     {"checkpoint", "every", 100, 0},
+    const std::vector<Case> cases = {{"checkpoint", "every", 100, 0},
                                      {"checkpoint", "keep", 3, nullptr},
                                      {"checkpoint", "directory", "here", nullptr},
                                      {"checkpoint", "asynchronous", true, false},

@@ -99,6 +99,16 @@ TEST(Gpt2Graph, ForMemoryTensorRanksShareEverythingThatIsKept) {
     }
 }
 
+// Of the 15 h a row that a layer keeps, two LayerNorms' outputs are 2 h and GELU's is 4 h.
+TEST(Gpt2Graph, WhatIsCheapToComputeNeedNotBeKept) {
+    const std::int64_t rows = 2 * 16, h = 32;
+    const auto all = gpt2_graph(model(), 1, 2, 16), some = gpt2_graph(model(), 1, 2, 16, {.recomputes_cheap = true});
+    EXPECT_EQ(all.modules[1].stash_bytes - some.modules[1].stash_bytes, 4 * rows * 6 * h);
+    EXPECT_EQ(some.modules[1].stash_bytes, 4 * rows * (9 * h + 4 + 4));
+    EXPECT_EQ(some.modules[1].deferred_bytes, all.modules[1].deferred_bytes);
+    EXPECT_EQ(some.modules[4].stash_bytes, 4 * rows * 2);
+}
+
 // Statistics of the LayerNorms, attention's log-sum-exp and logits stay in fp32.
 TEST(Gpt2Graph, SixteenBitsHalveWhatIsKeptAndHandedOn) {
     const std::int64_t rows = 2 * 16, h = 32;

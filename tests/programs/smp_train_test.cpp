@@ -136,7 +136,8 @@ TEST_F(SmpTrain, OptimizesForMemory) {
     const std::string expected = promised(folder_ / "memory/metrics.jsonl");
     const std::string split =
         "--set parallel.pipeline_parallel_degree=2 --set parallel.pipeline=zero_bubble "
-        "--set parallel.shard_optimizer_state=true";
+        "--set parallel.shard_optimizer_state=true --set parallel.activation_checkpointing=group_2 "
+        "--set parallel.offload_activations=true --set parallel.activation_loading_horizon=1";
     for (const auto& [prefix, options] : std::vector<std::pair<std::string, std::string>>{
              {"", split}, {mpirun(2), ""}, {mpirun(4), split + " --set cluster.threads_per_rank=1"}}) {
         const Outcome outcome = train(prefix, "variant", memory + options);

@@ -117,8 +117,8 @@ TEST_F(AnyPlan, RandomPlansGiveTheLossesOfOneRank) {
         parallel.active_microbatches = draw(least, m);
         parallel.memory_weight = draw(0, 10) / 10.0;
         parallel.shard_optimizer_state = draw(0, 1) == 1;
-        const std::string checkpointing[] = {"none", "each", "contiguous", "group_2", "group_3"};
-        parallel.activation_checkpointing = checkpointing[draw(0, 4)];
+        const std::string checkpointing[] = {"none", "each", "contiguous", "group_2", "group_3", "selective"};
+        parallel.activation_checkpointing = checkpointing[draw(0, 5)];
         parallel.offload_activations = draw(0, 1) == 1;
         parallel.activation_loading_horizon = draw(1, 5);
         const std::string name = fmt::format(

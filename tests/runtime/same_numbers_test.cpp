@@ -86,7 +86,7 @@ TEST_P(SameNumbersInEveryLayout, PipelineScheduleBoundAndThreadsDoNotShow) {
     ASSERT_NE(expected.find("validation_loss"), std::string::npos);
     EXPECT_EQ(run(job, rdp, /*threads=*/2), expected) << "two threads";
 
-    const std::string checkpointing[] = {"none", "each", "contiguous", "group_2", "group_3"};
+    const std::string checkpointing[] = {"none", "each", "contiguous", "group_2", "group_3", "selective"};
     std::size_t turn = 0;
     const auto expect_same = [&](int pp, PipelineSchedule schedule, int chunks, int bound) {
         job.parallel.pipeline_parallel_degree = pp;
@@ -149,7 +149,7 @@ TEST_P(WhatSavesMemory, DoesNotShow) {
     const int m = job.parallel.microbatches = 6;
     const std::string expected = run(job, 2);
 
-    const std::string checkpointing[] = {"none", "each", "contiguous", "group_2", "group_3"};
+    const std::string checkpointing[] = {"none", "each", "contiguous", "group_2", "group_3", "selective"};
     const int horizons[] = {0, 1, 4, 64};  // 0: nothing is offloaded
     struct Schedule {
         PipelineSchedule order;
@@ -159,8 +159,8 @@ TEST_P(WhatSavesMemory, DoesNotShow) {
                                   {PipelineSchedule::interleaved, 1, 2},
                                   {PipelineSchedule::interleaved, 3, 4},
                                   {PipelineSchedule::zero_bubble, 1, 2}};
-    const auto rows = testing::pairwise({2, 5, 4, 4, 2});
-    EXPECT_GE(rows.size(), 20u);  // five times four
+    const auto rows = testing::pairwise({2, 6, 4, 4, 2});
+    EXPECT_GE(rows.size(), 24u);  // six times four
     for (const auto& row : rows) {
         auto& parallel = job.parallel;
         const auto& schedule = schedules[row[3]];
