@@ -96,9 +96,9 @@ std::string memory_comparison(const partition::Plan& plan, const partition::Modu
                                    stage, shown_bytes(use.device_peak), shown_bytes(forecast.device_peak));
     for (std::size_t c = 0; c < use.peak.size(); ++c) {
         if (use.peak[c] == 0 && forecast.peak[c] == 0) continue;
-        text += fmt::format("; {} {}", partition::Words<MemoryCategory>::list[c], shown_bytes(use.peak[c]));
-        if (forecast.peak[c] != use.peak[c] && forecast.peak[c] > 0)
-            text += fmt::format(" ({} predicted)", shown_bytes(forecast.peak[c]));
+        const std::string measured = shown_bytes(use.peak[c]), predicted = shown_bytes(forecast.peak[c]);
+        text += fmt::format("; {} {}", partition::Words<MemoryCategory>::list[c], measured);
+        if (measured != predicted && forecast.peak[c] > 0) text += fmt::format(" ({} predicted)", predicted);
     }
     return text;
 }
