@@ -4,8 +4,8 @@
 #include <stdexcept>
 #include <string>
 
+#include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/randn.h>
 #include <gmock/gmock.h>
 
 #include "tests/comms/worlds.h"
@@ -18,8 +18,8 @@ using std::chrono::milliseconds;
 TEST(CopyStream, CopiesInTheOrderOfTheCalls) {
     on_local_ranks(2, [](Communicator& world) {
         CopyStream out("copies out", world.in_flight()), back("copies back", world.in_flight());
-        const at::Tensor first = at::randn({300, 7}), second = at::randn({300, 7});
-        const at::Tensor host = at::empty({300, 7}), again = at::empty({300, 7});
+        const at::Tensor first = at::arange(2100, at::kFloat), second = at::arange(2100, 4200, at::kFloat);
+        const at::Tensor host = at::empty({2100}), again = at::empty({2100});
         Work a = out.copy(host, first), b = out.copy(host, second);
         b.wait();
         EXPECT_TRUE(a.test());  // ended before
@@ -32,7 +32,7 @@ TEST(CopyStream, CopiesInTheOrderOfTheCalls) {
 TEST(CopyStream, TakesTheTimeOfASlowLinkBesideTheCaller) {
     on_local_ranks(1, [](Communicator& world) {
         CopyStream out("copies out", world.in_flight(), {.bytes_per_second = 4096 / 0.05});
-        const at::Tensor source = at::randn({1024}), destination = at::empty({1024});
+        const at::Tensor source = at::arange(1024, at::kFloat), destination = at::empty({1024});
         const auto begin = std::chrono::steady_clock::now();
         std::chrono::steady_clock::time_point end;
         Work work = out.copy(destination, source, [&] { end = std::chrono::steady_clock::now(); });
@@ -46,7 +46,7 @@ TEST(CopyStream, AWaitEndsAtTheLimitAndNamesTheCopy) {
     on_local_ranks(1,
                    [](Communicator& world) {
                        CopyStream out("copies out", world.in_flight(), {.bytes_per_second = 4096 / 0.3});
-                       const at::Tensor source = at::randn({1024}), destination = at::empty({1024});
+                       const at::Tensor source = at::arange(1024, at::kFloat), destination = at::empty({1024});
                        Work work = out.copy(destination, source);
                        try {
                            work.wait();
@@ -62,7 +62,7 @@ TEST(CopyStream, AWaitEndsAtTheLimitAndNamesTheCopy) {
 TEST(CopyStream, LetsGoOfItsTensorsWhenTheCopyHasEnded) {
     on_local_ranks(1, [](Communicator& world) {
         CopyStream out("copies out", world.in_flight());
-        at::Tensor source = at::randn({1024});
+        at::Tensor source = at::arange(1024, at::kFloat);
         const at::Tensor destination = at::empty({1024});
         Work work = out.copy(destination, source);
         work.wait();
