@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <pthread.h>
 #include <stdexcept>
 #include <utility>
 
@@ -75,6 +76,7 @@ Work CopyStream::copy(at::Tensor destination, at::Tensor source, std::function<v
 }
 
 void CopyStream::run() {
+    pthread_setname_np(pthread_self(), "smp copies");
     for (;;) {
         std::shared_ptr<Copy> next;
         {

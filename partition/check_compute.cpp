@@ -50,7 +50,6 @@ class ComputePass {
             for (int group = groups == 0 ? -1 : 0; group < groups; ++group) {
                 for (int microbatch = 0; microbatch < duty_.microbatches; ++microbatch)
                     check_all_ran(microbatch, chunk, group);
-                if (group < 0) break;
             }
         }
         return std::move(findings_);
@@ -83,6 +82,7 @@ class ComputePass {
         const auto actions = static_cast<int>(programs_[static_cast<std::size_t>(stage)].actions.size());
         held_ = {};
         tasks_ = 0;
+        computed_.reset();
         fetched_at_.clear();
         for (int i = 0; i < actions; ++i) {
             const Place here{stage, i};
@@ -125,6 +125,7 @@ class ComputePass {
             return true;
         }
         check_way_back(here);
+        check_neighbour(here);
         if (!is_forward && action.kind != ActionKind::recompute) {
             // The head adds its weight's gradient in the input part, all others in the weight part: both ascend.
             auto& last = last_weights_[static_cast<std::size_t>(action.chunk)][is_backward(action.kind) ? 0 : 1];
@@ -146,6 +147,20 @@ class ComputePass {
         const bool has_input = action.group > 0 || action.chunk > 0;
         return action.group >= 0 && action.group < groups && (has_input || !is_copy) &&
                (duty_.loading_horizon > 0 || !is_copy);
+    }
+
+    /// A backward follows its recomputation, so that no more than one group's is alive.
+    void check_neighbour(Place here) {
+        const Action& action = at(programs_, here);
+        const auto is_recomputation_of_it = [&](const Action& other) {
+            return other.kind == ActionKind::recompute && other.microbatch == action.microbatch &&
+                   other.chunk == action.chunk && other.group == action.group;
+        };
+        if (is_backward(action.kind) && action.group >= 0 && computed_ &&
+            !is_recomputation_of_it(at(programs_, *computed_)))
+            findings_.push_back(
+                fmt::format("{} does not follow its recomputation but {}", name(here), name(*computed_)));
+        computed_ = here;
     }
 
     /// A group's input, as its forward finds it.
@@ -262,6 +277,11 @@ class ComputePass {
     /// A transfer moves the buffer that its channel, microbatch and chunk say.
     void check_transfer(Place here) {
         const Action& action = at(programs_, here);
+        if (action.channel != Channel::tied &&
+            (action.chunk < 0 || action.chunk >= duty_.chunks || action.chunk % stages_ != here.stage)) {
+            findings_.push_back(fmt::format("{} is of no chunk of this stage", name(here)));
+            return;
+        }
         const bool is_send = action.kind == ActionKind::send;
         const Buffer& moved = buffer(here, is_send ? (action.reads.empty() ? action.writes : action.reads).front()
                                                    : (action.writes.empty() ? action.reads : action.writes).front());
@@ -364,6 +384,7 @@ class ComputePass {
     std::vector<std::array<std::optional<Place>, 2>> last_weights_;  // by chunk: backward or input part; weight part
     int tasks_ = 0;                                                  // of the stage, so far
     std::map<std::tuple<int, int, int>, int> fetched_at_;            // by microbatch, chunk, group: tasks before
+    std::optional<Place> computed_;                                  // the stage's last compute action so far
     Held held_;
     Findings findings_;
 };

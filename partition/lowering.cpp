@@ -264,7 +264,7 @@ class ProgramBuilder {
                 if (step.kind == ActionKind::forward) {
                     forwards[key_of(step, part)] = task;
                 } else if (step.kind != ActionKind::backward_weight && has_input &&
-                           task - forwards.at(key_of(step, part)) > loading_horizon_ + 1) {
+                           task - forwards.at(key_of(step, part)) - 1 > loading_horizon_) {
                     offload_actions_[key_of(step, part)] = -1;
                     fetches_before_[task - loading_horizon_].emplace_back(step, part);
                 }

@@ -92,7 +92,7 @@ void check(const ParallelOptions& options, OptionChecks& checks) {
     check_stages(options, checks);
     check_chunks(options, checks);
     check_checkpointing(options, checks);
-    checks.at_least("activation_loading_horizon", options.activation_loading_horizon, 1);
+    checks.between("activation_loading_horizon", options.activation_loading_horizon, 1, 1'000'000);
     if (options.fp16 && options.bf16)
         checks.conflict("fp16", options.fp16, "excludes parallel.bf16, which is true", "keep one of the two");
 
@@ -169,7 +169,10 @@ void check(const ClusterOptions& options, OptionChecks& checks) {
     checks.require("threads_per_rank", options.threads_per_rank,
                    options.threads_per_rank.value_or(1) >= 1 && options.threads_per_rank.value_or(1) <= 4096,
                    "from 1 to 4096");
-    if (options.memory_limit_gib) checks.above("memory_limit_gib", *options.memory_limit_gib, 0);
+    if (options.memory_limit_gib)
+        checks.require("memory_limit_gib", *options.memory_limit_gib,
+                       *options.memory_limit_gib > 0 && *options.memory_limit_gib <= 1e6,
+                       "above 0 and at most 1000000");
     checks.above("timeout_seconds", options.timeout_seconds, 0);
     checks.above("startup_timeout_seconds", options.startup_timeout_seconds, 0);
 }

@@ -26,7 +26,7 @@ enum class MemoryCategory {
     logits,
     offloaded,
     optimizer,      // moments, and master weights
-    communication,  // scratch of reductions
+    communication,  // scratch of reductions over tensor and data-parallel ranks that starts with them
     other,          // what an action needs while it runs
 };
 template <>

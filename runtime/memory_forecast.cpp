@@ -1,5 +1,6 @@
 #include "runtime/memory_forecast.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -63,10 +64,17 @@ std::optional<std::int64_t> memory_limit(const partition::ClusterOptions& cluste
 std::optional<std::string> misfit(const partition::Plan& plan, const partition::ModuleGraph& graph,
                                   const partition::Timeline& timeline, std::int64_t limit_bytes) {
     const int stages = plan.topology.degrees.pp;
+    const std::int64_t replicas = plan.topology.degrees.rdp;
     int largest = 0;
     MemoryForecast most;
+    std::int64_t ranks =
+        1;  // data-parallel ranks over which optimizer states would have to be sharded; 0: no number does
     for (int stage = 0; stage < stages; ++stage) {
         const MemoryForecast forecast = memory_forecast(plan, graph, timeline, stage);
+        // Optimizer states alone get smaller.
+        const std::int64_t room = limit_bytes - (forecast.device_peak - forecast.peak[kOptimizer]);
+        const std::int64_t states = all_optimizer_bytes(plan, graph, stage);
+        ranks = ranks == 0 || room <= 0 ? 0 : std::max(ranks, (states + room - 1) / room);
         if (forecast.device_peak <= most.device_peak) continue;
         largest = stage;
         most = forecast;
@@ -74,17 +82,16 @@ std::optional<std::string> misfit(const partition::Plan& plan, const partition::
     if (most.device_peak <= limit_bytes) return std::nullopt;
     std::string text = fmt::format(
         "the job does not fit: a rank of stage {} needs {} (at their peaks: {}), and cluster.memory_limit_gib allows "
-        "{}",
+        "{}; ",
         largest, shown_bytes(most.device_peak), listed(most.peak), shown_bytes(limit_bytes));
-    // What sharding over more ranks would leave: optimizer states alone get smaller.
-    const std::int64_t lasting = most.device_peak - most.peak[kOptimizer];
-    const std::int64_t states = all_optimizer_bytes(plan, graph, largest);
-    if (lasting < limit_bytes && states > 0) {
-        const std::int64_t room = limit_bytes - lasting, ranks = (states + room - 1) / room;
-        text += fmt::format("; with optimizer states sharded over {} data-parallel ranks it would, and there {} {}",
-                            ranks, plan.topology.degrees.rdp == 1 ? "is" : "are", plan.topology.degrees.rdp);
-        if (!plan.shard_optimizer_state && plan.topology.degrees.rdp > 1)
-            text += " (parallel.shard_optimizer_state is off)";
+    if (ranks > 0) {
+        text += fmt::format("with optimizer states sharded over {} data-parallel ranks it would, and there {} {}",
+                            ranks, replicas == 1 ? "is" : "are", replicas);
+        if (!plan.shard_optimizer_state && replicas > 1) text += " (parallel.shard_optimizer_state is off)";
+    } else {
+        text +=
+            "cut the model over more ranks, lower parallel.active_microbatches or the batch, or see "
+            "parallel.activation_checkpointing";
     }
     return text;
 }

@@ -36,7 +36,8 @@ std::int64_t optimizer_bytes(const partition::Plan& plan, const partition::Modul
 std::optional<std::string> misfit(const partition::Plan& plan, const partition::ModuleGraph& graph,
                                   const partition::Timeline& timeline, std::int64_t limit_bytes);
 
-/// One line for people: what a rank of `stage` took at most in a step, each category beside its forecast.
+/// One line for people: what a rank of `stage` took at most in a step, each category, beside its forecast where that
+/// reads differently.
 std::string memory_comparison(const partition::Plan& plan, const partition::ModuleGraph& graph, int stage,
                               const MemoryUse& use);
 

@@ -68,6 +68,7 @@ class Trainer::Impl {
     partition::Plan plan_;
     partition::ModuleGraph graph_;
     MemoryMeter meter_;
+    MemoryUse memory_;  // in the last step
     std::optional<Dataset> train_, validation_;
     RankGroups groups_;
     BatchCut cut_;
@@ -79,7 +80,8 @@ class Trainer::Impl {
     std::vector<bool> stale_;  // by section: whether other ranks have updated their shards of the values since
     std::optional<LossScale> loss_scale_;  // with fp16
     std::int64_t steps_done_ = 0, skipped_updates_ = 0;
-    bool skipped_last_ = false;  // whether the last step's update was
+    std::int64_t predicted_memory_ = 0;  // of the largest rank: what the plan knows
+    bool skipped_last_ = false;          // whether the last step's update was
 
   private:
     StepDuties forward_duties();
@@ -148,10 +150,11 @@ void Trainer::Impl::prepare_locally(std::optional<partition::Plan> plan) {
             .replica = 0,
             .microbatches = plan_.microbatches};
     graph_ = graph_of(job_, world_.size());
-    if (const auto limit = memory_limit(job_.cluster)) {
-        if (const auto sentence = misfit(plan_, graph_, modelled_timeline(plan_, graph_), *limit))
-            throw MemoryError(*sentence);
-    }
+    const auto timeline = modelled_timeline(plan_, graph_);
+    for (int stage = 0; stage < degrees.pp; ++stage)
+        predicted_memory_ = std::max(predicted_memory_, memory_forecast(plan_, graph_, timeline, stage).device_peak);
+    if (const auto limit = memory_limit(job_.cluster))
+        if (const auto sentence = misfit(plan_, graph_, timeline, *limit)) throw MemoryError(*sentence);
     const auto open = [&](DataSplit split) {
         return open_dataset(job_.data, split, job_.model.vocab_size, cut_.length, job_.training.seed);
     };
@@ -204,6 +207,7 @@ StepRecord Trainer::Impl::step(StepTimes* times) {
 
     StepDuties duties = forward_duties();
     duties.reduce_gradients = [&](int chunk) {
+        const MemoryMeter::Scope scope(meter_, MemoryCategory::communication);
         // As in compute actions, the tensor ranks of a stage, which run one program, meet here.
         sum_in_one(*groups_.tensor, stage_->row_gradients(chunk));
         const int section = stage_->section(chunk);
@@ -241,7 +245,9 @@ StepRecord Trainer::Impl::step(StepTimes* times) {
     record.tokens = steps_done_ * cut_.global_batch * cut_.length;
     record.skipped_updates = skipped_updates_;
     record.notice = std::move(notice);
-    record.memory_bytes = largest_over_world(meter_.use().device_peak);
+    memory_ = meter_.use();
+    record.memory_bytes = largest_over_world(memory_.device_peak);
+    record.predicted_memory_bytes = predicted_memory_;
     record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     record.tokens_per_second = tokens_per_batch() / record.seconds;
     if (times != nullptr) *times = gather_times(world_, plan_, steps_done_, *own_times);
@@ -255,8 +261,10 @@ std::string Trainer::Impl::skip_update() {
     if (skipped_last_) return "";
     const auto place = NonFiniteSearch(world_, *stage_, job_.model).in_gradients(updated());
     return fmt::format(
-        "step {} made no update: {} overflowed in fp16 on rank {} with the loss scale {}, which is now {}", steps_done_,
-        place ? place->where : "a gradient", place ? describe(place->rank) : "?", before, scale());
+        "step {} made no update: {}, added up over replicas, overflowed in fp16 on rank {} with the loss scale {}, "
+        "which "
+        "is now {}",
+        steps_done_, place ? place->where : "a gradient", place ? describe(place->rank) : "?", before, scale());
 }
 
 void Trainer::Impl::refuse_non_finite(double loss, std::span<const models::Microbatch> batch) {
@@ -296,6 +304,7 @@ StepDuties Trainer::Impl::forward_duties() {
 comms::Work Trainer::Impl::gather_values(int section) {
     if (!stale_[section]) return {};
     stale_[section] = false;
+    const MemoryMeter::Scope scope(meter_, MemoryCategory::communication);
     return exchange_->gather(stage_->flat_values(), section);
 }
 
@@ -374,7 +383,7 @@ int Trainer::peak_active_microbatches() const { return impl_->executor_->peak_ac
 
 std::vector<std::string> Trainer::parameter_names() const { return runtime::parameter_names(impl_->job_.model); }
 
-MemoryUse Trainer::memory() const { return impl_->meter_.use(); }
+MemoryUse Trainer::memory() const { return impl_->memory_; }
 std::int64_t Trainer::optimizer_bytes() const { return impl_->optimizer_->bytes(); }
 
 at::Tensor Trainer::gather_value(const std::string& name) {

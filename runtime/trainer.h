@@ -69,7 +69,7 @@ class Trainer {
     /// The most microbatches that were active on this rank at one moment so far.
     int peak_active_microbatches() const;
 
-    /// What this rank's tensors take now, and took at most since the last training step began.
+    /// What this rank's tensors took in the last training step: at its end, and at most.
     MemoryUse memory() const;
 
     /// Of AdamW's moments on this rank: 8 a parameter, with its master copy in 16 bits 12; of its own shard alone with

@@ -145,6 +145,9 @@ void note_idle_values(Config& config) {
          "training.sample_prompt changes nothing while training.sample_tokens is 0");
     note(!config.parallel.auto_partition && config.parallel.memory_weight != partition::ParallelOptions{}.memory_weight,
          "parallel.memory_weight changes nothing while parallel.auto_partition is false");
+    note(!config.parallel.offload_activations &&
+             config.parallel.activation_loading_horizon != partition::ParallelOptions{}.activation_loading_horizon,
+         "parallel.activation_loading_horizon changes nothing while parallel.offload_activations is false");
     note(config.parallel.optimize == partition::Optimize::memory && config.parallel.tensor_parallel_degree == 1,
          "parallel.optimize = \"memory\" changes nothing while parallel.tensor_parallel_degree is 1");
 }

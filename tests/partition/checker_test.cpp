@@ -372,6 +372,19 @@ TEST_F(CheckpointedMutants, RecomputationBehindItsBackward) {
     expect_refusal("(R mb1 chunk1 group0) comes after", "(B mb1 chunk1 group0)", "");
 }
 
+TEST_F(CheckpointedMutants, RecomputationRightBehindTheForward) {
+    auto& list = actions(1);
+    const auto from = list.begin() + static_cast<std::ptrdiff_t>(position(1, "R mb0 chunk1 group1"));
+    const auto to = list.begin() + static_cast<std::ptrdiff_t>(position(1, "F mb0 chunk1 group2"));
+    std::rotate(to, from, from + 1);
+    expect_refusal("(B mb0 chunk1 group1) does not follow its recomputation but", "(B mb0 chunk1 group2)", "");
+}
+
+TEST_F(Mutants, ReceiveForNoChunk) {
+    action(1, "receive activations mb0 chunk1 <- stage 0").chunk = -1;
+    expect_refusal("(receive activations mb0 <- stage 0) is of no chunk of this stage", "", "");
+}
+
 TEST_F(CheckpointedMutants, GroupThatIsNotThere) {
     action(0, "F mb2 chunk0 group1").group = 2;
     expect_refusal("(F mb2 chunk0 group2) is not among this stage's steps", "", "");

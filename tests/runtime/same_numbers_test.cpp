@@ -42,6 +42,7 @@ class SameNumbers : public ::testing::Test {
                     if (record.step % job.training.evaluate_every == 0) record.validation_loss = trainer.evaluate();
                     record.seconds = record.tokens_per_second = 0;
                     record.memory_bytes = 0;
+                    record.predicted_memory_bytes.reset();
                     if (world.rank() == 0) text += runtime::to_json_line(record) + "\n";
                 }
                 EXPECT_LE(trainer.peak_active_microbatches(), trainer.plan().active_microbatches);
