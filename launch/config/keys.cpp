@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "launch/config/bind.h"
+#include "launch/config/nearest.h"
 
 namespace smp::launch {
 
@@ -21,13 +22,18 @@ struct Codec<runtime::LossScaleOptions> {
 
     static std::string type() { return "an object with integers initial, growth_interval, hysteresis and minimum"; }
     static std::optional<Refusal> read(const Json& value, Options& out) {
-        const Refusal refusal{"must be " + type()};
-        if (!value.is_object()) return refusal;
+        if (!value.is_object()) return Refusal{"must be " + type()};
+        std::vector<std::string> names;
+        for (const auto& [name, member] : kMembers) names.emplace_back(name);
         Options options;
         for (const auto& [name, given] : value.items()) {
             const auto* member = std::find_if(kMembers.begin(), kMembers.end(),
                                               [&, key = name](const auto& known) { return key == known.first; });
-            if (member == kMembers.end() || Codec<std::int64_t>::read(given, options.*(member->second))) return refusal;
+            if (member == kMembers.end())
+                return Refusal{fmt::format("must be {}, and has \"{}\"", type(), name),
+                               suggestion(nearest(name, names))};
+            if (const auto refusal = Codec<std::int64_t>::read(given, options.*(member->second)))
+                return Refusal{fmt::format("must be {}, and its {} {}", type(), name, refusal->why), refusal->remedy};
         }
         out = options;
         return std::nullopt;

@@ -38,6 +38,19 @@ TEST(Refusals, AllErrorsOfAFileAtOnce) {
                                         "cluster.nodes", "model.n_embd", "training.batch_size", "data.train"));
 }
 
+TEST(Refusals, AMemberOfTheLossScaleIsNamed) {
+    const auto message = [](const char* scale) {
+        Json config = small_config();
+        config["parallel"]["fp16"] = true;
+        config["training"]["loss_scale"] = Json::parse(scale);
+        const auto problems = problems_of(config);
+        return problems.size() == 1 ? problems[0].message : std::string("not one problem");
+    };
+    EXPECT_THAT(message(R"({"intial": 1024})"), HasSubstr("and has \"intial\""));
+    EXPECT_THAT(message(R"({"intial": 1024})"), HasSubstr("did you mean initial?"));
+    EXPECT_THAT(message(R"({"minimum": "4"})"), HasSubstr("and its minimum must be an integer"));
+}
+
 TEST(Refusals, MissingKeysSayWhatTheyAre) {
     const auto problems = problems_of(Json::object());
     EXPECT_THAT(keys_of(problems), ElementsAre("model.n_layer", "model.n_head", "model.n_embd", "training.steps",
