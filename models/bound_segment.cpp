@@ -18,7 +18,7 @@ void sum_over_tensor_group(const SegmentContext& context, const at::Tensor& tens
 namespace {
 
 bool shards_rows(const SegmentContext& context) {
-    return context.optimize == partition::Optimize::memory && context.tensor_group->size() > 1;
+    return context.storage.optimize == partition::Optimize::memory && context.tensor_group->size() > 1;
 }
 
 }  // namespace
@@ -87,7 +87,7 @@ void BoundSegment::bind(std::vector<ParameterView> views) {
         const at::ScalarType gradient_type = type == at::kDouble ? at::kDouble : at::kFloat;
         if (view.value.sizes() != shape || view.gradient.sizes() != shape || !view.value.is_contiguous() ||
             !view.gradient.is_contiguous() || view.gradient.scalar_type() != gradient_type ||
-            (type != at::kDouble && type != value_type(context_.precision)))
+            (type != at::kDouble && type != value_type(context_.storage.precision)))
             throw std::logic_error(
                 fmt::format("{} is bound to views of another shape, layout or type", parameters_[i].name));
     }
@@ -95,11 +95,11 @@ void BoundSegment::bind(std::vector<ParameterView> views) {
 }
 
 std::vector<StashEntry> BoundSegment::stash_entries(std::int64_t sequences, std::int64_t length) const {
-    return gpt2_stash(options_, context_.tensor_group->size(), module_, sequences, length, storage());
+    return gpt2_stash(options_, context_.tensor_group->size(), module_, sequences, length, context_.storage);
 }
 
 std::vector<StashEntry> BoundSegment::deferred_entries(std::int64_t sequences, std::int64_t length) const {
-    return gpt2_deferred(options_, context_.tensor_group->size(), module_, sequences, length, storage());
+    return gpt2_deferred(options_, context_.tensor_group->size(), module_, sequences, length, context_.storage);
 }
 
 }  // namespace smp::models

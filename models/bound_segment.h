@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "models/gpt2_parameters.h"
-#include "models/gpt2_stash.h"
 #include "models/kernels/dropout_key.h"
 #include "models/options.h"
 #include "models/segment.h"
@@ -42,7 +41,7 @@ class BoundSegment : public Segment {
     const std::string& name() const final { return name_; }
     const std::vector<Parameter>& parameters() const final { return parameters_; }
     /// Throws std::logic_error unless there is one view a parameter, of its shape, contiguous, values in
-    /// SegmentContext::precision and gradients in fp32 (or both in fp64, which oracles use).
+    /// SegmentContext::storage and gradients in fp32 (or both in fp64, which oracles use).
     void bind(std::vector<ParameterView> views) final;
     std::vector<StashEntry> stash_entries(std::int64_t sequences, std::int64_t length) const final;
     std::vector<StashEntry> deferred_entries(std::int64_t sequences, std::int64_t length) const final;
@@ -56,8 +55,6 @@ class BoundSegment : public Segment {
     const Gpt2Shard shard_;
 
   private:
-    ActivationStorage storage() const { return {context_.optimize, context_.precision, context_.recomputes_cheap}; }
-
     const int module_;
     const std::string name_;
     const std::vector<Parameter> parameters_;

@@ -49,7 +49,7 @@ at::Tensor attention_forward(const BlockHalf& half, const at::Tensor& input, Sta
     at::Tensor output = kernels::add_residual(input, branch, p[kProjectionBias].value, output_key(half, microbatch));
     half.context.progress();
     if (microbatch.training) stash = {input, mean, rstd, qkv, attended, logsumexp};
-    if (microbatch.training && !half.context.recomputes_cheap) stash.push_back(normalised);
+    if (microbatch.training && !half.context.storage.recomputes_cheap) stash.push_back(normalised);
     return output;
 }
 
@@ -78,7 +78,7 @@ at::Tensor attention_backward_input(const BlockHalf& half, const at::Tensor& gra
                                                                    stash[kRstd], p[kGain].value, gradient);
     half.context.progress();
     const at::Tensor normalised =
-        half.context.recomputes_cheap
+        half.context.storage.recomputes_cheap
             ? kernels::layer_norm(stash[kInput], p[kGain].value, p[kBias].value, half.options.layer_norm_epsilon).y
             : stash[kNormalised];
     stash = {normalised, qkv_gradient, stash[kAttended], rows};

@@ -38,7 +38,7 @@ struct BlockHalf {
 
 inline constexpr std::size_t kHalfParameters = 6;
 /// Tensors of attention's stash after forward; the MLP's are the rest.
-constexpr std::size_t attention_kept(const SegmentContext& context) { return context.recomputes_cheap ? 6 : 7; }
+constexpr std::size_t attention_kept(const SegmentContext& context) { return context.storage.recomputes_cheap ? 6 : 7; }
 inline constexpr std::size_t kAttentionPending = 4;  // after backward_input
 
 at::Tensor attention_forward(const BlockHalf& half, const at::Tensor& input, Stash& stash,

@@ -44,7 +44,7 @@ at::Tensor Head::forward(const at::Tensor& input, Stash& stash, Microbatch& micr
     stash.clear();
     if (microbatch.training) {
         stash = {input, mean, rstd};
-        if (!context_.recomputes_cheap) stash.push_back(normalised);
+        if (!context_.storage.recomputes_cheap) stash.push_back(normalised);
         return {};
     }
     normalised = gather_rows(context_, normalised);  // [N, h]
@@ -59,7 +59,7 @@ at::Tensor Head::forward(const at::Tensor& input, Stash& stash, Microbatch& micr
 }
 
 at::Tensor Head::backward_input(const at::Tensor& /*gradient*/, Stash& stash, Microbatch& microbatch) {
-    const at::Tensor own = context_.recomputes_cheap
+    const at::Tensor own = context_.storage.recomputes_cheap
                                ? kernels::layer_norm(stash[kInput], views()[kGain].value, views()[kBias].value,
                                                      options_.layer_norm_epsilon)
                                      .y

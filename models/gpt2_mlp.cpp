@@ -33,7 +33,7 @@ at::Tensor mlp_forward(const BlockHalf& half, const at::Tensor& input, Stash& st
     at::Tensor output = kernels::add_residual(input, branch, p[kProjectionBias].value, output_key(half, microbatch));
     half.context.progress();
     if (microbatch.training) stash = {input, mean, rstd, before};
-    if (microbatch.training && !half.context.recomputes_cheap) stash.insert(stash.end(), {normalised, after});
+    if (microbatch.training && !half.context.storage.recomputes_cheap) stash.insert(stash.end(), {normalised, after});
     return output;
 }
 
@@ -46,7 +46,7 @@ at::Tensor mlp_backward_input(const BlockHalf& half, const at::Tensor& gradient,
     const at::Tensor inner_gradient = kernels::linear_backward_input(rows, p[kProjectionWeight].value);
     if (half.backward == Backward::split) rows = branch_gradient;
     half.context.progress();
-    const bool again = half.context.recomputes_cheap;
+    const bool again = half.context.storage.recomputes_cheap;
     const at::Tensor after = again ? kernels::gelu(stash[kBeforeGelu]) : stash[kAfterGelu];
     kernels::gelu_backward(inner_gradient, stash[kBeforeGelu]);
     stash[kBeforeGelu].reset();

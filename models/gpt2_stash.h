@@ -5,20 +5,13 @@
 #include <cstdint>
 #include <vector>
 
+#include "models/activation_storage.h"
 #include "models/options.h"
 #include "models/stash_entry.h"
 #include "partition/options.h"
-#include "partition/precision.h"
 
 namespace smp::models {
 
-/// How tensor ranks hold boundary tensors and what is kept of them: whole or by rows, how wide, and whether what is
-/// cheap to compute (outputs of LayerNorms and of GELU, from their inputs) is computed again rather than kept.
-struct ActivationStorage {
-    partition::Optimize optimize = partition::Optimize::speed;
-    partition::Precision precision = partition::Precision::fp32;
-    bool recomputes_cheap = false;
-};
 ActivationStorage storage_of(const partition::ParallelOptions& options);
 
 /// What module `module` (numbered as in gpt2_parameters) keeps on one tensor rank of b sequences of length T, from the

@@ -12,10 +12,9 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/ScalarType.h>
 
+#include "models/activation_storage.h"
 #include "models/parameter.h"
 #include "models/stash_entry.h"
-#include "partition/options.h"
-#include "partition/precision.h"
 
 namespace smp::comms {
 class Communicator;
@@ -53,7 +52,7 @@ constexpr at::ScalarType value_type(partition::Precision precision) {
 }
 
 /// Values and gradient of one parameter of a segment: views into flat buffers that the runtime owns, shaped as
-/// Parameter::local_shape, values as SegmentContext::precision says. Gradients are accumulated into `gradient` (fp32),
+/// Parameter::local_shape, values as SegmentContext::storage says. Gradients are accumulated into `gradient` (fp32),
 /// never overwritten.
 struct ParameterView {
     at::Tensor value;
@@ -66,10 +65,8 @@ struct SegmentContext {
     std::function<void()> progress = [] {};       // called at operator boundaries, so that transfers in flight move on
     std::function<void(const at::Tensor&)> made_logits = [](const at::Tensor&) {};  // called when they have been made
     std::uint64_t tensor_parallel_seed = 0;  // mixed into dropout keys of what tensor parallelism shards; 0: as if none
-    partition::Optimize optimize = partition::Optimize::speed;  // memory: boundary tensors are sharded by rows
-    partition::Precision precision =
-        partition::Precision::fp32;  // of parameters' values, boundary tensors and what is kept of them
-    bool recomputes_cheap = false;   // outputs of LayerNorms and of GELU are computed again in backward_input
+    /// Optimize::memory: boundary tensors are sharded by rows. The precision is that of parameters' values too.
+    ActivationStorage storage = {};
 };
 
 class Segment {
@@ -88,8 +85,8 @@ class Segment {
     virtual std::vector<StashEntry> deferred_entries(std::int64_t sequences, std::int64_t length) const = 0;
 
     /// input: boundary tensor [N', h] (undefined for the first module, which reads microbatch.inputs) → boundary tensor
-    /// [N', h] (undefined from the last). N' is N = b·T; where SegmentContext::optimize is memory, N / size of the
-    /// tensor group: rank r then holds rows [r·N', (r + 1)·N') of the microbatch's N, of every boundary tensor and of
+    /// [N', h] (undefined from the last). N' is N = b·T; with Optimize::memory, N / size of the tensor
+    /// group: rank r then holds rows [r·N', (r + 1)·N') of the microbatch's N, of every boundary tensor and of
     /// its gradient; N must divide (std::logic_error). Collective over the tensor group. With microbatch.training the
     /// stash is filled; otherwise it stays empty. The input may be kept, never changed. The last module's forward in
     /// training only normalises: its loss is computed in backward_input, chunk by chunk beside the gradient of the
@@ -101,8 +98,8 @@ class Segment {
     /// are accumulated here already (LayerNorms', and the head's, since logits exist nowhere else), so both parts run
     /// in the order of microbatches.
     virtual at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) = 0;
-    /// Accumulates the other weight gradients and empties the stash. Local; with SegmentContext::optimize = memory
-    /// collective over the tensor group, since what is stashed of sharded rows is gathered again.
+    /// Accumulates the other weight gradients and empties the stash. Local; with Optimize::memory collective
+    /// over the tensor group, since what is stashed of sharded rows is gathered again.
     virtual void backward_weight(Stash& stash, Microbatch& microbatch) = 0;
     /// Both parts at once, where the backward is not split: the same numbers, and an empty stash. Collective over the
     /// tensor group. A segment whose parts need the same rows of other ranks fetches them once.

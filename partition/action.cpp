@@ -81,6 +81,20 @@ void append(std::string& line, std::string_view verb, const RankProgram& program
 
 }  // namespace
 
+Stream stream_of(ActionKind kind) {
+    switch (kind) {
+        case ActionKind::send:
+        case ActionKind::receive:
+        case ActionKind::reduce_gradients:
+        case ActionKind::gather_parameters: return Stream::communication;
+        case ActionKind::offload: return Stream::copy_out;
+        case ActionKind::prefetch: return Stream::copy_in;
+        default: return Stream::compute;
+    }
+}
+
+bool is_copy(Stream stream) { return stream == Stream::copy_out || stream == Stream::copy_in; }
+
 std::string name_of(const Action& action) {
     std::string name(word(action.kind));
     const bool is_transfer = action.kind == ActionKind::send || action.kind == ActionKind::receive;

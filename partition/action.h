@@ -37,6 +37,11 @@ enum class Channel { none, activations, gradients, tied, data, world };
 enum class Stream { compute, communication, copy_out, copy_in };
 inline constexpr std::size_t kStreams = static_cast<std::size_t>(Stream::copy_in) + 1;
 
+/// The one that actions of a kind are on.
+Stream stream_of(ActionKind kind);
+/// To or from host memory.
+bool is_copy(Stream stream);
+
 enum class BufferKind {
     activation_in,        // boundary tensor received from, or handed over by, the previous chunk
     checkpoint,           // boundary tensor between two groups of a chunk: the later one's input

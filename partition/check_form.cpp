@@ -6,18 +6,6 @@ namespace smp::partition::passes {
 namespace {
 
 bool is_transfer(ActionKind kind) { return kind == ActionKind::send || kind == ActionKind::receive; }
-Stream stream_of(ActionKind kind) {
-    switch (kind) {
-        case ActionKind::send:
-        case ActionKind::receive:
-        case ActionKind::reduce_gradients:
-        case ActionKind::gather_parameters: return Stream::communication;
-        case ActionKind::offload: return Stream::copy_out;
-        case ActionKind::prefetch: return Stream::copy_in;
-        default: return Stream::compute;
-    }
-}
-
 bool suits(ActionKind kind, Channel channel) {
     switch (kind) {
         case ActionKind::send:

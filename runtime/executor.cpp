@@ -36,10 +36,7 @@ constexpr Kinds kGradients = {BufferKind::gradient_in, BufferKind::gradient_out,
 }
 
 /// Whether an action is posted and ends when it ends.
-bool is_posted(ActionKind kind) {
-    return kind == ActionKind::send || kind == ActionKind::receive || kind == ActionKind::reduce_gradients ||
-           kind == ActionKind::gather_parameters || kind == ActionKind::offload || kind == ActionKind::prefetch;
-}
+bool is_posted(ActionKind kind) { return partition::stream_of(kind) != Stream::compute; }
 
 struct Offloaded {
     std::size_t at_once = 0;  // the most that are in host memory
@@ -220,7 +217,7 @@ void Executor::run(const partition::RankProgram& program, std::span<models::Micr
         std::function<void()> on_copied;  // the copying thread knows best
         if (times) on_copied = [times, position] { (*times)[position].end = steady_nanoseconds(); };
         comms::Work work = perform(run, action, on_copied);
-        const bool copies = action.stream == Stream::copy_out || action.stream == Stream::copy_in;
+        const bool copies = partition::is_copy(partition::stream_of(action.kind));
         if (times && is_posted(action.kind) && !copies) {
             work = timed(std::move(work), *groups_.world->in_flight(),
                          [times, position](std::int64_t now) { (*times)[position].end = now; });

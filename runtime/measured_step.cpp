@@ -28,9 +28,7 @@ const std::vector<Action>& actions_of(const Plan& plan, int rank) {
 
 bool computes(const Action& action) { return action.stream == partition::Stream::compute; }
 
-bool copies(const Action& action) {
-    return action.stream == partition::Stream::copy_out || action.stream == partition::Stream::copy_in;
-}
+bool copies(const Action& action) { return partition::is_copy(action.stream); }
 
 std::vector<int> all_ranks(const Plan& plan) {
     std::vector<int> ranks(plan.topology.degrees.world());

@@ -20,15 +20,13 @@ constexpr std::int64_t kBucketElements = 4
 Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, RankGroups& groups, MemoryMeter& meter,
              const partition::ParallelOptions& parallel, at::Device device)
     : hidden_width_(model.n_embd), tensor_degree_(groups.tensor->size()), optimize_(parallel.optimize) {
-    const partition::Precision precision = partition::precision_of(parallel);
+    const models::ActivationStorage storage = models::storage_of(parallel);
     const models::SegmentContext context{
         .tensor_group = groups.tensor.get(),
         .progress = [&groups] { groups.progress(); },
         .made_logits = [&meter](const at::Tensor& logits) { meter.settle(logits, MemoryCategory::logits); },
         .tensor_parallel_seed = parallel.tensor_parallel_seed,
-        .optimize = parallel.optimize,
-        .precision = precision,
-        .recomputes_cheap = partition::recomputes_selectively(parallel)};
+        .storage = storage};
     std::vector<std::vector<models::Parameter>> by_chunk;
     for (int index = 0; index < static_cast<int>(plan.chunks.size()); ++index) {
         const partition::Chunk& chunk = plan.chunks[index];
@@ -47,11 +45,11 @@ Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, Ran
         section_parameters_.push_back({first, static_cast<std::int64_t>(parameters_.size())});
     }
 
-    layout_ = lay_out(by_chunk, plan.topology.degrees.rdp, kBucketElements, precision);
+    layout_ = lay_out(by_chunk, plan.topology.degrees.rdp, kBucketElements, storage.precision);
     const auto options = at::TensorOptions().dtype(at::kFloat).device(device);
     {
         const MemoryMeter::Scope scope(meter, MemoryCategory::parameters);
-        flat_values_ = at::zeros({layout_.elements}, options.dtype(models::value_type(precision)));
+        flat_values_ = at::zeros({layout_.elements}, options.dtype(models::value_type(storage.precision)));
     }
     const MemoryMeter::Scope scope(meter, MemoryCategory::gradients);
     flat_gradients_ = at::zeros({layout_.elements}, options);

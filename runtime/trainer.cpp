@@ -262,8 +262,7 @@ std::string Trainer::Impl::skip_update() {
     const auto place = NonFiniteSearch(world_, *stage_, job_.model).in_gradients(updated());
     return fmt::format(
         "step {} made no update: {}, added up over replicas, overflowed in fp16 on rank {} with the loss scale {}, "
-        "which "
-        "is now {}",
+        "which is now {}",
         steps_done_, place ? place->where : "a gradient", place ? describe(place->rank) : "?", before, scale());
 }
 

@@ -47,7 +47,7 @@ SegmentRun run_segment(int module, const NamedTensors& weights, const Batch& bat
     testing::on_tensor_ranks(tensor_degree, [&](comms::Communicator& group) {
         SegmentContext context;
         context.tensor_group = &group;
-        context.optimize = optimize;
+        context.storage.optimize = optimize;
         const auto as = [&](const at::Tensor& x) {
             if (!x.defined()) return x;
             const at::Tensor all = x.detach().to(dtype);
@@ -229,7 +229,7 @@ TEST(SegmentChecks, RefuseRowsThatDoNotDivide) {
     testing::on_tensor_ranks(2, [](comms::Communicator& group) {
         SegmentContext context;
         context.tensor_group = &group;
-        context.optimize = partition::Optimize::memory;
+        context.storage.optimize = partition::Optimize::memory;
         const auto bound = testing::bind_model(model(), testing::random_weights(model(), at::kFloat, 1), 0, 1, context);
         Microbatch microbatch = testing::cut(testing::random_batch(model(), 1, 7, 1))[0];
         Stash stash;

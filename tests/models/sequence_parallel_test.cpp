@@ -116,7 +116,7 @@ TEST(SequenceParallel, MovesWhatItSays) {
         const auto gradients_of = [&](partition::Optimize optimize, bool split, int passes) {
             SegmentContext context;
             context.tensor_group = &group;
-            context.optimize = optimize;
+            context.storage.optimize = optimize;
             const auto bound = testing::bind_model(model(0.2), weights, 1, 2, context);
             Microbatch microbatch = testing::cut(batch_of(1))[0];
             const std::int64_t rows = optimize == kMemory ? 60 : 120;

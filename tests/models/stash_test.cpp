@@ -91,8 +91,8 @@ TEST(Stash, IsWhatIsDeclaredEntryByEntry) {
             testing::on_tensor_ranks(degree, [&](comms::Communicator& group) {
                 SegmentContext context;
                 context.tensor_group = &group;
-                context.optimize = optimize;
-                context.recomputes_cheap = recomputes_cheap;
+                context.storage.optimize = optimize;
+                context.storage.recomputes_cheap = recomputes_cheap;
                 const auto bound = testing::bind_model(options, weights, 0, gpt2_module_count(options), context,
                                                        value_type(precision));
                 Microbatch microbatch = testing::cut(batch)[0];
@@ -128,8 +128,8 @@ TEST(Deferred, IsWhatIsDeclaredOverTheWholeChain) {
             testing::on_tensor_ranks(degree, [&](comms::Communicator& group) {
                 SegmentContext context;
                 context.tensor_group = &group;
-                context.optimize = optimize;
-                context.recomputes_cheap = recomputes_cheap;
+                context.storage.optimize = optimize;
+                context.storage.recomputes_cheap = recomputes_cheap;
                 const auto bound = testing::bind_model(options, weights, 0, gpt2_module_count(options), context,
                                                        value_type(precision));
                 Microbatch microbatch = testing::cut(batch)[0];

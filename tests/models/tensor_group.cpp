@@ -72,7 +72,7 @@ double relative_error(const at::Tensor& a, const at::Tensor& b) {
 BoundModel bind_model(const ModelOptions& options, const NamedTensors& weights, int first_module, int end_module,
                       SegmentContext context, at::ScalarType dtype) {
     for (const auto precision : {partition::Precision::bf16, partition::Precision::fp16})
-        if (value_type(precision) == dtype) context.precision = precision;
+        if (value_type(precision) == dtype) context.storage.precision = precision;
     const at::ScalarType gradient_type = dtype == at::kDouble ? at::kDouble : at::kFloat;
     BoundModel model{.segments = gpt2_segments(options, first_module, end_module, context), .views = {}};
     for (const auto& segment : model.segments) {
@@ -89,7 +89,7 @@ BoundModel bind_model(const ModelOptions& options, const NamedTensors& weights, 
 }
 
 void sum_row_gradients(const BoundModel& model, const SegmentContext& context) {
-    if (context.optimize == partition::Optimize::speed) return;
+    if (context.storage.optimize == partition::Optimize::speed) return;
     for (std::size_t i = 0; i < model.segments.size(); ++i)
         for (std::size_t j = 0; j < model.views[i].size(); ++j)
             if (model.segments[i]->parameters()[j].follows_rows)
@@ -129,7 +129,7 @@ ModelRun run_model(const ModelOptions& options, const NamedTensors& weights, con
             SegmentContext context;
             context.tensor_group = &group;
             context.tensor_parallel_seed = choices.tensor_parallel_seed;
-            context.optimize = choices.optimize;
+            context.storage.optimize = choices.optimize;
             const BoundModel model =
                 bind_model(options, weights, 0, gpt2_module_count(options), context, choices.dtype);
             const auto& segments = model.segments;
