@@ -1,8 +1,8 @@
 // How a rank stores boundary tensors and what is kept of them.
 #pragma once
 
-#include "partition/options.h"
-#include "partition/precision.h"
+#include "partition/job/options.h"
+#include "partition/job/precision.h"
 
 namespace smp::models {
 

@@ -10,26 +10,26 @@
 #include <ATen/ops/full.h>
 #include <fmt/format.h>
 
-#include "models/gpt2_head.h"
-#include "partition/checker.h"
-#include "runtime/adamw.h"
-#include "runtime/agreement.h"
-#include "runtime/batch_reader.h"
-#include "runtime/executor.h"
-#include "runtime/gathered_times.h"
-#include "runtime/gradient_norm.h"
-#include "runtime/initial_weights.h"
-#include "runtime/job_plan.h"
-#include "runtime/learning_rate.h"
-#include "runtime/loss_scale.h"
-#include "runtime/memory_error.h"
-#include "runtime/memory_forecast.h"
-#include "runtime/non_finite.h"
-#include "runtime/parameter_collection.h"
-#include "runtime/rank_groups.h"
-#include "runtime/shard_exchange.h"
-#include "runtime/stage.h"
-#include "runtime/text_sampler.h"
+#include "models/gpt2/gpt2_head.h"
+#include "partition/check/checker.h"
+#include "partition/foresight/memory_forecast.h"
+#include "runtime/execution/agreement.h"
+#include "runtime/execution/batch_reader.h"
+#include "runtime/execution/executor.h"
+#include "runtime/execution/gathered_times.h"
+#include "runtime/execution/text_sampler.h"
+#include "runtime/job/job_plan.h"
+#include "runtime/stage/initial_weights.h"
+#include "runtime/stage/memory_error.h"
+#include "runtime/stage/parameter_collection.h"
+#include "runtime/stage/rank_groups.h"
+#include "runtime/stage/stage.h"
+#include "runtime/state/learning_rate.h"
+#include "runtime/state/loss_scale.h"
+#include "runtime/update/adamw.h"
+#include "runtime/update/gradient_norm.h"
+#include "runtime/update/non_finite.h"
+#include "runtime/update/shard_exchange.h"
 
 namespace smp::runtime {
 
@@ -56,7 +56,7 @@ class Trainer::Impl {
   public:
     Impl(const Job& job, comms::Communicator& world, TrainerOptions options);
 
-    StepRecord step(StepTimes* times);
+    StepRecord step(partition::StepTimes* times);
     double evaluate();
     std::vector<std::int64_t> sample();
     /// Where shards are updated by their owners: fetches what this rank does not have. Collective.
@@ -68,7 +68,7 @@ class Trainer::Impl {
     partition::Plan plan_;
     partition::ModuleGraph graph_;
     MemoryMeter meter_;
-    MemoryUse memory_;  // in the last step
+    partition::MemoryUse memory_;  // in the last step
     std::optional<Dataset> train_, validation_;
     RankGroups groups_;
     BatchCut cut_;
@@ -127,7 +127,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
     stale_.assign(stage_->chunks().size(), false);
     executor_.emplace(plan_, graph_.shared, *stage_, groups_, meter_, std::move(options.executor));
     {
-        const MemoryMeter::Scope scope(meter_, MemoryCategory::optimizer);
+        const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::optimizer);
         optimizer_.emplace(*stage_, job_.training, updated());
     }
     fail_together(world_, [this] {
@@ -196,7 +196,7 @@ std::int64_t Trainer::Impl::largest_over_world(std::int64_t value) const {
     return largest.const_data_ptr<std::int64_t>()[0];
 }
 
-StepRecord Trainer::Impl::step(StepTimes* times) {
+StepRecord Trainer::Impl::step(partition::StepTimes* times) {
     const auto begin = std::chrono::steady_clock::now();
     meter_.reset_peaks();
     auto batch = microbatches(*train_, steps_done_ * cut_.global_batch, /*training=*/true);
@@ -207,7 +207,7 @@ StepRecord Trainer::Impl::step(StepTimes* times) {
 
     StepDuties duties = forward_duties();
     duties.reduce_gradients = [&](int chunk) {
-        const MemoryMeter::Scope scope(meter_, MemoryCategory::communication);
+        const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::communication);
         // As in compute actions, the tensor ranks of a stage, which run one program, meet here.
         sum_in_one(*groups_.tensor, stage_->row_gradients(chunk));
         const int section = stage_->section(chunk);
@@ -228,7 +228,7 @@ StepRecord Trainer::Impl::step(StepTimes* times) {
         optimizer_->step(learning_rate);
         stale_.assign(stale_.size(), plan_.shard_optimizer_state);
     };
-    const auto own_times = times != nullptr ? std::make_shared<ActionTimes>() : nullptr;
+    const auto own_times = times != nullptr ? std::make_shared<partition::ActionTimes>() : nullptr;
     executor_->run(plan_.training[groups_.at.pp], batch, duties, own_times);
     if (!std::isfinite(loss) || (!updates && !loss_scale_)) refuse_non_finite(loss, batch);
     ++steps_done_;
@@ -303,7 +303,7 @@ StepDuties Trainer::Impl::forward_duties() {
 comms::Work Trainer::Impl::gather_values(int section) {
     if (!stale_[section]) return {};
     stale_[section] = false;
-    const MemoryMeter::Scope scope(meter_, MemoryCategory::communication);
+    const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::communication);
     return exchange_->gather(stage_->flat_values(), section);
 }
 
@@ -364,7 +364,7 @@ Trainer::Trainer(const Job& job, comms::Communicator& world, TrainerOptions opti
 Trainer::~Trainer() = default;
 
 StepRecord Trainer::step() { return impl_->step(nullptr); }
-StepRecord Trainer::step(StepTimes& times) { return impl_->step(&times); }
+StepRecord Trainer::step(partition::StepTimes& times) { return impl_->step(&times); }
 double Trainer::evaluate() { return impl_->evaluate(); }
 bool Trainer::has_validation_data() const { return impl_->validation_.has_value(); }
 std::vector<std::int64_t> Trainer::sample() { return impl_->sample(); }
@@ -382,7 +382,7 @@ int Trainer::peak_active_microbatches() const { return impl_->executor_->peak_ac
 
 std::vector<std::string> Trainer::parameter_names() const { return runtime::parameter_names(impl_->job_.model); }
 
-MemoryUse Trainer::memory() const { return impl_->memory_; }
+partition::MemoryUse Trainer::memory() const { return impl_->memory_; }
 std::int64_t Trainer::optimizer_bytes() const { return impl_->optimizer_->bytes(); }
 
 at::Tensor Trainer::gather_value(const std::string& name) {

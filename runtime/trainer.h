@@ -20,12 +20,12 @@
 #include <ATen/core/Tensor.h>
 
 #include "comms/communicator.h"
-#include "partition/module_graph.h"
-#include "partition/plan.h"
-#include "runtime/action_times.h"
-#include "runtime/executor.h"
-#include "runtime/job.h"
-#include "runtime/step_record.h"
+#include "partition/foresight/action_times.h"
+#include "partition/job/module_graph.h"
+#include "partition/plan/plan.h"
+#include "runtime/execution/executor.h"
+#include "runtime/job/job.h"
+#include "runtime/records/step_record.h"
 
 namespace smp::runtime {
 
@@ -51,7 +51,7 @@ class Trainer {
     /// its message names the first place.
     StepRecord step();
     /// The same, and when its actions ran: those of the whole world, on rank 0.
-    StepRecord step(StepTimes& times);
+    StepRecord step(partition::StepTimes& times);
     /// Mean loss over the first training.evaluation_batches batches of the validation data. Requires validation data.
     double evaluate();
     bool has_validation_data() const;
@@ -70,7 +70,7 @@ class Trainer {
     int peak_active_microbatches() const;
 
     /// What this rank's tensors took in the last training step: at its end, and at most.
-    MemoryUse memory() const;
+    partition::MemoryUse memory() const;
 
     /// Of AdamW's moments on this rank: 8 a parameter, with its master copy in 16 bits 12; of its own shard alone with
     /// parallel.shard_optimizer_state.

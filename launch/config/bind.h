@@ -15,7 +15,7 @@
 #include <fmt/format.h>
 
 #include "launch/config/key.h"
-#include "partition/words.h"
+#include "partition/job/words.h"
 
 namespace smp::launch {
 

@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
-#include "models/options.h"
-#include "partition/options.h"
-#include "runtime/job.h"
-#include "runtime/options.h"
+#include "models/gpt2/options.h"
+#include "partition/job/options.h"
+#include "runtime/job/job.h"
+#include "runtime/job/options.h"
 
 namespace smp::launch {
 

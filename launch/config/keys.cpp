@@ -185,7 +185,7 @@ std::vector<Key> cluster_keys() {
         s.option("device", &O::device, "what computes"),
         s.option("nodes", &O::nodes, "machines"),
         s.option("devices_per_node", &O::devices_per_node, "ranks on each; null: what one replica of the model needs"),
-        not_yet("cluster", "device_kind", nullptr, "kind of device, for prices"),
+        not_yet("cluster", "device_kind", nullptr, "kind of device, for durations"),
         s.option("memory_limit_gib", &O::memory_limit_gib, "of a rank's tensors; null: what the machine has"),
         s.option("threads_per_rank", &O::threads_per_rank, "null: the machine's cores over its ranks"),
         s.option("timeout_seconds", &O::timeout_seconds, "of any one wait for another rank"),

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "launch/config/config.h"
-#include "partition/option_checks.h"
+#include "partition/job/option_checks.h"
 
 namespace smp::launch {
 

@@ -9,7 +9,7 @@
 #include "launch/config/limits.h"
 #include "launch/config/preset.h"
 #include "launch/config/statements.h"
-#include "runtime/job_rules.h"
+#include "runtime/job/job_rules.h"
 
 namespace smp::launch {
 namespace {

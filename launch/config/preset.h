@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "models/options.h"
-#include "partition/problem.h"
+#include "models/gpt2/options.h"
+#include "partition/job/problem.h"
 
 namespace smp::launch {
 

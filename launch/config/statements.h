@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "launch/config/key.h"
-#include "partition/problem.h"
+#include "partition/job/problem.h"
 
 namespace smp::launch {
 

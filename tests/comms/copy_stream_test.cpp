@@ -1,4 +1,4 @@
-#include "comms/copy_stream.h"
+#include "comms/device/copy_stream.h"
 
 #include <chrono>
 #include <stdexcept>

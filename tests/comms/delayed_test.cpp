@@ -1,4 +1,4 @@
-#include "comms/delayed.h"
+#include "comms/backends/delayed.h"
 
 #include <ctime>
 

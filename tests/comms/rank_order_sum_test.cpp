@@ -1,4 +1,4 @@
-#include "comms/rank_order_sum.h"
+#include "comms/collectives/rank_order_sum.h"
 
 #include "tests/comms/worlds.h"
 

@@ -2,8 +2,9 @@
 #   cmake -DSOURCE=DIR -DLIBTORCH_FREE="a.cpp;b.cpp" -P check_includes.cmake
 #
 # 1. A file includes only from the rooms that its room may depend on, and writes the path from the top level.
-# 2. Each room sees only the foreign libraries that are its own business.
-# 3. What a LibTorch-free source sees, through all headers, has no LibTorch, MPI or CUDA in it; a .cu file sees no LibTorch.
+# 2. Inside a room it includes only from its own wing (folder) and from those before it in the room's order.
+# 3. Each room sees only the foreign libraries that are its own business.
+# 4. What a LibTorch-free source sees, through all headers, has no LibTorch, MPI or CUDA in it; a .cu file sees no LibTorch.
 cmake_minimum_required(VERSION 3.25)
 
 set(rooms partition comms models runtime launch tests)
@@ -13,6 +14,13 @@ set(room_models models partition comms)
 set(room_runtime runtime models partition comms)
 set(room_launch launch runtime models partition comms)
 set(room_tests ${rooms})
+
+# The wings of each room, lowest first; "." are the files in the room's own folder.
+set(wings_partition job stages schedule plan check foresight)
+set(wings_comms . collectives device backends)
+set(wings_models kernels . gpt2)
+set(wings_runtime files job data records state stage update execution .)
+set(wings_launch cmake config command plan data train)
 
 # Foreign headers by family, and the families that a room may not include.
 set(libtorch "^(ATen|c10|torch)/")
@@ -47,12 +55,26 @@ function(includes_of file result)
     set(${result} "${found}" PARENT_SCOPE)
 endfunction()
 
+# The wing of a path from the top level: "." for a file in the room's own folder.
+function(wing_of path result)
+    if(path MATCHES "^[^/]+/([^/]+)/")
+        set(${result} "${CMAKE_MATCH_1}" PARENT_SCOPE)
+    else()
+        set(${result} "." PARENT_SCOPE)
+    endif()
+endfunction()
+
 foreach(room IN LISTS rooms)
     file(GLOB_RECURSE files "${SOURCE}/${room}/*.h" "${SOURCE}/${room}/*.cpp" "${SOURCE}/${room}/*.cu" "${SOURCE}/${room}/*.cuh")
     foreach(file IN LISTS files)
         math(EXPR checked "${checked} + 1")
         cmake_path(RELATIVE_PATH file BASE_DIRECTORY "${SOURCE}" OUTPUT_VARIABLE place)
         includes_of("${file}" includes)
+        wing_of("${place}" wing)
+        list(FIND wings_${room} "${wing}" height)
+        if(wings_${room} AND height LESS 0)
+            list(APPEND errors "${place} lies in no wing of ${room}/: ${wings_${room}}")
+        endif()
         foreach(include IN LISTS includes)
             string(SUBSTRING "${include}" 0 1 mark)
             string(SUBSTRING "${include}" 1 -1 name)
@@ -62,6 +84,12 @@ foreach(room IN LISTS rooms)
                     list(APPEND errors "${place} includes \"${name}\": own headers are written from the top level, foreign ones in <>")
                 elseif(NOT target_room IN_LIST room_${room})
                     list(APPEND errors "${place} includes \"${name}\": ${room}/ may depend on ${room_${room}} only")
+                elseif(wings_${room} AND target_room STREQUAL room)
+                    wing_of("${name}" target_wing)
+                    list(FIND wings_${room} "${target_wing}" target_height)
+                    if(target_height GREATER height)
+                        list(APPEND errors "${place} includes \"${name}\": in ${room}/, ${target_wing} stands above ${wing}")
+                    endif()
                 endif()
             elseif(target_room IN_LIST rooms)
                 list(APPEND errors "${place} includes <${name}>: own headers are written in quotes")

@@ -1,5 +1,5 @@
 // Rules between keys, and on how many ranks a job can run.
-#include "runtime/job_rules.h"
+#include "runtime/job/job_rules.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/runtime/scratch_folder.h"
+#include "tests/runtime/files/scratch_folder.h"
 
 namespace smp::testing {
 namespace {

@@ -1,5 +1,5 @@
 // If these fail, smp_plan would call a broken plan proven, or count wrongly what a stage holds.
-#include "launch/plan_report.h"
+#include "launch/plan/plan_report.h"
 
 #include <gmock/gmock.h>
 
@@ -56,7 +56,7 @@ TEST(PlanReport, MomentsAreEightBytesAParameterOfTheStage) {
     const launch::PlanReport report = launch::report_on(pipeline_config(), 2);
     const auto parameters = static_cast<std::size_t>(partition::MemoryCategory::parameters);
     for (std::size_t stage = 0; stage < 2; ++stage)
-        EXPECT_EQ(runtime::optimizer_bytes(report.plan, report.graph, static_cast<int>(stage)),
+        EXPECT_EQ(partition::optimizer_bytes(report.plan, report.graph, static_cast<int>(stage)),
                   2 * report.timeline.peak_by_category[stage][parameters]);
 }
 
@@ -79,7 +79,7 @@ TEST(PlanReport, SixteenBitsHaveTwoBytesAValueAndTwelveOfTheOptimizer) {
             const auto values = of(report, MemoryCategory::parameters);
             EXPECT_EQ(of(wide, MemoryCategory::parameters), 2 * values);
             EXPECT_EQ(of(report, MemoryCategory::gradients), 2 * values);
-            EXPECT_EQ(runtime::optimizer_bytes(report.plan, report.graph, static_cast<int>(stage)), 6 * values);
+            EXPECT_EQ(partition::optimizer_bytes(report.plan, report.graph, static_cast<int>(stage)), 6 * values);
             EXPECT_LT(of(report, MemoryCategory::boundaries), of(wide, MemoryCategory::boundaries));
             EXPECT_LT(of(report, MemoryCategory::activations), of(wide, MemoryCategory::activations));
         }

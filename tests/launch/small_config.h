@@ -9,8 +9,8 @@
 #include <nlohmann/json.hpp>
 
 #include "launch/config/config.h"
-#include "partition/problem.h"
-#include "tests/runtime/scratch_folder.h"
+#include "partition/job/problem.h"
+#include "tests/runtime/files/scratch_folder.h"
 
 namespace smp::testing {
 

@@ -1,13 +1,13 @@
-#include "launch/text_table.h"
+#include "launch/command/text_table.h"
 
 #include <gtest/gtest.h>
 
-#include "runtime/memory_use.h"
+#include "partition/foresight/memory_use.h"
 
 namespace smp::launch {
 namespace {
 
-using runtime::shown_bytes;
+using partition::shown_bytes;
 
 TEST(TextTable, NumbersToTheRightNamesToTheLeft) {
     EXPECT_EQ(text_table({{"stage", "B", "name"}, {"0", "123", "h.0"}, {"12", "4", ""}}),

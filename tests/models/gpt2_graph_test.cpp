@@ -1,10 +1,10 @@
-#include "models/gpt2_graph.h"
+#include "models/gpt2/gpt2_graph.h"
 
 #include <stdexcept>
 
 #include <gtest/gtest.h>
 
-#include "models/gpt2_parameters.h"
+#include "models/gpt2/gpt2_parameters.h"
 
 namespace smp::models {
 namespace {

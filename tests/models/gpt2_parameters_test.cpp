@@ -1,4 +1,4 @@
-#include "models/gpt2_parameters.h"
+#include "models/gpt2/gpt2_parameters.h"
 
 #include <cmath>
 #include <map>

@@ -7,7 +7,7 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
-#include "models/gpt2_parameters.h"
+#include "models/gpt2/gpt2_parameters.h"
 #include "tests/models/tensor_group.h"
 
 namespace smp::models {

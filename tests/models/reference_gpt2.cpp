@@ -6,7 +6,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <fmt/format.h>
 
-#include "models/gpt2_parameters.h"
+#include "models/gpt2/gpt2_parameters.h"
 
 namespace smp::models::testing {
 

@@ -5,7 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "models/options.h"
+#include "models/gpt2/options.h"
 #include "tests/models/safetensors_reader.h"
 
 namespace smp::models::testing {

@@ -7,7 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "models/options.h"
+#include "models/gpt2/options.h"
 
 namespace smp::models::testing {
 

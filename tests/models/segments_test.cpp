@@ -6,8 +6,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "models/gpt2.h"
-#include "models/gpt2_parameters.h"
+#include "models/gpt2/gpt2.h"
+#include "models/gpt2/gpt2_parameters.h"
 #include "tests/models/reference_gpt2.h"
 #include "tests/models/tensor_group.h"
 

@@ -9,8 +9,8 @@
 #include <gtest/gtest.h>
 
 #include "comms/communicator.h"
-#include "models/gpt2_graph.h"
-#include "models/gpt2_parameters.h"
+#include "models/gpt2/gpt2_graph.h"
+#include "models/gpt2/gpt2_parameters.h"
 #include "tests/models/reference_gpt2.h"
 #include "tests/models/tensor_group.h"
 

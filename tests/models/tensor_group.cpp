@@ -10,7 +10,7 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
-#include "models/gpt2_parameters.h"
+#include "models/gpt2/gpt2_parameters.h"
 
 namespace smp::models::testing {
 

@@ -9,8 +9,8 @@
 #include <ATen/core/Tensor.h>
 
 #include "comms/communicator.h"
-#include "models/gpt2.h"
-#include "models/options.h"
+#include "models/gpt2/gpt2.h"
+#include "models/gpt2/options.h"
 #include "tests/models/safetensors_reader.h"
 
 namespace smp::models::testing {

@@ -11,7 +11,7 @@
 
 #include <fmt/format.h>
 
-#include "partition/action.h"
+#include "partition/plan/action.h"
 
 namespace smp::partition::testing {
 

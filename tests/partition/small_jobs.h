@@ -8,7 +8,7 @@
 
 #include <fmt/format.h>
 
-#include "partition/plan.h"
+#include "partition/plan/plan.h"
 
 namespace smp::partition::testing {
 

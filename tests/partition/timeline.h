@@ -8,7 +8,7 @@
 #include <tuple>
 #include <vector>
 
-#include "partition/schedule.h"
+#include "partition/plan/action.h"
 
 namespace smp::partition::testing {
 
@@ -18,14 +18,18 @@ struct Costs {
     long latency = 0;  // of a message, from when both sides have posted it
     long weight = 1;   // the part of `backward` that makes weight gradients, where it is split
 
-    long of(ActionKind kind) const {
+    long of(ComputationKind kind) const {
         switch (kind) {
-            case ActionKind::forward: return forward;
-            case ActionKind::backward: return backward;
-            case ActionKind::backward_input: return backward - weight;
-            case ActionKind::backward_weight: return weight;
-            default: return 0;
+            case ComputationKind::forward: return forward;
+            case ComputationKind::backward: return backward;
+            case ComputationKind::backward_input: return backward - weight;
+            case ComputationKind::backward_weight: return weight;
         }
+        return 0;
+    }
+    long of(ActionKind kind) const {
+        const auto computation = computation_kind(kind);
+        return computation ? of(*computation) : 0;
     }
 };
 
@@ -33,25 +37,25 @@ struct Costs {
 inline long makespan(const ComputeOrders& orders, const Costs& costs) {
     int chunks = 0;
     for (const auto& steps : orders)
-        for (const ComputeStep& step : steps) chunks = std::max(chunks, step.chunk + 1);
-    std::map<std::tuple<ActionKind, int, int>, long> ends;
+        for (const Computation& step : steps) chunks = std::max(chunks, step.chunk + 1);
+    std::map<std::tuple<ComputationKind, int, int>, long> ends;
     std::vector<std::size_t> next(orders.size(), 0);
     std::vector<long> free_at(orders.size(), 0);
     for (bool moved = true; moved;) {
         moved = false;
         for (std::size_t r = 0; r < orders.size(); ++r) {
             for (; next[r] < orders[r].size(); ++next[r], moved = true) {
-                const ComputeStep& step = orders[r][next[r]];
-                const bool is_forward = step.kind == ActionKind::forward;
+                const Computation& step = orders[r][next[r]];
+                const bool is_forward = step.kind == ComputationKind::forward;
                 long ready = 0;
-                if (step.kind == ActionKind::backward_weight) {
-                    const auto source = ends.find({ActionKind::backward_input, step.microbatch, step.chunk});
+                if (step.kind == ComputationKind::backward_weight) {
+                    const auto source = ends.find({ComputationKind::backward_input, step.microbatch, step.chunk});
                     if (source == ends.end()) break;
                     ready = source->second;
                 } else if (is_forward ? step.chunk > 0 : true) {
                     const bool turns = !is_forward && step.chunk + 1 == chunks;
                     const auto source =
-                        turns ? ends.find({ActionKind::forward, step.microbatch, step.chunk})
+                        turns ? ends.find({ComputationKind::forward, step.microbatch, step.chunk})
                               : ends.find({step.kind, step.microbatch, step.chunk + (is_forward ? -1 : 1)});
                     if (source == ends.end()) break;
                     ready = source->second + (turns || orders.size() == 1 ? 0 : costs.latency);

@@ -214,7 +214,7 @@ TEST_F(SmpPlan, TraceHasEveryActionOnceAndNoTwoAtATimeOnATrack) {
     }
 }
 
-TEST_F(SmpPlan, StaircaseOfFourStages) {
+TEST_F(SmpPlan, DiagramOfFourStages) {
     const std::string file = job({{"pipeline_parallel_degree", 4}, {"microbatches", 8}, {"active_microbatches", 4}});
     const Outcome outcome = smp_plan("--config " + file + " --format schedule");
     EXPECT_EQ(outcome.exit_code, 0);
@@ -233,7 +233,7 @@ stage 3  ......0 [0 ]1 [1 ]2 [2 ]3 [3 ]4 [4 ]5 [5 ]6 [6 ]7 [7 ]............
 )");
 }
 
-TEST_F(SmpPlan, StaircaseOfEightStagesAndFortyMicrobatchesFitsATerminal) {
+TEST_F(SmpPlan, DiagramOfEightStagesAndFortyMicrobatchesFitsATerminal) {
     const std::string file = job({{"pipeline_parallel_degree", 8}, {"microbatches", 40}, {"active_microbatches", 8}});
     for (const char* schedule : {"interleaved", "zero_bubble"}) {
         const Outcome outcome = smp_plan(

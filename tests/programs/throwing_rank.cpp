@@ -4,8 +4,8 @@
 
 #include <ATen/ops/zeros.h>
 
-#include "launch/run_ranks.h"
-#include "runtime/data_error.h"
+#include "launch/train/run_ranks.h"
+#include "runtime/files/data_error.h"
 
 using namespace smp;
 

@@ -7,7 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "runtime/job.h"
+#include "runtime/job/job.h"
 
 namespace smp::testing {
 

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "runtime/safetensors.h"
+#include "runtime/files/safetensors.h"
 #include "runtime/trainer.h"
 #include "tests/runtime/golden_case.h"
 #include "tests/runtime/local_ranks.h"

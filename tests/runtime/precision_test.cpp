@@ -12,11 +12,11 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "runtime/agreement.h"
-#include "runtime/learning_rate.h"
-#include "runtime/non_finite.h"
-#include "runtime/rank_groups.h"
+#include "runtime/execution/agreement.h"
+#include "runtime/stage/rank_groups.h"
+#include "runtime/state/learning_rate.h"
 #include "runtime/trainer.h"
+#include "runtime/update/non_finite.h"
 #include "tests/runtime/golden_case.h"
 #include "tests/runtime/local_ranks.h"
 #include "tests/runtime/small_training_job.h"

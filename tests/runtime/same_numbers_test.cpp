@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "comms/delayed.h"
+#include "comms/backends/delayed.h"
 #include "runtime/trainer.h"
 #include "tests/runtime/local_ranks.h"
 #include "tests/runtime/pairwise.h"

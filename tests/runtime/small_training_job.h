@@ -5,8 +5,8 @@
 #include <random>
 #include <vector>
 
-#include "runtime/job.h"
-#include "tests/runtime/scratch_folder.h"
+#include "runtime/job/job.h"
+#include "tests/runtime/files/scratch_folder.h"
 
 namespace smp::testing {
 

@@ -1,0 +1,21 @@
+#include "comms/collectives/arguments.h"
+
+namespace smp::comms {
+
+Work all_reduce(Communicator& group, at::Tensor tensor, Reduction reduction) {
+    const ReduceRequest request{ReduceRequest::Result::everywhere, reduction, tensor, tensor};
+    check_reduce(group, request);
+    if (group.size() == 1 || tensor.numel() == 0) return {};
+    return group.reduce(request);
+}
+
+Work reduce_scatter(Communicator& group, at::Tensor output, const at::Tensor& input, Reduction reduction) {
+    const ReduceRequest request{ReduceRequest::Result::scattered, reduction, output, input};
+    check_reduce(group, request);
+    if (output.numel() == 0) return {};
+    if (group.size() > 1) return group.reduce(request);
+    if (output.const_data_ptr() != input.const_data_ptr()) output.view({-1}).copy_(input.view({-1}));
+    return {};
+}
+
+}  // namespace smp::comms

@@ -1,0 +1,20 @@
+#include "launch/command/terminal.h"
+
+#include <filesystem>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+#include "comms/communicator.h"
+
+namespace smp::launch {
+
+bool prints_to_terminal() {
+    if (::isatty(STDOUT_FILENO) != 1) return false;
+    if (!comms::launched_by_mpi()) return true;
+    std::error_code error;
+    const auto target = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/1", ::getppid()), error);
+    return !error && (target.native().starts_with("/dev/pts/") || target.native().starts_with("/dev/tty"));
+}
+
+}  // namespace smp::launch

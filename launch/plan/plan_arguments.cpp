@@ -1,0 +1,101 @@
+#include "launch/plan/plan_arguments.h"
+
+#include <algorithm>
+
+#include <cxxopts.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "launch/command/config_arguments.h"
+#include "launch/command/version.h"
+#include "launch/config/config.h"
+#include "partition/job/problem.h"
+
+namespace smp::launch {
+
+namespace {
+
+constexpr const char* kExample = R"(
+Examples:
+  smp_plan --config configs/quickstart.json                        layout, memory, time, warnings
+  smp_plan --config configs/gpt2_124m.json --format schedule --set parallel.pipeline=zero_bubble
+  smp_plan --config gpt2.json --ranks 64 --format trace > plan.trace.json     open it in ui.perfetto.dev
+  smp_plan --config gpt2.json --check                              exit code 0: the schedule is proven
+
+Exit codes: 0 done, 1 internal error (a plan that cannot be executed too), 2 usage or configuration, 3 the output cannot be
+written, 5 out of memory.
+)";
+
+cxxopts::Options options() {
+    cxxopts::Options options("smp_plan",
+                             "Says what a training job would do, without doing it. Needs no GPU, opens no data.");
+    options.add_options()                                                               //
+        ("config", "configuration file (JSON)", cxxopts::value<std::string>(), "FILE")  //
+        ("set", "override SECTION.KEY=VALUE (JSON or a bare string); any number of times",
+         cxxopts::value<std::vector<std::string>>(), "KEY=VALUE")  //
+        ("ranks", "plan for this many ranks (default: cluster.nodes * cluster.devices_per_node)", cxxopts::value<int>(),
+         "N")                                                          //
+        ("check", "prove the schedule, say so in one line, and stop")  //
+        ("format",
+         "text: for people (default); json: everything; trace: predicted timeline for Perfetto; schedule: diagram",
+         cxxopts::value<std::string>(), "NAME")                                      //
+        ("search", "not yet")                                                        //
+        ("fix", "not yet", cxxopts::value<std::vector<std::string>>(), "KEY=VALUE")  //
+        ("write", "not yet", cxxopts::value<std::string>(), "N")                     //
+        ("version", "versions of the program and of what it is built on")            //
+        ("help", "this text");
+    return options;
+}
+
+PlanFormat format_of(const std::string& word) {
+    const auto& words = partition::Words<PlanFormat>::list;
+    const auto* const found = std::find(words.begin(), words.end(), word);
+    if (found == words.end())
+        refuse_argument("--format", fmt::format("is \"{}\"; allowed are {}", word, fmt::join(words, ", ")));
+    return static_cast<PlanFormat>(found - words.begin());
+}
+
+PlanArguments take(const cxxopts::ParseResult& parsed) {
+    PlanArguments arguments;
+    for (const char* later : {"search", "fix", "write"})
+        if (parsed.count(later) != 0)
+            refuse_argument(fmt::format("--{}", later), "is not yet available in this version");
+    if (!parsed.unmatched().empty())
+        refuse_argument(parsed.unmatched().front(), "is no option of smp_plan; see smp_plan --help");
+    if (parsed.count("config") == 0)
+        refuse_argument("--config",
+                        "is missing: name the configuration file, as in smp_plan --config configs/quickstart.json");
+    arguments.config = parsed["config"].as<std::string>();
+    arguments.sets = sets_of(parsed);
+    if (parsed.count("ranks") != 0) {
+        arguments.ranks = parsed["ranks"].as<int>();
+        if (*arguments.ranks < 1)
+            refuse_argument("--ranks", fmt::format("is {}; at least 1 rank is needed", *arguments.ranks));
+    }
+    arguments.check_only = parsed.count("check") != 0;
+    if (parsed.count("format") != 0) {
+        if (arguments.check_only)
+            refuse_argument("--format", "has no place beside --check, which prints one line; leave one out");
+        arguments.format = format_of(parsed["format"].as<std::string>());
+    }
+    return arguments;
+}
+
+}  // namespace
+
+PlanArguments parse_plan_arguments(int argc, const char* const* argv) {
+    try {
+        auto description = options();
+        const auto parsed = description.parse(argc, argv);
+        PlanArguments answer;
+        if (parsed.count("help") != 0) answer.answer = description.help() + kExample + "\n" + keys_help();
+        if (parsed.count("version") != 0) answer.answer = version_text("smp_plan");
+        return answer.answer ? answer : take(parsed);
+    } catch (const partition::ConfigError&) {
+        throw;
+    } catch (const std::exception& error) {  // cxxopts' own class has another name in older versions
+        refuse_argument("command line:", std::string(error.what()) + "; see smp_plan --help");
+    }
+}
+
+}  // namespace smp::launch

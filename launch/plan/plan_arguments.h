@@ -1,0 +1,43 @@
+// The command line of smp_plan.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "partition/job/words.h"
+
+namespace smp::launch {
+
+enum class PlanFormat {
+    text,      // for people
+    json,      // everything
+    trace,     // predicted timeline, for Perfetto
+    schedule,  // the diagram
+};
+
+struct PlanArguments {
+    std::string config;
+    std::vector<std::string> sets;  // "SECTION.KEY=VALUE", in order
+    std::optional<int> ranks;       // else what the configuration states
+    bool check_only = false;
+    PlanFormat format = PlanFormat::text;
+    /// Text to print instead of planning: --help, --version.
+    std::optional<std::string> answer;
+};
+
+/// Throws partition::ConfigError for anything that smp_plan does not know or cannot do yet.
+PlanArguments parse_plan_arguments(int argc, const char* const* argv);
+
+}  // namespace smp::launch
+
+namespace smp::partition {
+
+template <>
+struct Words<launch::PlanFormat> {
+    static constexpr std::array<std::string_view, 4> list = {"text", "json", "trace", "schedule"};
+};
+
+}  // namespace smp::partition

@@ -1,0 +1,260 @@
+// smp_plan --format text: the report for people.
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "launch/command/text_table.h"
+#include "launch/plan/plan_report.h"
+#include "models/gpt2/gpt2_parameters.h"
+#include "partition/foresight/memory_use.h"
+#include "partition/stages/chunk_costs.h"
+
+namespace smp::launch {
+
+namespace {
+
+using partition::Action;
+using partition::ActionKind;
+using partition::shown_bytes;
+using Rows = std::vector<std::vector<std::string>>;
+
+std::string line(const std::string& title, const std::string& text) { return fmt::format("{:<9}| {}\n", title, text); }
+
+std::string model_text(const Config& config) {
+    const auto& model = config.model;
+    return fmt::format("{}, {} wide, {}, vocabulary {}: {} parameters", counted(model.n_layer, "layer"), model.n_embd,
+                       counted(model.n_head, "head"), model.vocab_size,
+                       shown_count(static_cast<double>(models::parameter_count(model))));
+}
+
+std::string ranks_text(const PlanReport& report) {
+    const auto& topology = report.plan.topology;
+    const auto& degrees = topology.degrees;
+    const int nodes = report.config.cluster.nodes;
+    return fmt::format("{} = {} pipeline x {} tensor x {} data, placement {}, on {} of {}", degrees.world(), degrees.pp,
+                       degrees.tp, degrees.rdp, partition::placement_letters(topology), counted(nodes, "node"),
+                       degrees.world() / nodes);
+}
+
+/// "0, 1, 2, 3, …, 63", of numbers in ascending order.
+std::string shortened(const std::vector<int>& numbers) {
+    constexpr std::size_t kShown = 8;
+    if (numbers.size() <= kShown) return fmt::format("{}", fmt::join(numbers, ", "));
+    return fmt::format("{}, ..., {}", fmt::join(numbers.begin(), numbers.begin() + kShown - 2, ", "), numbers.back());
+}
+
+/// The groups of rank 0.
+std::string groups_text(const PlanReport& report) {
+    const auto& topology = report.plan.topology;
+    const int ranks_per_node = topology.degrees.world() / report.config.cluster.nodes;
+    const auto group = [&](const std::string& name, partition::Axis axis) {
+        const std::vector<int> ranks = partition::group_along(topology, {}, axis);
+        std::set<int> nodes;
+        for (const int rank : ranks) nodes.insert(rank / ranks_per_node);
+        return fmt::format("{} {} (node{} {})", name, shortened(ranks), nodes.size() == 1 ? "" : "s",
+                           shortened({nodes.begin(), nodes.end()}));
+    };
+    return fmt::format("the first of each: {}; {}; {}", group("tensor", partition::Axis::tensor),
+                       group("pipeline", partition::Axis::pipeline), group("data", partition::Axis::data));
+}
+
+std::int64_t tokens_of(const PlanReport& report) {
+    const Config& config = report.config;
+    return runtime::global_batch(config.training, config.parallel, report.plan.topology.degrees.rdp) *
+           runtime::sequence_length(config.training, config.model);
+}
+
+std::string batch_text(const PlanReport& report) {
+    const Config& config = report.config;
+    const auto& plan = report.plan;
+    const int rdp = plan.topology.degrees.rdp;
+    const std::int64_t sequences = runtime::global_batch(config.training, config.parallel, rdp);
+    return fmt::format("{} of {} tokens, {} of {} on each of {}", counted(sequences, "sequence"),
+                       runtime::sequence_length(config.training, config.model),
+                       counted(plan.microbatches, "microbatch"), sequences / rdp / plan.microbatches,
+                       counted(rdp, "replica"));
+}
+
+std::string schedule_text(const partition::Plan& plan) {
+    const auto meaning = [&]() -> std::string {
+        switch (plan.schedule) {
+            case partition::PipelineSchedule::simple: return "all forwards, then all backwards";
+            case partition::PipelineSchedule::interleaved: return "backward first";
+            case partition::PipelineSchedule::zero_bubble: return "backward first, weight gradients in the gaps";
+        }
+        throw std::logic_error("smp_plan: no such schedule");
+    }();
+    const auto chunks = static_cast<std::int64_t>(plan.chunks.size()) / plan.topology.degrees.pp;
+    return fmt::format("{} ({}), {} a stage, at most {} active (K)", partition::word_of(plan.schedule), meaning,
+                       counted(chunks, "chunk"), counted(plan.active_microbatches, "microbatch"));
+}
+
+std::string chunks_table(const PlanReport& report) {
+    const auto& modules = report.graph.modules;
+    const auto flops = partition::stage_flops(report.graph, report.plan.chunks, report.plan.topology.degrees.pp);
+    const double total = std::accumulate(flops.begin(), flops.end(), 0.0);
+    Rows rows = {{"stage", "chunk", "modules", "layers", "parameters", "FLOPs", "share"}};
+    for (std::size_t i = 0; i < report.plan.chunks.size(); ++i) {
+        const auto& chunk = report.plan.chunks[i];
+        const partition::ChunkCosts costs = partition::costs_of(report.graph, chunk);
+        const std::string& first = modules[static_cast<std::size_t>(chunk.first_module)].name;
+        const std::string& last = modules[static_cast<std::size_t>(chunk.end_module) - 1].name;
+        rows.push_back({std::to_string(chunk.stage), std::to_string(i),
+                        first == last ? first : fmt::format("{} - {}", first, last), std::to_string(costs.layers),
+                        shown_count(static_cast<double>(costs.parameter_count)), shown_si(costs.flops()),
+                        shown_percent(total > 0 ? costs.flops() / total : 0)});
+    }
+    return text_table(rows, 3);
+}
+
+/// Which kinds of action the table of a step counts, in its order.
+struct Column {
+    std::string title;
+    std::vector<ActionKind> kinds;
+};
+
+std::vector<Column> action_columns(const partition::Plan& plan) {
+    std::vector<Column> columns = {{"F", {ActionKind::forward}}};
+    if (plan.schedule == partition::PipelineSchedule::zero_bubble) {
+        columns.push_back({"BI", {ActionKind::backward_input}});
+        columns.push_back({"BW", {ActionKind::backward_weight}});
+    } else {
+        columns.push_back({"B", {ActionKind::backward}});
+    }
+    columns.push_back({"sends", {ActionKind::send}});
+    columns.push_back({"receives", {ActionKind::receive}});
+    columns.push_back({"reductions", {ActionKind::sum_tied_gradients, ActionKind::reduce_gradients}});
+    return columns;
+}
+
+std::string step_table(const PlanReport& report) {
+    const auto columns = action_columns(report.plan);
+    const auto& timeline = report.timeline;
+    const auto share = [&](std::int64_t ticks) {
+        return shown_percent(static_cast<double>(ticks) /
+                             static_cast<double>(std::max<std::int64_t>(1, timeline.makespan)));
+    };
+    Rows rows(1, {"stage"});
+    for (const Column& column : columns) rows[0].push_back(column.title);
+    rows[0].insert(rows[0].end(), {"in flight", "computes", "waits for transfers", "bubble"});
+    for (std::size_t stage = 0; stage < report.plan.training.size(); ++stage) {
+        const auto& program = report.plan.training[stage];
+        std::vector<std::string> row = {std::to_string(stage)};
+        for (const Column& column : columns) {
+            row.push_back(
+                std::to_string(std::count_if(program.actions.begin(), program.actions.end(), [&](const Action& action) {
+                    return std::count(column.kinds.begin(), column.kinds.end(), action.kind) > 0;
+                })));
+        }
+        const partition::StageTime& time = timeline.stages[stage];
+        row.insert(row.end(), {std::to_string(peak_microbatches(program)), share(time.compute), share(time.exposed),
+                               share(time.bubble)});
+        rows.push_back(std::move(row));
+    }
+    return text_table(rows);
+}
+
+/// Categories that some stage has, and all together.
+std::string memory_table(const PlanReport& report) {
+    std::vector<partition::MemoryForecast> stages;
+    for (int stage = 0; stage < report.plan.topology.degrees.pp; ++stage)
+        stages.push_back(partition::memory_forecast(report.plan, report.graph, report.timeline, stage));
+    Rows rows(1, {"stage"});
+    for (std::size_t stage = 0; stage < stages.size(); ++stage) rows.push_back({std::to_string(stage)});
+    for (std::size_t c = 0; c < partition::kMemoryCategories; ++c) {
+        if (std::ranges::all_of(stages, [c](const auto& stage) { return stage.peak[c] == 0; })) continue;
+        rows[0].emplace_back(partition::Words<partition::MemoryCategory>::list[c]);
+        for (std::size_t stage = 0; stage < stages.size(); ++stage)
+            rows[stage + 1].push_back(partition::shown_bytes(stages[stage].peak[c]));
+    }
+    rows[0].emplace_back("all at once");
+    for (std::size_t stage = 0; stage < stages.size(); ++stage)
+        rows[stage + 1].push_back(partition::shown_bytes(stages[stage].device_peak));
+    return text_table(rows);
+}
+
+std::string time_text(const PlanReport& report) {
+    const auto& timeline = report.timeline;
+    const double seconds = 1e-9 * static_cast<double>(timeline.makespan);
+    const auto over_work = [&](auto part) {
+        std::int64_t idle = 0, work = 0;
+        for (const partition::StageTime& time : timeline.stages) {
+            idle += part(time);
+            work += time.compute;
+        }
+        return shown_percent(work > 0 ? static_cast<double>(idle) / static_cast<double>(work) : 0);
+    };
+    return fmt::format("a step takes {}: {} tokens/s; on top of the work {} bubble, {} exposed communication",
+                       shown_seconds(seconds),
+                       seconds > 0 ? shown_count(static_cast<double>(tokens_of(report)) / seconds) : "any number of",
+                       over_work([](const auto& time) { return time.bubble; }),
+                       over_work([](const auto& time) { return time.exposed; }));
+}
+
+/// "stage 3: 12 x F, 12 x B (97.0 % of the step); others: 3 x F, 4 x send": the stage that the path spends most time
+/// on, then the rest.
+std::string path_text(const PlanReport& report) {
+    const auto& timeline = report.timeline;
+    struct Share {
+        std::int64_t ticks = 0;
+        std::map<std::string, int> counts;
+    };
+    std::map<int, Share> stages;
+    for (const partition::Place& place : partition::critical_path(timeline)) {
+        const auto stage = static_cast<std::size_t>(place.stage), position = static_cast<std::size_t>(place.position);
+        const partition::ActionSpan& run = timeline.spans[stage][position];
+        if (run.end == run.start) continue;
+        const std::string name = partition::name_of(report.plan.training[stage].actions[position]);
+        const bool is_whole = name.find(" mb") == std::string::npos;
+        Share& share = stages[place.stage];
+        share.ticks += run.end - run.start;
+        ++share.counts[is_whole ? name.substr(0, name.find(" chunk")) : name.substr(0, name.find(' '))];
+    }
+    const auto listed = [](const std::map<std::string, int>& counts) {
+        std::vector<std::string> parts;
+        for (const auto& [name, count] : counts) parts.push_back(fmt::format("{} x {}", count, name));
+        return fmt::format("{}", fmt::join(parts, ", "));
+    };
+    if (stages.empty()) return "nothing takes time";
+    const auto longest = std::max_element(stages.begin(), stages.end(),
+                                          [](const auto& a, const auto& b) { return a.second.ticks < b.second.ticks; });
+    std::map<std::string, int> others;
+    for (const auto& [stage, share] : stages) {
+        if (stage == longest->first) continue;
+        for (const auto& [name, count] : share.counts) others[name] += count;
+    }
+    std::string text =
+        fmt::format("stage {}: {} ({} of the step)", longest->first, listed(longest->second.counts),
+                    shown_percent(static_cast<double>(longest->second.ticks) / static_cast<double>(timeline.makespan)));
+    if (!others.empty()) text += fmt::format("; other stages: {}", listed(others));
+    return text;
+}
+
+std::string rates_text(const partition::Rates& rates) {
+    return fmt::format("{}FLOP/s, links {}B/s each way and {}, memory {}B/s: a guess, not this machine",
+                       shown_si(rates.flops_per_second), shown_si(rates.link_bytes_per_second),
+                       shown_seconds(rates.link_latency_seconds), shown_si(rates.memory_bytes_per_second));
+}
+
+}  // namespace
+
+std::string to_text(const PlanReport& report) {
+    std::string text = line("model", model_text(report.config)) + line("ranks", ranks_text(report)) +
+                       line("groups", groups_text(report)) + line("batch", batch_text(report)) +
+                       line("schedule", schedule_text(report.plan));
+    text += "\nStages, for one rank and microbatch\n" + chunks_table(report);
+    text += "\nA step\n" + step_table(report);
+    text += "\nPeak memory of a rank\n" + memory_table(report) + '\n';
+    text += line("time", time_text(report)) + line("longest", path_text(report)) +
+            line("assumed", rates_text(report.rates)) + line("check", report.proof) +
+            line("plan", fmt::format("{:016x}", partition::hash_of(report.plan)));
+    for (const std::string& warning : report.warnings) text += "warning: " + warning + '\n';
+    for (const std::string& note : report.config.notes) text += "note: " + note + '\n';
+    return text;
+}
+
+}  // namespace smp::launch

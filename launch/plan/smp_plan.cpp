@@ -1,0 +1,37 @@
+// smp_plan: says what a training job would do, without doing it.
+#include <stdexcept>
+#include <string>
+
+#include "launch/command/standard_output.h"
+#include "launch/config/config.h"
+#include "launch/plan/plan_arguments.h"
+#include "launch/plan/plan_report.h"
+#include "partition/foresight/schedule_diagram.h"
+#include "runtime/job/job_plan.h"
+
+using namespace smp;
+
+namespace {
+
+std::string answer_to(const launch::PlanArguments& arguments) {
+    if (arguments.answer) return *arguments.answer;
+    const launch::Config config = launch::load_config(arguments.config, arguments.sets, arguments.ranks);
+    const int ranks = arguments.ranks.value_or(config.world());
+    if (arguments.check_only) return launch::proof_of(runtime::plan_of(config.job(), ranks)) + '\n';
+    const launch::PlanReport report = launch::report_on(config, ranks);
+    switch (arguments.format) {
+        case launch::PlanFormat::text: return launch::to_text(report);
+        case launch::PlanFormat::json: return launch::to_json(report);
+        case launch::PlanFormat::trace: return launch::to_trace(report);
+        case launch::PlanFormat::schedule: return partition::schedule_diagram(report.plan);
+    }
+    throw std::logic_error("smp_plan: no such format");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    return launch::answer_on_standard_output("smp_plan", "plan for fewer stages or microbatches", [&] {
+        launch::write_standard_output(answer_to(launch::parse_plan_arguments(argc, argv)));
+    });
+}

@@ -1,0 +1,99 @@
+#include "launch/train/train_arguments.h"
+
+#include <filesystem>
+
+#include <cxxopts.hpp>
+#include <fmt/format.h>
+
+#include "launch/command/config_arguments.h"
+#include "launch/command/version.h"
+#include "launch/config/config.h"
+#include "partition/job/problem.h"
+
+namespace smp::launch {
+
+namespace {
+
+constexpr const char* kExample = R"(
+Examples:
+  mpirun -np 4 smp_train --config configs/quickstart.json       one process is one rank
+  smp_train --config configs/quickstart.json --ranks 4          ranks are threads of this process
+  smp_train --config gpt2.json --set training.steps=10 --set parallel.microbatches=8
+
+Exit codes: 0 done, 1 internal error, 2 usage or configuration, 3 data missing or corrupt, 4 another rank failed or a wait ran
+past its limit, 5 out of memory.
+)";
+
+cxxopts::Options options() {
+    cxxopts::Options options("smp_train",
+                             "Trains a GPT-2 over pipeline, tensor and data-parallel ranks as a configuration says.");
+    options.add_options()                                                               //
+        ("config", "configuration file (JSON)", cxxopts::value<std::string>(), "FILE")  //
+        ("set", "override SECTION.KEY=VALUE (JSON or a bare string); any number of times",
+         cxxopts::value<std::vector<std::string>>(), "KEY=VALUE")                                                   //
+        ("output", "directory of the results (default: runs/<config name>)", cxxopts::value<std::string>(), "DIR")  //
+        ("resume", "auto: a finished run of the same configuration is left alone; never: train from the start",
+         cxxopts::value<std::string>(), "auto|never")  //
+        ("ranks", "local mode: this many ranks as threads of this process (default: all that the layout needs)",
+         cxxopts::value<int>(), "N")                                                      //
+        ("dry-run", "plan, check, print, stop")                                           //
+        ("emulate", "not yet", cxxopts::value<std::string>(), "RANK|all")                 //
+        ("evaluate", "not yet")                                                           //
+        ("version", "versions of the program and of what it is built on, devices found")  //
+        ("help", "this text");
+    return options;
+}
+
+}  // namespace
+
+TrainArguments parse_train_arguments(int argc, const char* const* argv) {
+    TrainArguments arguments;
+    try {
+        auto description = options();
+        const auto parsed = description.parse(argc, argv);
+        if (parsed.count("help") != 0) {
+            arguments.answer = description.help() + kExample + "\n" + keys_help();
+            return arguments;
+        }
+        if (parsed.count("version") != 0) {
+            arguments.answer = version_text("smp_train");
+            return arguments;
+        }
+        if (!parsed.unmatched().empty())
+            refuse_argument(parsed.unmatched().front(), "is no option of smp_train; see smp_train --help");
+        for (const char* later : {"emulate", "evaluate"})
+            if (parsed.count(later) != 0)
+                refuse_argument(fmt::format("--{}", later), "is not yet available in this version");
+        if (parsed.count("config") == 0)
+            refuse_argument(
+                "--config",
+                "is missing: name the configuration file, as in smp_train --config configs/quickstart.json");
+        arguments.config = parsed["config"].as<std::string>();
+        arguments.sets = sets_of(parsed);
+        arguments.output = parsed.count("output") != 0
+                               ? parsed["output"].as<std::string>()
+                               : "runs/" + std::filesystem::path(arguments.config).stem().string();
+        if (parsed.count("resume") != 0) {
+            const auto& resume = parsed["resume"].as<std::string>();
+            if (resume == "never")
+                arguments.resume = Resume::never;
+            else if (resume != "auto")
+                refuse_argument(
+                    "--resume",
+                    fmt::format("is {}; allowed are auto and never (resuming from a checkpoint: not yet)", resume));
+        }
+        if (parsed.count("ranks") != 0) {
+            arguments.ranks = parsed["ranks"].as<int>();
+            if (*arguments.ranks < 1)
+                refuse_argument("--ranks", fmt::format("is {}; at least 1 rank is needed", *arguments.ranks));
+        }
+        arguments.dry_run = parsed.count("dry-run") != 0;
+    } catch (const partition::ConfigError&) {
+        throw;
+    } catch (const std::exception& error) {  // cxxopts' own class has another name in older versions
+        refuse_argument("command line:", std::string(error.what()) + "; see smp_train --help");
+    }
+    return arguments;
+}
+
+}  // namespace smp::launch

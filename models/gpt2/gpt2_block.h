@@ -1,0 +1,28 @@
+// A layer of GPT-2, pre-LayerNorm: x + attention(ln_1(x)), then the same with the MLP and ln_2.
+#pragma once
+
+#include "models/gpt2/bound_segment.h"
+#include "models/gpt2/gpt2_block_half.h"
+
+namespace smp::models {
+
+/// Keeps what gpt2_stash declares: nothing is computed twice. After backward_input the stash holds what gpt2_deferred
+/// declares: inputs of the linear layers and gradients of their outputs.
+class Block final : public BoundSegment {
+  public:
+    /// Module layer + 1.
+    Block(const ModelOptions& options, int layer, SegmentContext context);
+
+    at::Tensor forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) override;
+    at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) override;
+    void backward_weight(Stash& stash, Microbatch& microbatch) override;
+    at::Tensor backward(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) override;
+
+  private:
+    BlockHalf attention(Backward backward = Backward::split) const;
+    BlockHalf mlp(Backward backward = Backward::split) const;
+
+    const int layer_;
+};
+
+}  // namespace smp::models

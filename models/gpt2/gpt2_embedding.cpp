@@ -1,0 +1,66 @@
+#include "models/gpt2/gpt2_embedding.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "models/kernels/kernels.h"
+
+namespace smp::models {
+
+namespace {
+
+enum Parameters { kTokens, kPositions };
+
+}  // namespace
+
+Embedding::Embedding(const ModelOptions& options, SegmentContext context)
+    : BoundSegment(options, 0, std::move(context)) {}
+
+at::Tensor Embedding::forward(const at::Tensor& /*input*/, Stash& stash, Microbatch& microbatch) {
+    const std::int64_t length = microbatch.length;
+    if (length > options_.n_positions)
+        throw std::logic_error(fmt::format("{} tokens do not fit {} positions", length, options_.n_positions));
+    stash.clear();
+    const std::int64_t first_row = first_own_row(context_, microbatch);
+    at::Tensor x =
+        kernels::embed_tokens(microbatch.inputs.reshape({-1}), views()[kTokens].value, shard_.first_token);  // [N, h]
+    context_.progress();
+    x = sum_to_own_rows(context_, x);
+    add_positions(x, first_row, length);
+    context_.progress();
+    // Dropout is linear: the operator of its backward is that of its forward.
+    return kernels::dropout_backward(x, output_key(microbatch));
+}
+
+void Embedding::add_positions(const at::Tensor& x, std::int64_t first_row, std::int64_t length) {
+    const at::Tensor& positions = views()[kPositions].value;
+    for (std::int64_t row = 0; row < x.size(0);) {  // a run inside one sequence at a time
+        const std::int64_t position = (first_row + row) % length, count = std::min(length - position, x.size(0) - row);
+        x.narrow(0, row, count).add_(positions.narrow(0, position, count));
+        row += count;
+    }
+}
+
+kernels::DropoutKey Embedding::output_key(const Microbatch& microbatch) const {
+    return own_rows_dropout_key(context_, microbatch, options_.embd_pdrop, 0, kernels::DropoutSite::embedding);
+}
+
+at::Tensor Embedding::backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) {
+    stash = {kernels::dropout_backward(gradient, output_key(microbatch))};
+    return {};
+}
+
+void Embedding::backward_weight(Stash& stash, Microbatch& microbatch) {
+    const at::Tensor gradient = gather_rows(context_, stash[0]);  // [N, h]
+    kernels::accumulate_token_gradient(views()[kTokens].gradient, gradient, microbatch.inputs.reshape({-1}),
+                                       shard_.first_token);
+    context_.progress();
+    kernels::accumulate_position_gradient(views()[kPositions].gradient, gradient, microbatch.sequences,
+                                          microbatch.length);
+    stash.clear();
+}
+
+}  // namespace smp::models

@@ -1,0 +1,118 @@
+#include "models/gpt2/gpt2_head.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <fmt/format.h>
+
+#include "comms/communicator.h"
+#include "models/kernels/kernels.h"
+
+namespace smp::models {
+
+namespace {
+
+enum Parameters { kGain, kBias, kWeight };  // weight: [V', h]
+
+enum Kept { kInput, kMean, kRstd, kNormalised };  // the last one unless it is recomputed
+
+}  // namespace
+
+Head::Head(const ModelOptions& options, SegmentContext context)
+    : BoundSegment(options, gpt2_module_count(options) - 1, std::move(context)) {}
+
+Head::Chunk Head::chunk(const at::Tensor& rows, const at::Tensor& targets) {
+    at::Tensor logits = kernels::logits(rows, views()[kWeight].value);  // [n, V'], fp32
+    context_.made_logits(logits);
+    context_.progress();
+    const at::Tensor maxima = kernels::row_maxima(logits, shard_.valid_tokens);
+    if (context_.tensor_group->size() > 1)
+        comms::all_reduce(*context_.tensor_group, maxima, comms::Reduction::max).wait();
+    const at::Tensor sums = kernels::exponential_sums(logits, maxima, targets, shard_.first_token, shard_.valid_tokens);
+    context_.progress();
+    sum_over_tensor_group(context_, sums);
+    return {std::move(logits), sums, targets};
+}
+
+at::Tensor Head::forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) {
+    auto [normalised, mean, rstd] =
+        kernels::layer_norm(input, views()[kGain].value, views()[kBias].value, options_.layer_norm_epsilon);
+    context_.progress();
+    stash.clear();
+    if (microbatch.training) {
+        stash = {input, mean, rstd};
+        if (!context_.storage.recomputes_cheap) stash.push_back(normalised);
+        return {};
+    }
+    normalised = gather_rows(context_, normalised);  // [N, h]
+    const at::Tensor targets = microbatch.targets.reshape({-1});
+    microbatch.loss_sum = 0;
+    for (std::int64_t first = 0; first < normalised.size(0); first += kRows) {
+        const std::int64_t count = std::min(kRows, normalised.size(0) - first);
+        microbatch.loss_sum +=
+            kernels::cross_entropy_sum(chunk(normalised.narrow(0, first, count), targets.narrow(0, first, count)).sums);
+    }
+    return {};
+}
+
+at::Tensor Head::backward_input(const at::Tensor& /*gradient*/, Stash& stash, Microbatch& microbatch) {
+    const at::Tensor own = context_.storage.recomputes_cheap
+                               ? kernels::layer_norm(stash[kInput], views()[kGain].value, views()[kBias].value,
+                                                     options_.layer_norm_epsilon)
+                                     .y
+                               : stash[kNormalised];
+    const at::Tensor normalised = gather_rows(context_, own);  // [N, h]
+    const at::Tensor targets = microbatch.targets.reshape({-1});
+    const ParameterView& weight = views()[kWeight];
+    at::Tensor normalised_gradient = at::empty_like(normalised);
+    microbatch.loss_sum = 0;
+    for (std::int64_t first = 0; first < normalised.size(0); first += kRows) {
+        const std::int64_t count = std::min(kRows, normalised.size(0) - first);
+        const at::Tensor rows = normalised.narrow(0, first, count);
+        const Chunk part = chunk(rows, targets.narrow(0, first, count));
+        microbatch.loss_sum += kernels::cross_entropy_sum(part.sums);
+        kernels::cross_entropy_gradient(part.exponentials, part.sums, part.targets, shard_.first_token,
+                                        microbatch.gradient_scale);
+        context_.progress();
+        normalised_gradient.narrow(0, first, count).copy_(kernels::linear(part.exponentials, weight.value, {}));
+        context_.progress();
+        kernels::linear_backward_weight(weight.gradient, part.exponentials, rows);
+        context_.progress();
+    }
+    normalised_gradient = sum_to_own_rows(context_, normalised_gradient);
+    kernels::layer_norm_backward_weight(views()[kGain].gradient, views()[kBias].gradient, normalised_gradient,
+                                        stash[kInput], stash[kMean], stash[kRstd]);
+    context_.progress();
+    at::Tensor input_gradient = kernels::layer_norm_backward_input(normalised_gradient, stash[kInput], stash[kMean],
+                                                                   stash[kRstd], views()[kGain].value, {});
+    context_.progress();
+    stash.clear();
+    return input_gradient;
+}
+
+void Head::backward_weight(Stash& /*stash*/, Microbatch& /*microbatch*/) {}
+
+at::Tensor Head::logits(const at::Tensor& input, std::int64_t first, std::int64_t count) {
+    const at::Tensor rows = gather_rows(context_, input).narrow(0, first, count);
+    const at::Tensor normalised =
+        kernels::layer_norm(rows, views()[kGain].value, views()[kBias].value, options_.layer_norm_epsilon).y;
+    const at::Tensor own = kernels::logits(normalised, views()[kWeight].value);  // [n, V']
+    const std::int64_t ranks = context_.tensor_group->size(), n = own.size(0);
+    at::Tensor all = own;
+    if (ranks > 1) {
+        at::Tensor gathered = at::empty({ranks, n, shard_.vocabulary}, own.options());
+        context_.tensor_group->all_gather(gathered, own).wait();
+        all = gathered.transpose(0, 1).reshape({n, ranks * shard_.vocabulary});
+    }
+    return all.narrow(1, 0, options_.vocab_size).contiguous();
+}
+
+at::Tensor head_logits(Segment& head, const at::Tensor& input, std::int64_t first, std::int64_t count) {
+    if (auto* own = dynamic_cast<Head*>(&head)) return own->logits(input, first, count);
+    throw std::logic_error(fmt::format("{} is no head and has no logits", head.name()));
+}
+
+}  // namespace smp::models

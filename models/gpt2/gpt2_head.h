@@ -1,0 +1,42 @@
+// The last module of GPT-2: final LayerNorm, logits, loss.
+#pragma once
+
+#include "models/gpt2/bound_segment.h"
+#include "models/gpt2/gpt2_stash.h"
+
+namespace smp::models {
+
+/// Logits exist for kRows rows at a time only, of this tensor rank's part of the vocabulary: their maxima and sums of
+/// exponentials are reduced over the tensor group (Megatron-LM's vocabulary-parallel cross entropy, §3), then they are
+/// overwritten by their gradient. So the loss and the weight gradient of the head are made in backward_input, chunk by
+/// chunk, and the LayerNorm's with them: nothing is left for backward_weight. The gradient that backward_input is given
+/// is ignored (the loss starts it, scaled by Microbatch::gradient_scale). With Optimize::memory the LayerNorm sees the
+/// rank's own rows; what it makes is gathered before the logits, its gradient scattered.
+class Head final : public BoundSegment {
+  public:
+    static constexpr std::int64_t kRows = kLogitsRows;
+
+    Head(const ModelOptions& options, SegmentContext context);
+
+    at::Tensor forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) override;
+    at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) override;
+    void backward_weight(Stash& stash, Microbatch& microbatch) override;
+
+    /// Boundary tensor, as forward takes it → logits [count, vocab_size], fp32, of rows [first, first + count) of the
+    /// microbatch, on every tensor rank. Collective over the tensor group; they exist at once, over the whole
+    /// vocabulary.
+    at::Tensor logits(const at::Tensor& input, std::int64_t first, std::int64_t count);
+
+  private:
+    struct Chunk {
+        at::Tensor exponentials;  // [n, V']: exp(logit − max of the row)
+        at::Tensor sums;          // [2, n], over the tensor group: see kernels::exponential_sums
+        at::Tensor targets;       // [n]
+    };
+    Chunk chunk(const at::Tensor& rows, const at::Tensor& targets);
+};
+
+/// Logits for sampling: as Head::logits. Throws std::logic_error where `head` is no head.
+at::Tensor head_logits(Segment& head, const at::Tensor& input, std::int64_t first, std::int64_t count);
+
+}  // namespace smp::models

@@ -1,0 +1,127 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "partition/check/checker_passes.h"
+#include "partition/check/happens_before.h"
+
+namespace smp::partition::passes {
+namespace {
+
+struct Access {
+    int position = 0;
+    bool writes = false;
+    bool frees = false;
+};
+
+/// All accesses to each buffer, in list order; an action that writes and frees what it reads is one access.
+std::vector<std::vector<Access>> accesses_of(const RankProgram& program) {
+    std::vector<std::vector<Access>> accesses(program.buffers.size());
+    for (std::size_t i = 0; i < program.actions.size(); ++i) {
+        const auto access = [&](int buffer) -> Access& {
+            auto& list = accesses[static_cast<std::size_t>(buffer)];
+            if (list.empty() || list.back().position != static_cast<int>(i))
+                list.push_back({.position = static_cast<int>(i)});
+            return list.back();
+        };
+        const Action& action = program.actions[i];
+        for (const int buffer : action.reads) access(buffer);
+        for (const int buffer : action.writes) access(buffer).writes = true;
+        for (const int buffer : action.frees) access(buffer).frees = true;
+    }
+    return accesses;
+}
+
+class BufferPass {
+  public:
+    BufferPass(const std::vector<RankProgram>& programs, int stage, Findings& findings)
+        : programs_(programs), stage_(stage), findings_(findings), order_(program()) {}
+
+    void run() {
+        const auto accesses = accesses_of(program());
+        for (std::size_t b = 0; b < accesses.size(); ++b) {
+            const Buffer& buffer = program().buffers[b];
+            buffer_ = name_of(buffer);
+            if (buffer.kind == BufferKind::gradients || buffer.kind == BufferKind::parameters) {
+                check_lasting(accesses[b]);
+            } else if (!accesses[b].empty()) {
+                check_passing(accesses[b]);
+            }
+        }
+    }
+
+  private:
+    const RankProgram& program() const { return programs_[static_cast<std::size_t>(stage_)]; }
+    std::string name(const Access& access) const { return shown(programs_, {stage_, access.position}); }
+    void add(std::string finding) { findings_.push_back(std::move(finding)); }
+
+    /// Lives longer than the step: never freed, conflicting accesses ordered as listed.
+    void check_lasting(const std::vector<Access>& accesses) {
+        for (std::size_t i = 0; i < accesses.size(); ++i) {
+            const Access& later = accesses[i];
+            if (later.frees) add(fmt::format("{} frees {}, which outlives the step", name(later), buffer_));
+            // Against everything back to the write before: what lies behind that is ordered through it.
+            for (std::size_t j = i; j-- > 0;) {
+                const Access& earlier = accesses[j];
+                if ((earlier.writes || later.writes) && !order_.ends_before(earlier.position, later.position))
+                    refuse_order(earlier, later);
+                if (earlier.writes) break;
+            }
+        }
+    }
+
+    /// Written once, read only then, freed once, at last.
+    void check_passing(const std::vector<Access>& accesses) {
+        const auto written = std::find_if(accesses.begin(), accesses.end(), [](const Access& a) { return a.writes; });
+        const auto freed = std::find_if(accesses.begin(), accesses.end(), [](const Access& a) { return a.frees; });
+        if (written == accesses.end()) {
+            add(fmt::format("{} uses {} on stage {}, which no action writes; {} is the last to use it",
+                            name(accesses.front()), buffer_, stage_, name(accesses.back())));
+            return;
+        }
+        if (freed == accesses.end()) {
+            add(fmt::format("{} on stage {}, written by {}, is never freed; {} is the last to use it", buffer_, stage_,
+                            name(*written), name(accesses.back())));
+        }
+        for (const Access& access : accesses) {
+            if (&access == &*written) continue;
+            if (access.writes) {
+                add(fmt::format("{} writes {} on stage {} again after {}", name(access), buffer_, stage_,
+                                name(*written)));
+            } else if (!order_.ends_before(written->position, access.position)) {
+                refuse_order(*written, access);
+            }
+            if (freed == accesses.end() || &access == &*freed) continue;
+            if (access.frees) {
+                add(fmt::format("{} frees {} on stage {} again after {}", name(access), buffer_, stage_, name(*freed)));
+            } else if (!order_.ends_before(access.position, freed->position)) {
+                add(fmt::format("{} may still use {} on stage {} when {} frees it", name(access), buffer_, stage_,
+                                name(*freed)));
+            }
+        }
+    }
+
+    void refuse_order(const Access& earlier, const Access& later) {
+        const bool listed_so = earlier.position < later.position;
+        add(listed_so ? fmt::format("{} may {} {} on stage {} before {} has ended: no event orders them", name(later),
+                                    later.writes ? "write" : "use", buffer_, stage_, name(earlier))
+                      : fmt::format("{} uses {} on stage {} before {} writes it", name(later), buffer_, stage_,
+                                    name(earlier)));
+    }
+
+    const std::vector<RankProgram>& programs_;
+    int stage_;
+    Findings& findings_;
+    HappensBefore order_;
+    std::string buffer_;
+};
+
+}  // namespace
+
+Findings check_buffers(const std::vector<RankProgram>& programs) {
+    Findings findings;
+    for (int stage = 0; stage < static_cast<int>(programs.size()); ++stage) BufferPass(programs, stage, findings).run();
+    return findings;
+}
+
+}  // namespace smp::partition::passes

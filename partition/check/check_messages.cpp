@@ -1,0 +1,103 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "partition/check/checker_passes.h"
+
+namespace smp::partition::passes {
+namespace {
+
+const Buffer& moved_by(const std::vector<RankProgram>& programs, Place place) {
+    const Action& action = at(programs, place);
+    const int id = action.kind == ActionKind::send ? action.reads.front() : action.writes.front();
+    return programs[static_cast<std::size_t>(place.stage)].buffers[static_cast<std::size_t>(id)];
+}
+
+/// What differs between a send and the receive that it meets; empty if they fit.
+std::string difference(const std::vector<RankProgram>& programs, Place sent, Place received) {
+    const Action& send = at(programs, sent);
+    const Action& receive = at(programs, received);
+    if (send.microbatch != receive.microbatch) return "another microbatch";
+    const int step = send.channel == Channel::activations ? 1 : send.channel == Channel::gradients ? -1 : 0;
+    if (step != 0 && send.chunk + step != receive.chunk) return "the tensor of another chunk";
+    const Buffer& from = moved_by(programs, sent);
+    const Buffer& to = moved_by(programs, received);
+    if (from.shared != to.shared || from.module != to.module) return "the gradient of another module";
+    if (send.bytes != receive.bytes) return fmt::format("{} bytes instead of {}", receive.bytes, send.bytes);
+    return "";
+}
+
+void compare(const std::vector<RankProgram>& programs, const Pairing& pairing, Findings& findings) {
+    const std::size_t met = std::min(pairing.sends.size(), pairing.receives.size());
+    for (std::size_t n = 0; n < met; ++n) {
+        const std::string what = difference(programs, pairing.sends[n], pairing.receives[n]);
+        if (what.empty()) continue;
+        findings.push_back(fmt::format("{} meets {}, which expects {}", shown(programs, pairing.sends[n]),
+                                       shown(programs, pairing.receives[n]), what));
+        return;  // what follows is shifted
+    }
+    const auto unmet = [&](Place left_over, const char* counterpart, const std::vector<Place>& others) {
+        findings.push_back(fmt::format("{} meets no {}: {}", shown(programs, left_over), counterpart,
+                                       others.empty()
+                                           ? fmt::format("stage {} posts none", at(programs, left_over).peer)
+                                           : fmt::format("the last one is {}", shown(programs, others.back()))));
+    };
+    if (pairing.sends.size() > met) unmet(pairing.sends[met], "receive", pairing.receives);
+    if (pairing.receives.size() > met) unmet(pairing.receives[met], "send", pairing.sends);
+}
+
+/// Collectives over the world come in the same order on every stage. Those of a data group are in the same program on
+/// all its ranks.
+void compare_collectives(const std::vector<RankProgram>& programs, Findings& findings) {
+    std::vector<std::vector<Place>> collectives(programs.size());
+    for (int stage = 0; stage < static_cast<int>(programs.size()); ++stage) {
+        const auto actions = static_cast<int>(programs[static_cast<std::size_t>(stage)].actions.size());
+        for (int i = 0; i < actions; ++i) {
+            if (at(programs, {stage, i}).channel == Channel::world)
+                collectives[static_cast<std::size_t>(stage)].push_back({stage, i});
+        }
+    }
+    for (std::size_t stage = 1; stage < programs.size(); ++stage) {
+        const auto& first = collectives[0];
+        const auto& here = collectives[stage];
+        for (std::size_t n = 0; n < std::max(first.size(), here.size()); ++n) {
+            if (n >= first.size() || n >= here.size()) {
+                findings.push_back(fmt::format("{} is a collective that stage {} does not join",
+                                               shown(programs, n < here.size() ? here[n] : first[n]),
+                                               n < here.size() ? 0 : stage));
+                break;
+            }
+            const Action &a = at(programs, first[n]), &b = at(programs, here[n]);
+            if (a.kind == b.kind && a.bytes == b.bytes) continue;
+            findings.push_back(
+                fmt::format("{} meets {} in one collective", shown(programs, first[n]), shown(programs, here[n])));
+            break;
+        }
+    }
+}
+
+}  // namespace
+
+std::map<std::tuple<int, int, Channel>, Pairing> pairings_of(const std::vector<RankProgram>& programs) {
+    std::map<std::tuple<int, int, Channel>, Pairing> pairings;
+    for (int stage = 0; stage < static_cast<int>(programs.size()); ++stage) {
+        const auto actions = static_cast<int>(programs[static_cast<std::size_t>(stage)].actions.size());
+        for (int i = 0; i < actions; ++i) {
+            const Action& action = at(programs, {stage, i});
+            if (action.kind == ActionKind::send)
+                pairings[{stage, action.peer, action.channel}].sends.push_back({stage, i});
+            if (action.kind == ActionKind::receive)
+                pairings[{action.peer, stage, action.channel}].receives.push_back({stage, i});
+        }
+    }
+    return pairings;
+}
+
+Findings check_messages(const std::vector<RankProgram>& programs) {
+    Findings findings;
+    for (const auto& [pair, pairing] : pairings_of(programs)) compare(programs, pairing, findings);
+    compare_collectives(programs, findings);
+    return findings;
+}
+
+}  // namespace smp::partition::passes

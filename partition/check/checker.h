@@ -1,0 +1,48 @@
+// Proves that a plan can be executed, over all pipeline ranks at once, against the strictest backend there is: sends
+// are rendezvous, posting never blocks but waits do, nothing is ordered across streams but by events.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "partition/plan/plan.h"
+
+namespace smp::partition {
+
+/// What a set of programs, one for each stage, has to do.
+struct Duty {
+    int chunks = 1;  // chunk i on stage i mod stages
+    int microbatches = 1;
+    bool training = true;             // otherwise forwards only
+    bool gathers_parameters = false;  // of each chunk, before its first forward
+    int active_microbatches = 1;      // bound between the first forward and the last backward, in training
+    std::vector<int> groups = {};     // of each chunk, in training: how many are recomputed (0: none); empty: none
+    int loading_horizon = 0;          // tasks that a checkpointed input comes back ahead at most; 0: nothing leaves
+    /// Bounds on each stage, in training; empty: none but the one above. Microbatches between forward and backward (or
+    /// its input part), counted on each chunk; and bytes of what is kept for a backward or its weight part (inputs, and
+    /// stashes or, where these are recomputed, checkpoints).
+    std::vector<int> in_flight = {};
+    std::vector<std::int64_t> held_bytes = {};
+};
+
+/// What is wrong with the programs, in sentences that name the actions which disagree, with stage, position in its
+/// list (from 0) and name; empty if they are proven. Passes, each only if the ones before found nothing:
+/// 1. form: indices in range, each event signalled once and waited for later, streams and channels as the kinds ask;
+/// 2. compute: every microbatch once per chunk and group, forward before backward (whole, or its input part before its
+///    weight part), recomputed once right where it should, what was
+///    offloaded fetched back within the horizon, weight gradients in ascending order, buffers those of the
+///    action's microbatch and chunk, the bounds kept;
+/// 3. update: sums of tied gradients after the last backward, the reduction of each chunk after both, the update after
+///    all; where parameters are gathered, each chunk's before its first forward;
+/// 4. messages: the n-th send of a pair and channel meets the n-th receive with the same content and bytes; collectives
+///    come in the same order on all stages;
+/// 5. end: the abstract machine runs all programs to their end;
+/// 6. buffers: written once, before they are read; freed once, after the last use; conflicting accesses ordered by
+///    happens-before.
+std::vector<std::string> check(const std::vector<RankProgram>& programs, const Duty& duty);
+
+/// The same for all programs of a plan; sentences start with "training: ", "evaluation: " or "sampling: ".
+std::vector<std::string> check(const Plan& plan);
+
+}  // namespace smp::partition

@@ -1,0 +1,127 @@
+#include "partition/foresight/durations.h"
+
+#include <cmath>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+#include "partition/stages/chunk_costs.h"
+
+namespace smp::partition {
+namespace {
+
+constexpr double kTicksPerSecond = 1e9;
+
+/// What the optimizer moves of a parameter: see the header.
+std::int64_t moved_bytes(Precision precision) {
+    const std::int64_t values = precision == Precision::fp32 ? 2 * value_bytes(precision) : value_bytes(precision);
+    return kGradientBytes + 2 * optimizer_bytes(precision) + values;
+}
+
+std::int64_t ticks(double amount, double per_second) { return std::llround(amount / per_second * kTicksPerSecond); }
+
+void require_usable(const Rates& rates) {
+    for (const double rate : {rates.flops_per_second, rates.link_bytes_per_second, rates.copy_bytes_per_second,
+                              rates.memory_bytes_per_second}) {
+        if (!(std::isfinite(rate) && rate > 0))
+            throw std::logic_error(fmt::format("durations: a rate of {}; each is above 0", rate));
+    }
+    if (!(std::isfinite(rates.link_latency_seconds) && rates.link_latency_seconds >= 0)) {
+        throw std::logic_error(
+            fmt::format("durations: a latency of {} s; it is at least 0", rates.link_latency_seconds));
+    }
+}
+
+class Pricing {
+  public:
+    Pricing(const Plan& plan, const ModuleGraph& graph, const Rates& rates)
+        : rates_(rates),
+          data_ranks_(plan.topology.degrees.rdp),
+          sharded_(plan.shard_optimizer_state),
+          moved_bytes_(static_cast<double>(moved_bytes(graph.precision))),
+          parameters_of_stage_(plan.training.size()) {
+        for (const Chunk& chunk : plan.chunks) {
+            chunks_.push_back(costs_of(graph, chunk));
+            parameters_of_stage_[static_cast<std::size_t>(chunk.stage)] +=
+                static_cast<double>(chunks_.back().parameter_count);
+            auto& groups = groups_.emplace_back();
+            for (int g = 0; g < static_cast<int>(chunk.groups.size()); ++g)
+                groups.push_back(costs_of(graph, chunk.groups[static_cast<std::size_t>(g)], chunk.group_end(g)));
+        }
+    }
+
+    ActionDuration of(const RankProgram& program, std::size_t stage, const Action& action) const {
+        switch (action.kind) {
+            case ActionKind::forward:
+            case ActionKind::recompute: return compute(part(action).forward_flops);
+            case ActionKind::backward: return compute(part(action).backward_flops);
+            case ActionKind::backward_input: return compute(part(action).input_flops());
+            case ActionKind::backward_weight: return compute(part(action).weight_flops);
+            case ActionKind::send:
+                return {ticks(static_cast<double>(action.bytes), rates_.link_bytes_per_second), hop()};
+            case ActionKind::offload:
+            case ActionKind::prefetch:
+                return {.duration = ticks(static_cast<double>(action.bytes), rates_.copy_bytes_per_second)};
+            case ActionKind::reduce_gradients: return over_data_group(action, sharded_ ? 1 : 2);
+            case ActionKind::gather_parameters: return over_data_group(action, 1);
+            case ActionKind::sum_tied_gradients: return memory(sum_bytes(program, action));
+            case ActionKind::optimizer_step:
+                return memory(moved_bytes_ * parameters_of_stage_[stage] / (sharded_ ? data_ranks_ : 1));
+            case ActionKind::receive:
+            case ActionKind::join: return {};
+        }
+        throw std::logic_error(fmt::format("durations: no rule for {}", name_of(action)));
+    }
+
+  private:
+    const ChunkCosts& part(const Action& action) const {
+        const auto chunk = static_cast<std::size_t>(action.chunk);
+        return action.group < 0 ? chunks_[chunk] : groups_[chunk].at(static_cast<std::size_t>(action.group));
+    }
+    std::int64_t hop() const { return ticks(rates_.link_latency_seconds, 1); }
+    ActionDuration compute(double flops) const { return {.duration = ticks(flops, rates_.flops_per_second)}; }
+    ActionDuration memory(double bytes) const { return {.duration = ticks(bytes, rates_.memory_bytes_per_second)}; }
+    /// Reduce-scatters and gathers: each takes all but the own piece out of and into a rank.
+    ActionDuration over_data_group(const Action& action, int passes) const {
+        if (data_ranks_ == 1) return {};
+        const double share = (data_ranks_ - 1) / static_cast<double>(data_ranks_);
+        return {ticks(passes * share * static_cast<double>(action.bytes), rates_.link_bytes_per_second),
+                passes * hop()};
+    }
+    /// Every copy is read once, their sum is written once.
+    static double sum_bytes(const RankProgram& program, const Action& action) {
+        double bytes = 0, of_one = 0;
+        for (const int id : action.reads) {
+            const Buffer& buffer = program.buffers[static_cast<std::size_t>(id)];
+            if (buffer.kind != BufferKind::tied_gradient && buffer.kind != BufferKind::tied_received) continue;
+            of_one = static_cast<double>(buffer.bytes);
+            bytes += of_one;
+        }
+        return bytes + of_one;
+    }
+
+    Rates rates_;
+    int data_ranks_;
+    bool sharded_;
+    double moved_bytes_;
+    std::vector<ChunkCosts> chunks_;
+    std::vector<std::vector<ChunkCosts>> groups_;  // of each chunk
+    std::vector<double> parameters_of_stage_;
+};
+
+}  // namespace
+
+Durations modelled_durations(const Plan& plan, const std::vector<RankProgram>& programs, const ModuleGraph& graph,
+                             const Rates& rates) {
+    require_usable(rates);
+    const Pricing pricing(plan, graph, rates);
+    Durations durations(programs.size());
+    for (std::size_t stage = 0; stage < programs.size(); ++stage) {
+        durations[stage].reserve(programs[stage].actions.size());
+        for (const Action& action : programs[stage].actions)
+            durations[stage].push_back(pricing.of(programs[stage], stage, action));
+    }
+    return durations;
+}
+
+}  // namespace smp::partition

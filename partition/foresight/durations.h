@@ -1,0 +1,52 @@
+// What each action of a plan costs: modelled from the module graph, or measured. The simulator reads nothing else about
+// time.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "partition/job/module_graph.h"
+#include "partition/plan/plan.h"
+
+namespace smp::partition {
+
+/// In ticks, whose length is the caller's (1 ns for modelled_durations).
+/// A compute action keeps its stage's compute stream for `duration`. A send keeps its link (one for each ordered pair
+/// of stages, shared by all channels) for `duration` and arrives `latency` later; the duration of a receive is not
+/// read. A collective over the data-parallel group keeps the stage's link into that group for `duration` and ends
+/// `latency` later. So do copies to and from host memory, each with a link of its own. A collective over the world
+/// starts when all stages have come, and keeps each one's compute stream for `duration`.
+struct ActionDuration {
+    std::int64_t duration = 0;
+    std::int64_t latency = 0;
+
+    bool operator==(const ActionDuration&) const = default;
+};
+
+/// By stage and position in its list.
+using Durations = std::vector<std::vector<ActionDuration>>;
+
+/// What a device and its links do. Achieved rates, not peaks: nothing is taken off for efficiency.
+struct Rates {
+    double flops_per_second = 100e12;
+    double link_bytes_per_second = 20e9;  // between stages, and into the data-parallel group; each direction
+    double link_latency_seconds = 10e-6;
+    double copy_bytes_per_second = 20e9;    // between device and host memory; each direction
+    double memory_bytes_per_second = 1e12;  // durations the optimizer and sums, which read and write memory
+
+    bool operator==(const Rates&) const = default;
+};
+
+/// One tick is 1 ns. Compute: FLOPs over flops_per_second (backward_input: all of the backward but weight_flops;
+/// backward_weight: weight_flops). Messages: bytes over link_bytes_per_second. Reductions over rdp ranks: 2·(rdp −
+/// 1)/rdp of the bytes, in and out of each rank, and two latencies (reduce-scatter and gather), none for rdp = 1; half
+/// of that where optimizer states are sharded, whose other half is the gathering of parameters. Optimizer step: 28
+/// bytes of memory traffic a parameter of the rank, or of its shard (gradient, value and two moments read, the last
+/// three written, fp32); in 16 bits 30, since the value is a fp32 master and a rounded one is written. Sums of tied
+/// gradients: each copy read, one written. Offloads and prefetches: bytes over copy_bytes_per_second. `programs` are
+/// the plan's training, evaluation or sampling. Throws std::logic_error for a rate that is not above 0, a latency below
+/// 0, and actions that no plan has yet.
+Durations modelled_durations(const Plan& plan, const std::vector<RankProgram>& programs, const ModuleGraph& graph,
+                             const Rates& rates);
+
+}  // namespace smp::partition

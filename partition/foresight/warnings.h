@@ -1,0 +1,25 @@
+// What a plan does that is allowed and seldom meant: sentences for people, each with a remedy. What cannot work at all
+// is refused before there is a plan.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "partition/job/module_graph.h"
+#include "partition/job/options.h"
+#include "partition/plan/plan.h"
+
+namespace smp::partition {
+
+/// About the plan of `graph` with `options` on `cluster`, whose nodes divide the world, ranks in order: rank r is on
+/// node r / (world / nodes).
+/// - Tensor parallelism that leaves the node.
+/// - A degree that is no power of two.
+/// - Fewer microbatches than stages; or fewer active ones (K) than the stages could use.
+/// - Offloading that has no effect: nothing is checkpointed, there is one microbatch, or the horizon reaches all tasks.
+/// - A stage with over 5 % more FLOPs than the mean. The remedy says whether memory_weight = 0 would help, and how
+/// much.
+std::vector<std::string> warnings_of(const Plan& plan, const ModuleGraph& graph, const ParallelOptions& options,
+                                     const ClusterOptions& cluster);
+
+}  // namespace smp::partition

@@ -1,0 +1,46 @@
+// The model as the planner sees it: a chain of modules with their costs. models/ makes one for GPT-2; nothing here
+// knows a tensor.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "partition/job/precision.h"
+
+namespace smp::partition {
+
+/// One module of the chain. Bytes and FLOPs are of one rank (after tensor parallelism) and, where they depend on it, of
+/// one microbatch.
+struct Module {
+    std::string name;                  // Hugging Face's: "wte", "h.3", "lm_head"
+    bool is_layer = false;             // counted by `parallel.stage_layers`; embedding and head are not
+    std::int64_t parameter_count = 0;  // elements, shared parameters included
+    double forward_flops = 0;
+    double backward_flops = 0;        // all of it: for inputs and for weights
+    double weight_flops = 0;          // the part of backward_flops that makes weight gradients
+    std::int64_t stash_bytes = 0;     // kept from forward to backward beside the module's input
+    std::int64_t deferred_bytes = 0;  // kept from the input part of the backward to its weight part, where it is split
+    std::int64_t logits_bytes = 0;    // of the last module: alive at once while it computes the loss
+    std::int64_t output_bytes = 0;    // boundary tensor handed to the next module; 0 after the last
+};
+
+/// A parameter that several modules use (the tied embedding). Each stage that holds one of them keeps a copy; the
+/// gradients of the copies are summed.
+struct SharedParameter {
+    std::string name;
+    std::int64_t parameter_count = 0;
+    std::vector<int> modules;  // indices into ModuleGraph::modules, ascending, at least two
+};
+
+struct ModuleGraph {
+    std::vector<Module> modules;
+    std::vector<SharedParameter> shared;
+    Precision precision = Precision::fp32;
+};
+
+/// What the modules [first, end) keep of a microbatch from forward to backward: their stashes and the boundary tensors
+/// between them. The input of the first is not among it.
+std::int64_t kept_bytes(const ModuleGraph& graph, int first, int end);
+
+}  // namespace smp::partition

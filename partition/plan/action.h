@@ -1,0 +1,166 @@
+// One entry of a rank's program. The runtime executes the list in order; checker and simulator read the same list.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "partition/schedule/schedule.h"
+
+namespace smp::partition {
+
+enum class ActionKind {
+    forward,
+    backward,         // inputs and weights at once
+    backward_input,   // split: gradients of inputs, which the previous stage waits for …
+    backward_weight,  // … and of weights, which nobody does before the reduction
+    recompute,        // the forward of a group again, right before its backward
+    send,
+    receive,
+    offload,             // a group's checkpointed input to host memory …
+    prefetch,            // … and back, ahead of its recomputation
+    sum_tied_gradients,  // local, one for each shared parameter on each stage that holds a copy: adds all copies'
+                         // gradients, in ascending order of modules, which is the order in which `reads` lists them
+                         // behind `gradients`
+    reduce_gradients,    // of one chunk, over the data-parallel group
+    optimizer_step,      // norm, clipping and update; the norm is collective over the world
+    gather_parameters,   // of one chunk, over the data-parallel group, where each rank updates its own shard
+    join,  // local: nothing but its waits. Ends a forward-only program, whose last messages no other action waits for
+};
+
+/// What a message or a collective travels on. Messages of one ordered pair of ranks on one channel are first in, first
+/// out; channels are independent of each other. Sends are rendezvous: a message leaves and arrives when both sides have
+/// posted it.
+enum class Channel { none, activations, gradients, tied, data, world };
+
+/// Actions of one stream start in list order; streams are ordered against each other by events only. Compute actions
+/// also end in list order; those of the communication stream (messages, and collectives over the data-parallel group)
+/// and of the copy streams (one to host memory, one back) are posted in list order and end when they end.
+enum class Stream { compute, communication, copy_out, copy_in };
+inline constexpr std::size_t kStreams = static_cast<std::size_t>(Stream::copy_in) + 1;
+
+/// The action that a stage's computation is.
+ActionKind action_kind(ComputationKind kind);
+/// The way back; none for all other kinds, recomputation among them.
+std::optional<ComputationKind> computation_kind(ActionKind kind);
+
+/// The one that actions of a kind are on.
+Stream stream_of(ActionKind kind);
+/// To or from host memory.
+bool is_copy(Stream stream);
+
+enum class BufferKind {
+    activation_in,        // boundary tensor received from, or handed over by, the previous chunk
+    checkpoint,           // boundary tensor between two groups of a chunk: the later one's input
+    checkpoint_gradient,  // its gradient
+    offloaded,            // a checkpointed input (activation_in or checkpoint) in host memory
+    prefetched,           // the same on the device again
+    activation_out,       // boundary tensor for the next chunk
+    gradient_in,          // gradient of activation_out, from the next chunk
+    gradient_out,         // gradient of activation_in, for the previous chunk
+    stash,          // everything that a chunk (or a group) keeps from the forward to the backward of one microbatch
+    deferred,       // the same from the input to the weight part of the backward
+    logits,         // of some rows, alive only while the action that holds the head computes the loss
+    tied_gradient,  // the own gradient of a shared parameter once the last microbatch is in it: a view into `gradients`
+    tied_received,  // another copy's gradient of it
+    gradients,      // a chunk's part of the flat gradient buffer of the rank
+    parameters,     // a chunk's part of the flat parameter buffer of the rank
+};
+
+/// A piece of memory of one rank with a beginning and an end inside one step: from the action that writes it first to
+/// the one that frees it. `gradients` and `parameters` exist before the step, outlive it and are never freed.
+///
+/// activation_in (not chunk 0): written by a receive; read by forward and backward; freed by backward, by forward in
+///   a forward-only program.
+/// activation_out (not the last chunk): written by forward; read and freed by a send.
+/// stash (training): written by forward; read and freed by backward.
+/// gradient_in (not the last chunk): written by a receive; read and freed by backward.
+/// gradient_out (not chunk 0): written by backward; read and freed by a send.
+/// deferred (split backward): written by backward_input; read and freed by backward_weight.
+/// logits: written and freed by the action that computes the loss (backward or its input part; forward where only
+///   that runs).
+/// tied_gradient: written by the last microbatch's backward; read by sends; read and freed by sum_tied_gradients.
+/// tied_received: written by a receive; read and freed by sum_tied_gradients.
+/// The gradient of a second copy of a shared parameter on one stage is no such view: it exists throughout, like
+///   `gradients`.
+/// gradients: read and written by backward, sum_tied_gradients and reduce_gradients; read by optimizer_step.
+/// parameters: read by forward and backward; written by optimizer_step, and by gather_parameters where optimizer states
+///   are sharded.
+/// Where the backward is split, its input part does what is said of the backward here, but that it leaves
+/// tied_gradient to the weight part, which adds to `gradients` too.
+///
+/// Where a chunk is recomputed in groups, forwards, recomputations and backwards are those of a group, and so are stash
+/// and deferred. Group g reads its input: activation_in for the first, else its checkpoint, which the forward of group
+/// g − 1 writes and the backward of g frees. No forward writes a stash: the recomputation does. The backward of g
+/// writes the checkpoint's gradient, which the backward of g − 1 reads and frees.
+///
+/// Where a group's input is offloaded, an offload reads and frees it once the group's forward has read it, and writes
+/// `offloaded`; a prefetch reads that and writes `prefetched`, which recomputation and backward of the group read in
+/// place of the input, and the backward frees. `offloaded` is freed by the recomputation.
+///
+/// Where chunk i and i + 1 live on one stage nothing is sent: one buffer, activation_in of chunk i + 1, is written by
+/// the forward of chunk i, and one, gradient_in of chunk i, by the backward of chunk i + 1.
+struct Buffer {
+    BufferKind kind;
+    int microbatch = -1;
+    int chunk = -1;   // global chunk index
+    int shared = -1;  // index into ModuleGraph::shared, for tied_*
+    std::int64_t bytes = 0;
+    int group = -1;   // of the chunk, where it is recomputed in groups, for what belongs to one; else −1
+    int module = -1;  // index into ModuleGraph::modules, for tied_*: whose gradient it is
+
+    bool operator==(const Buffer&) const = default;
+};
+
+/// Buffers and events are indices that belong to one rank's program. The executor runs the list in order: for each
+/// action it first waits for all of `waits`, then performs it. A compute action signals its event when it is done. An
+/// action of another stream is posted, which never blocks; it signals its event when the message has left or arrived or
+/// the collective or copy has ended, and whoever needs that lists the event in `waits`. `frees` happen after the action
+/// (for a posted one: after its completion).
+/// An action has an event only if another, later one waits for it.
+struct Action {
+    ActionKind kind;
+    int microbatch = -1;
+    int chunk = -1;  // global chunk index; for send and receive: the own chunk that made or will use the tensor; for
+                     // reduce_gradients and gather_parameters: whose
+    int peer = -1;   // pipeline rank (not a world rank), for send and receive
+    int group = -1;  // of the chunk, where it is recomputed in groups, for compute actions and copies; else −1
+    Channel channel = Channel::none;
+    Stream stream = Stream::compute;
+    std::int64_t bytes = 0;  // that travel; 0 for local work
+    std::vector<int> reads = {}, writes = {}, frees = {};
+    std::vector<int> waits = {};
+    int signals = -1;
+
+    bool operator==(const Action&) const = default;
+};
+
+/// What one pipeline rank does in one step. Ranks of equal pipeline position and any tensor or data position share it.
+struct RankProgram {
+    std::vector<Buffer> buffers = {};
+    /// Events are 0 … events − 1, each signalled by exactly one action and waited for by at least one later action.
+    int events = 0;
+    std::vector<Action> actions = {};
+
+    bool operator==(const RankProgram&) const = default;
+};
+
+/// Place of one action: stage, and position in that stage's list.
+struct Place {
+    int stage = 0;
+    int position = 0;
+
+    bool operator==(const Place&) const = default;
+};
+
+/// "F mb3 chunk1", "send activations mb3 chunk1 -> stage 2", …: names in logs, traces and refusals.
+std::string name_of(const Action& action);
+
+/// "stash mb3 chunk1", "tied_gradient chunk0 shared0 module0", …
+std::string name_of(const Buffer& buffer);
+
+/// The action's name followed by what it waits for, reads, writes, frees and signals, on one line.
+std::string describe(const RankProgram& program, const Action& action);
+
+}  // namespace smp::partition

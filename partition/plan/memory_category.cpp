@@ -1,0 +1,29 @@
+#include "partition/plan/memory_category.h"
+
+#include <stdexcept>
+
+namespace smp::partition {
+
+MemoryCategory category_of(const Buffer& buffer) {
+    switch (buffer.kind) {
+        case BufferKind::parameters: return MemoryCategory::parameters;
+        case BufferKind::gradients:
+        case BufferKind::tied_gradient: return MemoryCategory::gradients;
+        case BufferKind::stash: return MemoryCategory::activations;
+        case BufferKind::logits: return MemoryCategory::logits;
+        case BufferKind::checkpoint:
+        case BufferKind::prefetched: return MemoryCategory::checkpoints;
+        case BufferKind::offloaded: return MemoryCategory::offloaded;
+        case BufferKind::deferred: return MemoryCategory::deferred;
+        case BufferKind::activation_in:
+            return buffer.group < 0 ? MemoryCategory::boundaries : MemoryCategory::checkpoints;
+        case BufferKind::activation_out:
+        case BufferKind::checkpoint_gradient:
+        case BufferKind::gradient_in:
+        case BufferKind::gradient_out:
+        case BufferKind::tied_received: return MemoryCategory::boundaries;
+    }
+    throw std::logic_error("memory category: no such buffer kind");
+}
+
+}  // namespace smp::partition

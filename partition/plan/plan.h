@@ -1,0 +1,53 @@
+// The plan: everything that says who does what, when, with which bytes, as a value that every rank derives from the
+// same inputs.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "partition/job/module_graph.h"
+#include "partition/job/options.h"
+#include "partition/job/topology.h"
+#include "partition/plan/action.h"
+#include "partition/schedule/schedule.h"
+#include "partition/stages/assignment.h"
+
+namespace smp::partition {
+
+struct Plan {
+    Topology topology;
+    std::vector<Chunk> chunks = {};
+    int microbatches = 1;
+    int active_microbatches = 1;  // the bound K
+    PipelineSchedule schedule = PipelineSchedule::interleaved;
+    int evaluation_microbatches = 1;
+    /// Each data-parallel rank updates its own shard of the parameters (never with one such rank).
+    bool shard_optimizer_state = false;
+    /// Checkpointed inputs live in host memory and come back so many tasks ahead of their backward; 0: they stay.
+    int loading_horizon = 0;
+    /// With a split backward: bound on the bytes that each stage keeps for a backward or its weight part
+    /// (zero_bubble_bound).
+    std::vector<std::int64_t> held_bytes = {};
+    std::vector<RankProgram> training = {};    // one for each pipeline rank
+    std::vector<RankProgram> evaluation = {};  // forward only, `evaluation_microbatches` of them
+    std::vector<RankProgram> sampling = {};    // forward only, one microbatch
+};
+
+/// What one microbatch costs on each chunk: FLOPs in ticks, 10⁹ for the whole chain both ways, and bytes. Recomputation
+/// is part of the backward (of its input part), and what is held for it are checkpoints.
+std::vector<ComputationCosts> computation_costs(const ModuleGraph& graph, std::span<const Chunk> chunks);
+
+/// Builds the whole plan. `graph` holds the costs of one microbatch; `evaluation_microbatches` ≥ 1.
+/// The orders of `interleaved` come from unit costs, since that order is right for any; those of `zero_bubble` from
+/// computation_costs, which decide where a weight part fits. `measured` times, one entry a chunk of assign_stages,
+/// replace both; their bytes are not read. Whoever measures must give all ranks the same ones (rank 0's, broadcast):
+/// ranks compare plans. Throws ConfigError with all problems found (layers fewer than stages, stage_layers that do not
+/// add up, …), and std::logic_error for costs of another number of chunks.
+Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const Degrees& degrees,
+               int evaluation_microbatches, std::span<const ComputationCosts> measured = {});
+
+/// 64-bit FNV-1a over a canonical text of every field: equal plans have equal hashes on every machine.
+std::uint64_t hash_of(const Plan& plan);
+
+}  // namespace smp::partition

@@ -1,0 +1,60 @@
+// One file of tokens, whatever its format.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "runtime/data/token_file_layout.h"
+#include "runtime/data/tokenizer.h"
+#include "runtime/files/mapped_file.h"
+
+namespace smp::runtime {
+
+struct TokenFileOptions {
+    DataFormat format = DataFormat::automatic;
+    std::int64_t vocab_size = 0;
+    const TextTokenizer* tokenizer = nullptr;  // of text; needed while the file is opened only
+    bool check_tokens = true;  // false: tokens may have any value, so that a doubtful file can be looked at
+};
+
+/// Immutable: any number of threads may read one. Binary files and text as bytes stay in the mapping; text under
+/// another tokenizer is tokenised when it is opened and held in memory, four bytes a token (make a token file of large
+/// texts: smp_data encode).
+class TokenFile {
+  public:
+    /// Files up to this size are searched for tokens outside the vocabulary when they are opened, others while they are
+    /// read.
+    static constexpr std::size_t kCheckedAtOpenBytes = std::size_t{64} << 20;
+
+    /// Throws DataError: the file cannot be read, is damaged, or holds a token outside 0 … vocab_size − 1. The message
+    /// begins with the file's path in quotes.
+    TokenFile(const std::filesystem::path& path, const TokenFileOptions& options);
+
+    const std::filesystem::path& path() const { return path_; }
+    DataFormat format() const { return format_; }  ///< never automatic
+    TokenType type() const { return layout_.type; }
+    std::int64_t tokens() const { return layout_.tokens; }
+    std::optional<std::int64_t> documents() const { return layout_.documents; }
+
+    /// Copies tokens first … first + size − 1, which must exist. Throws DataError at a token outside the vocabulary.
+    void read(std::int64_t first, std::span<std::int64_t> tokens) const;
+
+  private:
+    void open_text(const TokenFileOptions& options);
+    [[noreturn]] void refuse(std::int64_t position, std::int64_t token) const;
+
+    std::filesystem::path path_;
+    DataFormat format_;
+    TokenLayout layout_;
+    bool checked_;
+    std::uint64_t limit_;  // tokens are below, if checked
+    std::string tokenizer_;
+    std::optional<MappedFile> file_;
+    std::vector<std::uint32_t> encoded_;  // of text, unless as bytes
+    const std::byte* data_ = nullptr;     // the first token, in one of the two above
+};
+
+}  // namespace smp::runtime

@@ -1,0 +1,99 @@
+#include "runtime/execution/agreement.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <sstream>
+#include <vector>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+
+#include "partition/job/problem.h"
+#include "runtime/files/data_error.h"
+#include "runtime/stage/memory_error.h"
+
+namespace smp::runtime {
+
+namespace {
+
+/// What every rank says, on every rank.
+std::vector<std::string> gather_texts(comms::Communicator& world, const std::string& text) {
+    const at::Tensor length = at::zeros({1}, at::kLong);
+    length.data_ptr<std::int64_t>()[0] = static_cast<std::int64_t>(text.size());
+    const at::Tensor lengths = at::empty({world.size()}, at::kLong);
+    world.all_gather(lengths, length).wait();
+    const auto* sizes = lengths.const_data_ptr<std::int64_t>();
+    const std::int64_t longest = *std::max_element(sizes, sizes + world.size());
+    std::vector<std::string> texts(world.size());
+    if (longest == 0) return texts;
+
+    const at::Tensor own = at::zeros({longest}, at::kByte);
+    std::memcpy(own.data_ptr<std::uint8_t>(), text.data(), text.size());
+    const at::Tensor all = at::empty({world.size() * longest}, at::kByte);
+    world.all_gather(all, own).wait();
+    for (int rank = 0; rank < world.size(); ++rank)
+        texts[rank].assign(reinterpret_cast<const char*>(all.const_data_ptr<std::uint8_t>()) + rank * longest,
+                           sizes[rank]);
+    return texts;
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+    std::istringstream stream(text);
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(stream, line);) lines.push_back(line);
+    return lines;
+}
+
+std::string difference(const std::string& reference, const std::string& other) {
+    const auto expected = lines_of(reference), found = lines_of(other);
+    for (std::size_t i = 0; i < std::max(expected.size(), found.size()); ++i) {
+        const std::string left = i < expected.size() ? expected[i] : "(nothing)",
+                          right = i < found.size() ? found[i] : "(nothing)";
+        if (left == right) continue;
+        const std::string key = left.substr(0, left.find('='));
+        if (key != right.substr(0, right.find('='))) return fmt::format("{} instead of {}", right, left);
+        return fmt::format("{} is {} there and {} on rank 0", key, right.substr(key.size() + 1),
+                           left.substr(key.size() + 1));
+    }
+    return "nothing";
+}
+
+}  // namespace
+
+int exit_code_of(const std::exception& error) {
+    if (const auto* agreed = dynamic_cast<const AgreedFailure*>(&error)) return agreed->exit_code();
+    if (dynamic_cast<const partition::ConfigError*>(&error) != nullptr) return 2;
+    if (dynamic_cast<const DataError*>(&error) != nullptr) return 3;
+    if (dynamic_cast<const comms::CommunicationError*>(&error) != nullptr) return 4;
+    if (dynamic_cast<const MemoryError*>(&error) != nullptr || dynamic_cast<const std::bad_alloc*>(&error) != nullptr)
+        return 5;
+    return 1;
+}
+
+void fail_together(comms::Communicator& world, const std::function<void()>& local) {
+    std::string verdict;  // "<exit code> <message>", empty where all is well
+    try {
+        local();
+    } catch (const comms::CommunicationError&) {
+        throw;
+    } catch (const std::exception& error) {
+        verdict = fmt::format("{} {}", exit_code_of(error), error.what());
+    }
+    const auto verdicts = gather_texts(world, verdict);
+    for (int rank = 0; rank < world.size(); ++rank)
+        if (!verdicts[rank].empty()) throw AgreedFailure(verdicts[rank].substr(2), verdicts[rank].front() - '0', rank);
+}
+
+void require_equal_text(comms::Communicator& world, const std::string& text) {
+    const auto texts = gather_texts(world, text);
+    for (int rank = 1; rank < world.size(); ++rank)
+        if (texts[rank] != texts[0])
+            throw AgreedFailure(fmt::format("rank {} runs another configuration than rank 0: {}; start every rank with "
+                                            "the same program, configuration and --set",
+                                            rank, difference(texts[0], texts[rank])),
+                                2, rank);
+}
+
+}  // namespace smp::runtime

@@ -1,0 +1,38 @@
+// The part of each global batch that one rank reads.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "models/segment.h"
+#include "runtime/data/dataset.h"
+
+namespace smp::runtime {
+
+/// How a global batch is cut: contiguous runs first over data-parallel ranks, then over microbatches.
+struct BatchCut {
+    std::int64_t global_batch = 0;  // sequences
+    std::int64_t length = 0;        // T
+    int replicas = 1;               // data-parallel degree
+    int replica = 0;                // this rank's position on it
+    int microbatches = 1;
+
+    std::int64_t microbatch_sequences() const { return global_batch / replicas / microbatches; }
+    /// Position in the global batch of the first sequence of a microbatch.
+    std::int64_t first_sequence(int microbatch) const {
+        return replica * (global_batch / replicas) + microbatch * microbatch_sequences();
+    }
+};
+
+/// Who asks for tokens: stages in the middle of the pipeline need none.
+struct TokenNeeds {
+    bool inputs = false;   // the first module lives here
+    bool targets = false;  // the last module lives here
+};
+
+/// The microbatches of the global batch that starts at sample `first_sample` of the data's order. seed, step, training
+/// and gradient_scale are left at their defaults.
+std::vector<models::Microbatch> read_microbatches(const Dataset& data, std::int64_t first_sample, const BatchCut& cut,
+                                                  const TokenNeeds& needs);
+
+}  // namespace smp::runtime

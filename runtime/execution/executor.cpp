@@ -1,0 +1,406 @@
+#include "runtime/execution/executor.h"
+
+#include <algorithm>
+#include <initializer_list>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <fmt/format.h>
+
+#include "runtime/execution/timed_work.h"
+
+namespace smp::runtime {
+
+using partition::Action;
+using partition::ActionKind;
+using partition::Buffer;
+using partition::BufferKind;
+using partition::Stream;
+
+namespace {
+
+using Kinds = std::initializer_list<BufferKind>;
+
+// Between two chunks of one rank the later chunk's input is the earlier one's output, and the other way round for
+// gradients.
+constexpr Kinds kInputs = {BufferKind::activation_in, BufferKind::activation_out, BufferKind::checkpoint,
+                           BufferKind::prefetched};
+constexpr Kinds kGradients = {BufferKind::gradient_in, BufferKind::gradient_out, BufferKind::checkpoint_gradient};
+
+[[noreturn]] void refuse(const Action& action, const std::string& what) {
+    throw std::logic_error(fmt::format("executor: {} {}", partition::name_of(action), what));
+}
+
+/// Whether an action is posted and ends when it ends.
+bool is_posted(ActionKind kind) { return partition::stream_of(kind) != Stream::compute; }
+
+struct Offloaded {
+    std::size_t at_once = 0;  // the most that are in host memory
+    std::int64_t bytes = 0;   // of the largest
+};
+
+Offloaded offloaded_in(const partition::RankProgram& program) {
+    Offloaded all;
+    std::size_t now = 0;
+    const auto is_offloaded = [&](int id) { return program.buffers[id].kind == BufferKind::offloaded; };
+    for (const Action& action : program.actions) {
+        for (const int id : action.writes) {
+            if (!is_offloaded(id)) continue;
+            all.at_once = std::max(all.at_once, ++now);
+            all.bytes = std::max(all.bytes, program.buffers[id].bytes);
+        }
+        now -= static_cast<std::size_t>(std::ranges::count_if(action.frees, is_offloaded));
+    }
+    return all;
+}
+
+}  // namespace
+
+/// The state of one execution: gone, with everything in flight, when the run ends or fails. Uses of what is not there
+/// are refused, since a program may come from anywhere.
+struct Executor::Execution {
+    struct Slot {
+        at::Tensor tensor;                   // boundary tensors, received gradients of tied parameters
+        std::vector<models::Stash> stashes;  // of a chunk's segments: stash and deferred
+        at::Tensor piece;                    // of the host ring, which `tensor` is a view of
+    };
+    struct Event {
+        const Action* signalled_by = nullptr;
+        comms::Work work;  // complete for compute actions
+        bool was_waited_for = false;
+    };
+
+    Execution(const partition::RankProgram& executed, std::span<models::Microbatch> all, const StepDuties& of_step,
+              std::vector<at::Tensor> host_ring, MemoryMeter& of_rank)
+        : program(executed),
+          microbatches(all),
+          duties(of_step),
+          slots(executed.buffers.size()),
+          events(executed.events),
+          meter(of_rank),
+          free_pieces(std::move(host_ring)),
+          open_chunks(all.size()),
+          has_backwards(std::ranges::any_of(executed.actions, [](const Action& action) {
+              return action.kind == ActionKind::backward || action.kind == ActionKind::backward_input;
+          })) {}
+
+    const partition::RankProgram& program;
+    std::span<models::Microbatch> microbatches;
+    const StepDuties& duties;
+    std::vector<Slot> slots;
+    std::vector<Event> events;
+    MemoryMeter& meter;
+    std::vector<at::Tensor> free_pieces;  // of the host ring
+    std::vector<int> open_chunks;  // for each microbatch: chunks with a forward done and the backward still to come
+    int active = 0;
+    bool has_backwards;  // else no microbatch stays active
+
+    void wait(const Action& action, int index) {
+        Event& event = events[index];
+        if (event.signalled_by == nullptr) refuse(action, fmt::format("waits for event {}, which is to come", index));
+        event.work.wait();
+        event.was_waited_for = true;
+    }
+    void signal(const Action& action, comms::Work work) {
+        if (action.signals < 0) {
+            if (is_posted(action.kind)) refuse(action, "is waited for by nobody");
+            return;
+        }
+        Event& event = events[action.signals];
+        if (event.signalled_by != nullptr)
+            refuse(action, fmt::format("signals event {}, which {} has signalled", action.signals,
+                                       partition::name_of(*event.signalled_by)));
+        event.signalled_by = &action;
+        event.work = std::move(work);
+    }
+    void require_everything_waited_for() const {
+        for (const Event& event : events)
+            if (event.signalled_by != nullptr && is_posted(event.signalled_by->kind) && !event.was_waited_for)
+                refuse(*event.signalled_by, "is waited for by nobody");
+    }
+
+    models::Microbatch& microbatch(const Action& action) const {
+        if (action.microbatch < 0 || action.microbatch >= static_cast<int>(microbatches.size()))
+            refuse(action, fmt::format("is of no microbatch of {}", microbatches.size()));
+        return microbatches[action.microbatch];
+    }
+    /// The first of `ids` whose buffer has one of `kinds`; none: nullopt.
+    std::optional<int> find(const std::vector<int>& ids, Kinds kinds) const {
+        for (const int id : ids)
+            if (std::find(kinds.begin(), kinds.end(), program.buffers[id].kind) != kinds.end()) return id;
+        return std::nullopt;
+    }
+    const at::Tensor& tensor(const Action& action, int id) const {
+        const at::Tensor& tensor = slots[id].tensor;
+        if (!tensor.defined())
+            refuse(action, fmt::format("uses {}, which is not there", partition::name_of(program.buffers[id])));
+        return tensor;
+    }
+    const at::Tensor& tensor(const Action& action, Kinds kinds) const {
+        const auto id = find(action.reads, kinds);
+        if (!id) refuse(action, "does not read the boundary tensor that it needs");
+        return tensor(action, *id);
+    }
+    void put(const Action& action, int id, at::Tensor tensor) {
+        if (slots[id].tensor.defined())
+            refuse(action, fmt::format("writes {}, which is there already", partition::name_of(program.buffers[id])));
+        meter.settle(tensor, partition::category_of(program.buffers[id]));
+        slots[id].tensor = std::move(tensor);
+    }
+    void keep(int id, std::vector<models::Stash> stashes) {
+        const partition::MemoryCategory category = partition::category_of(program.buffers[id]);
+        for (const models::Stash& stash : stashes) {
+            for (const at::Tensor& tensor : stash) {
+                // What is deferred has been something else before: activations, or a gradient that nobody else keeps.
+                if (category == partition::MemoryCategory::deferred)
+                    meter.move(tensor, category);
+                else
+                    meter.settle(tensor, category);
+            }
+        }
+        slots[id].stashes = std::move(stashes);
+    }
+    /// A piece of host memory for what is shaped as `like`.
+    void put_in_host_memory(const Action& action, int id, const at::Tensor& like) {
+        if (free_pieces.empty()) refuse(action, "finds no host memory: more is offloaded than the plan says");
+        const at::Tensor piece = std::move(free_pieces.back());
+        free_pieces.pop_back();
+        const auto bytes = static_cast<std::int64_t>(like.nbytes());
+        if (bytes > piece.numel()) refuse(action, fmt::format("offloads {} bytes, the plan says less", bytes));
+        put(action, id, piece.narrow(0, 0, bytes).view(like.scalar_type()).view(like.sizes()));
+        slots[id].piece = piece;
+    }
+    void free(int id) {
+        if (slots[id].piece.defined()) free_pieces.push_back(std::move(slots[id].piece));
+        slots[id] = {};
+    }
+    /// Takes the stashes of `segments` segments out of the buffer of `kind` that the action reads.
+    std::vector<models::Stash> take(const Action& action, BufferKind kind, std::size_t segments) {
+        const auto id = find(action.reads, {kind});
+        if (!id) refuse(action, "does not read what its chunk has kept");
+        const Buffer& buffer = program.buffers[*id];
+        if (buffer.microbatch != action.microbatch || buffer.chunk != action.chunk || buffer.group != action.group ||
+            slots[*id].stashes.size() != segments)
+            refuse(action, fmt::format("uses {}, which is {}", partition::name_of(buffer),
+                                       slots[*id].stashes.empty() ? "not there" : "not its own"));
+        return std::exchange(slots[*id].stashes, {});
+    }
+};
+
+Executor::Executor(const partition::Plan& plan, const std::vector<partition::SharedParameter>& shared, Stage& stage,
+                   RankGroups& groups, MemoryMeter& meter, ExecutorOptions options)
+    : plan_(plan), shared_(shared), stage_(stage), groups_(groups), meter_(meter), options_(std::move(options)) {
+    const auto [at_once, bytes] = offloaded_in(plan.training[groups.at.pp]);
+    if (at_once == 0) return;
+    const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::offloaded);
+    for (std::size_t i = 0; i < at_once; ++i) host_ring_.push_back(at::empty({bytes}, at::kByte));
+    copies_out_.emplace("copies to host memory", groups.world->in_flight(), options_.copies);
+    copies_in_.emplace("copies from host memory", groups.world->in_flight(), options_.copies);
+}
+
+void Executor::run(const partition::RankProgram& program, std::span<models::Microbatch> microbatches,
+                   const StepDuties& duties, const std::shared_ptr<partition::ActionTimes>& times) {
+    Execution execution(program, microbatches, duties, host_ring_, meter_);
+    const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::other);
+    if (times) times->assign(program.actions.size(), {});
+    for (std::size_t position = 0; position < program.actions.size(); ++position) {
+        const Action& action = program.actions[position];
+        if (options_.before_action) options_.before_action(action);
+        meter_.set_action(&action);
+        if (times) (*times)[position].reached = steady_nanoseconds();
+        for (const int event : action.waits) execution.wait(action, event);
+        if (times) (*times)[position].start = steady_nanoseconds();
+        std::function<void()> on_copied;  // the copying thread knows best
+        if (times) on_copied = [times, position] { (*times)[position].end = steady_nanoseconds(); };
+        comms::Work work = perform(execution, action, on_copied);
+        const bool copies = partition::is_copy(partition::stream_of(action.kind));
+        if (times && is_posted(action.kind) && !copies) {
+            work = timed(std::move(work), *groups_.world->in_flight(),
+                         [times, position](std::int64_t now) { (*times)[position].end = now; });
+        } else if (times && !copies) {
+            (*times)[position].end = steady_nanoseconds();
+        }
+        execution.signal(action, std::move(work));
+        for (const int buffer : action.frees) execution.free(buffer);
+        groups_.progress();
+    }
+    execution.require_everything_waited_for();
+    meter_.set_action(nullptr);
+}
+
+comms::Work Executor::perform(Execution& execution, const Action& action, const std::function<void()>& on_copied) {
+    switch (action.kind) {
+        case ActionKind::forward:
+        case ActionKind::recompute: forward(execution, action); return {};
+        case ActionKind::backward:
+        case ActionKind::backward_input: backward(execution, action); return {};
+        case ActionKind::backward_weight: backward_weight(execution, action); return {};
+        case ActionKind::send: return send(execution, action);
+        case ActionKind::receive: return receive(execution, action);
+        case ActionKind::sum_tied_gradients: sum_tied_gradients(execution, action); return {};
+        case ActionKind::reduce_gradients:
+            if (!execution.duties.reduce_gradients) refuse(action, "is no action of this program");
+            return execution.duties.reduce_gradients(action.chunk);
+        case ActionKind::gather_parameters:
+            if (!execution.duties.gather_parameters) refuse(action, "is no action of this program");
+            return execution.duties.gather_parameters(action.chunk);
+        case ActionKind::optimizer_step:
+            if (!execution.duties.optimizer_step) refuse(action, "is no action of this program");
+            execution.duties.optimizer_step();
+            return {};
+        case ActionKind::join: return {};
+        case ActionKind::offload:
+        case ActionKind::prefetch: return copy(execution, action, on_copied);
+    }
+    refuse(action, "is of no kind that can be executed");
+}
+
+std::span<const std::unique_ptr<models::Segment>> Executor::segments_of(const Action& action) const {
+    const std::span all(stage_.chunk(action.chunk).segments);
+    if (action.group < 0) return all;
+    const partition::Chunk& chunk = plan_.chunks[action.chunk];
+    if (action.group >= static_cast<int>(chunk.groups.size()))
+        refuse(action, fmt::format("is of no group of {}", chunk.groups.size()));
+    const int first = first_module(action);
+    return all.subspan(first - chunk.first_module, chunk.group_end(action.group) - first);
+}
+
+int Executor::first_module(const Action& action) const {
+    const partition::Chunk& chunk = plan_.chunks[action.chunk];
+    return action.group < 0 ? chunk.first_module : chunk.groups[action.group];
+}
+
+bool Executor::is_at_end(const Action& action) const {
+    const partition::Chunk& chunk = plan_.chunks[action.chunk];
+    return action.chunk + 1 == static_cast<int>(plan_.chunks.size()) &&
+           (action.group < 0 || action.group + 1 == static_cast<int>(chunk.groups.size()));
+}
+
+void Executor::forward(Execution& execution, const Action& action) {
+    models::Microbatch& microbatch = execution.microbatch(action);
+    const bool first_time = action.kind == ActionKind::forward;
+    if (execution.has_backwards && first_time && action.group <= 0) {
+        if (execution.open_chunks[action.microbatch]++ == 0) ++execution.active;
+        peak_active_ = std::max(peak_active_, execution.active);
+        if (execution.active > plan_.active_microbatches)
+            refuse(action, fmt::format("makes {} microbatches active, the plan allows {}", execution.active,
+                                       plan_.active_microbatches));
+    }
+
+    const auto segments = segments_of(action);
+    const auto stash = execution.find(action.writes, {BufferKind::stash});
+    at::Tensor hidden;
+    if (action.chunk > 0 || action.group > 0) hidden = execution.tensor(action, kInputs);
+    std::vector<models::Stash> kept(segments.size());
+    for (std::size_t i = 0; i < segments.size(); ++i) {
+        if (is_at_end(action) && i + 1 == segments.size() && execution.duties.at_head)
+            execution.duties.at_head(*segments[i], hidden);
+        else
+            hidden = segments[i]->forward(hidden, kept[i], microbatch);
+        if (!stash) kept[i].clear();
+        if (first_time && execution.duties.after_forward)
+            execution.duties.after_forward(first_module(action) + static_cast<int>(i), hidden);
+    }
+    const auto output = execution.find(action.writes, kInputs);
+    if (first_time && output) execution.put(action, *output, hidden);
+    if (stash) execution.keep(*stash, std::move(kept));
+}
+
+void Executor::backward(Execution& execution, const Action& action) {
+    models::Microbatch& microbatch = execution.microbatch(action);
+    const auto segments = segments_of(action);
+    at::Tensor gradient;
+    if (!is_at_end(action)) gradient = execution.tensor(action, kGradients);
+    auto stashes = execution.take(action, BufferKind::stash, segments.size());
+    const bool whole = action.kind == ActionKind::backward;
+    for (std::size_t i = segments.size(); i-- > 0;) {
+        gradient = whole ? segments[i]->backward(gradient, stashes[i], microbatch)
+                         : segments[i]->backward_input(gradient, stashes[i], microbatch);
+    }
+    if (!whole) {
+        const auto deferred = execution.find(action.writes, {BufferKind::deferred});
+        if (!deferred) refuse(action, "does not write what its weight part needs");
+        execution.keep(*deferred, std::move(stashes));
+    }
+    if (const auto output = execution.find(action.writes, kGradients)) execution.put(action, *output, gradient);
+    if (action.group <= 0 && --execution.open_chunks[action.microbatch] == 0) --execution.active;
+}
+
+void Executor::backward_weight(Execution& execution, const Action& action) {
+    models::Microbatch& microbatch = execution.microbatch(action);
+    const auto segments = segments_of(action);
+    auto stashes = execution.take(action, BufferKind::deferred, segments.size());
+    for (std::size_t i = segments.size(); i-- > 0;) segments[i]->backward_weight(stashes[i], microbatch);
+}
+
+comms::Work Executor::copy(Execution& execution, const Action& action, const std::function<void()>& on_copied) {
+    const bool leaves = action.kind == ActionKind::offload;
+    if (action.reads.size() != 1 || action.writes.size() != 1 || !copies_out_)
+        refuse(action, "is no copy that the plan has room for");
+    const at::Tensor source = execution.tensor(action, action.reads.front());
+    const int to = action.writes.front();
+    if (leaves)
+        execution.put_in_host_memory(action, to, source);
+    else
+        execution.put(action, to, at::empty_like(source));
+    return (leaves ? *copies_out_ : *copies_in_).copy(execution.tensor(action, to), source, on_copied);
+}
+
+comms::Work Executor::send(Execution& execution, const Action& action) {
+    if (action.reads.empty()) refuse(action, "has nothing to send");
+    const int id = action.reads.front();
+    const Buffer& buffer = execution.program.buffers[id];
+    const at::Tensor tensor = buffer.kind == BufferKind::tied_gradient
+                                  ? stage_.gradient(stage_.copy_of(shared_[buffer.shared].name, buffer.module))
+                                  : execution.tensor(action, id);
+    return channel(action.channel).send(tensor, action.peer);
+}
+
+comms::Work Executor::receive(Execution& execution, const Action& action) {
+    if (action.writes.empty()) refuse(action, "has nothing to receive into");
+    const int id = action.writes.front();
+    const Buffer& buffer = execution.program.buffers[id];
+    at::Tensor tensor;
+    if (buffer.kind == BufferKind::tied_received) {
+        tensor = at::empty_like(stage_.gradient(stage_.holder_of(shared_[buffer.shared].name)));
+    } else {
+        const models::Microbatch& microbatch = execution.microbatch(action);
+        tensor = at::empty({stage_.boundary_rows(microbatch.sequences, microbatch.length), stage_.hidden_width()},
+                           stage_.flat_values().options());
+    }
+    execution.put(action, id, tensor);
+    return channel(action.channel).receive(tensor, action.peer);
+}
+
+void Executor::sum_tied_gradients(Execution& execution, const Action& action) {
+    // The sum is made where the first copy of this rank has its gradient. Two copies at most in GPT-2, and addition of
+    // two terms commutes: all stages get the same bits.
+    for (const int id : action.reads) {
+        const Buffer& buffer = execution.program.buffers[id];
+        if (buffer.kind != BufferKind::tied_gradient && buffer.kind != BufferKind::tied_received) continue;
+        const std::string& shared = shared_[buffer.shared].name;
+        const int holder = stage_.holder_of(shared);
+        if (buffer.kind == BufferKind::tied_received)
+            stage_.gradient(holder).add_(execution.tensor(action, id));
+        else if (const int copy = stage_.copy_of(shared, buffer.module); copy != holder)
+            stage_.gradient(holder).add_(stage_.gradient(copy));
+    }
+}
+
+comms::Communicator& Executor::channel(partition::Channel channel) {
+    switch (channel) {
+        case partition::Channel::activations: return *groups_.activations;
+        case partition::Channel::gradients: return *groups_.gradients;
+        case partition::Channel::tied: return *groups_.tied;
+        case partition::Channel::data: return *groups_.data;
+        case partition::Channel::world: return *groups_.world;
+        case partition::Channel::none: break;
+    }
+    throw std::logic_error("executor: a message without a channel");
+}
+
+}  // namespace smp::runtime

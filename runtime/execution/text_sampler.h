@@ -1,0 +1,40 @@
+// Drawing text from the model: which tokens go in, which one comes out. The forward passes are the trainer's.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "runtime/data/tokenizer.h"
+#include "runtime/job/job.h"
+
+namespace smp::runtime {
+
+class TextSampler {
+  public:
+    /// Starts from training.sample_prompt (a line break where it is empty), cut to its last `length` tokens. `length`:
+    /// tokens that go through the model at once.
+    TextSampler(const Job& job, std::int64_t length, std::uint64_t step);
+
+    bool complete() const { return static_cast<std::int64_t>(drawn_.size()) == wanted_; }
+    /// int64 [1, length]: the last tokens so far, padded behind (causal attention does not look there).
+    at::Tensor context() const;
+    /// Row of the context whose output says what comes next.
+    std::int64_t position() const;
+    /// Draws from softmax(logits / sample_temperature) with randomness keyed by (seed, step, tokens drawn so far);
+    /// temperature 0 takes the largest. logits: fp32 [1, V].
+    std::int64_t draw(const at::Tensor& logits) const;
+    void append(std::int64_t token);
+    /// Tokens after the prompt.
+    const std::vector<std::int64_t>& drawn() const { return drawn_; }
+
+  private:
+    std::vector<std::int64_t> text_;
+    std::vector<std::int64_t> drawn_;
+    std::int64_t length_, wanted_;
+    double temperature_;
+    std::uint64_t seed_, step_;
+};
+
+}  // namespace smp::runtime

@@ -1,0 +1,122 @@
+#include "runtime/files/output_file.h"
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <unistd.h>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "runtime/files/data_error.h"
+
+namespace smp::runtime {
+namespace {
+
+constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
+
+/// No two names of one process are equal.
+std::filesystem::path temporary_name(const std::filesystem::path& path) {
+    static std::atomic<unsigned> counter = 0;
+    std::filesystem::path name = path;
+    name += fmt::format(".partial-{}-{}", ::getpid(), counter++);
+    return name;
+}
+
+}  // namespace
+
+OutputFile::OutputFile(std::filesystem::path path, Existing existing)
+    : path_(std::move(path)), temporary_(temporary_name(path_)), existing_(existing) {
+    refuse_existing();
+    file_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file_ < 0) fail("cannot be created");
+    buffer_.reserve(kBufferBytes);
+}
+
+OutputFile::~OutputFile() {
+    if (file_ < 0) return;
+    ::close(file_);
+    ::unlink(temporary_.c_str());
+}
+
+void OutputFile::write(std::span<const std::byte> bytes) {
+    if (buffer_.size() + bytes.size() > kBufferBytes) flush();
+    if (bytes.size() > kBufferBytes) {
+        write_at(size_, bytes);
+    } else {
+        buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+    }
+    size_ += bytes.size();
+}
+
+void OutputFile::overwrite(std::uint64_t position, std::span<const std::byte> bytes) {
+    if (position > size_ || bytes.size() > size_ - position) {
+        throw std::logic_error(
+            fmt::format("Bytes {} to {} of an output of {}.", position, position + bytes.size(), size_));
+    }
+    flush();
+    write_at(position, bytes);
+}
+
+void OutputFile::commit() {
+    flush();
+    if (::fsync(file_) != 0) fail("cannot be written to the disk");
+    refuse_existing();
+    const int file = std::exchange(file_, -1);
+    const bool moved = ::close(file) == 0 && ::rename(temporary_.c_str(), path_.c_str()) == 0;
+    if (!moved) {
+        const int error = errno;
+        ::unlink(temporary_.c_str());
+        errno = error;
+        fail("cannot be put in place");
+    }
+    // The name is durable once its folder is.
+    const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
+    const int handle = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (handle < 0) return;  // a folder that may be written but not read
+    const int result = ::fsync(handle);
+    const int error = errno;
+    ::close(handle);
+    errno = error;
+    if (result != 0 && error != EINVAL)
+        fail("may be lost if the machine stops now: its folder cannot be written to the disk");
+}
+
+void OutputFile::flush() {
+    if (buffer_.empty()) return;
+    write_at(size_ - buffer_.size(), buffer_);
+    buffer_.clear();
+}
+
+void OutputFile::write_at(std::uint64_t position, std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+        const ssize_t written = ::pwrite(file_, bytes.data(), bytes.size(), static_cast<off_t>(position));
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) fail("cannot be written");
+        position += static_cast<std::uint64_t>(written);
+        bytes = bytes.subspan(static_cast<std::size_t>(written));
+    }
+}
+
+void OutputFile::refuse_existing() const {
+    std::error_code ignored;
+    if (std::filesystem::is_directory(path_, ignored)) {
+        throw DataError(fmt::format("\"{}\" is a directory; name a file in it.", path_.string()));
+    }
+    if (existing_ == Existing::keep && std::filesystem::exists(std::filesystem::symlink_status(path_, ignored))) {
+        throw DataError(fmt::format("\"{}\" exists already and is not overwritten; choose another name or remove it.",
+                                    path_.string()));
+    }
+}
+
+void OutputFile::fail(const char* operation) const {
+    const int error = errno;
+    const char* remedy = "check the path and the disk";
+    if (error == ENOSPC || error == EDQUOT) remedy = "free some space there";
+    if (error == ENOENT) remedy = "create its folder first";
+    if (error == EACCES || error == EPERM || error == EROFS) remedy = "choose a folder that this user may write to";
+    throw DataError(fmt::format("\"{}\" {}: {}; {}.", path_.string(), operation, std::strerror(error), remedy));
+}
+
+}  // namespace smp::runtime

@@ -1,0 +1,372 @@
+#include "runtime/files/safetensors.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <set>
+#include <stdexcept>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "runtime/files/data_error.h"
+#include "runtime/files/output_file.h"
+
+namespace smp::runtime {
+namespace {
+
+static_assert(std::endian::native == std::endian::little,
+              "safetensors files are little-endian and read without conversion");
+
+using Json = nlohmann::json;
+
+constexpr std::uint64_t kLengthBytes = 8;
+constexpr std::uint64_t kLongestHeader = 100'000'000;  // the format's own limit
+constexpr std::uint64_t kAlignment = 64;               // of the first tensor we write
+constexpr const char* kMetadata = "__metadata__";
+
+struct TypeFacts {
+    std::string_view name;
+    std::size_t bytes;
+};
+// In the order of the enumeration.
+constexpr std::array<TypeFacts, 15> kTypes = {{{"BOOL", 1},
+                                               {"U8", 1},
+                                               {"I8", 1},
+                                               {"F8_E4M3", 1},
+                                               {"F8_E5M2", 1},
+                                               {"U16", 2},
+                                               {"I16", 2},
+                                               {"F16", 2},
+                                               {"BF16", 2},
+                                               {"U32", 4},
+                                               {"I32", 4},
+                                               {"F32", 4},
+                                               {"U64", 8},
+                                               {"I64", 8},
+                                               {"F64", 8}}};
+
+/// Bytes of a tensor; nothing if they do not fit into 63 bits.
+std::optional<std::uint64_t> size_of(SafetensorsType type, const std::vector<std::int64_t>& shape) {
+    std::uint64_t size = bytes_of(type);
+    if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
+    for (const std::int64_t extent : shape) {
+        if (size >
+            static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) / static_cast<std::uint64_t>(extent))
+            return std::nullopt;
+        size *= static_cast<std::uint64_t>(extent);
+    }
+    return size;
+}
+
+/// A JSON text in which no object has a key twice; nlohmann would keep the last.
+Json parse_json(const std::string& file, std::string_view text, std::uint64_t offset) {
+    std::vector<std::set<std::string>> keys;
+    const auto watch = [&](int, Json::parse_event_t event, Json& value) {
+        if (event == Json::parse_event_t::object_start) keys.emplace_back();
+        if (event == Json::parse_event_t::object_end) keys.pop_back();
+        if (event == Json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second) {
+            throw DataError(
+                fmt::format("\"{}\" names {} twice in its header; write the file again.", file, value.dump()));
+        }
+        return true;
+    };
+    try {
+        return Json::parse(text, watch);
+    } catch (const Json::exception& error) {
+        const auto* const syntax = dynamic_cast<const Json::parse_error*>(&error);
+        throw DataError(
+            fmt::format("\"{}\" has a header that is no JSON, from byte {} on; the file is damaged or no safetensors "
+                        "file: copy it again.",
+                        file, offset + (syntax && syntax->byte > 0 ? syntax->byte - 1 : 0)));
+    }
+}
+
+std::optional<std::uint64_t> unsigned_integer(const Json& value) {
+    if (!value.is_number_unsigned()) return std::nullopt;
+    return value.get<std::uint64_t>();
+}
+
+struct PlacedEntry {
+    SafetensorsEntry entry;
+    std::uint64_t begin, end;  // from the first tensor's first byte
+};
+
+PlacedEntry entry_from(const std::string& file, const std::string& tensor, const Json& facts) {
+    const auto refuse = [&](std::string_view what) {
+        return DataError(
+            fmt::format("\"{}\": tensor \"{}\" {}; the header is damaged or of a newer format: write the file again.",
+                        file, tensor, what));
+    };
+    const auto shown = [](const Json& value) {
+        return value.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80);
+    };
+    if (!facts.is_object() || facts.size() != 3 || !facts.contains("dtype") || !facts.contains("shape") ||
+        !facts.contains("data_offsets")) {
+        throw refuse(fmt::format("is described by {}, which are not just dtype, shape and data_offsets", shown(facts)));
+    }
+    PlacedEntry placed{.entry = {.name = tensor, .dtype = {}, .shape = {}, .bytes = {}}, .begin = 0, .end = 0};
+
+    const Json& dtype = facts["dtype"];
+    const auto* const known = std::find_if(kTypes.begin(), kTypes.end(), [&](const TypeFacts& type) {
+        return dtype.is_string() && dtype.get_ref<const std::string&>() == type.name;
+    });
+    if (known == kTypes.end()) throw refuse(fmt::format("has dtype {}, which is unknown here", shown(dtype)));
+    placed.entry.dtype = static_cast<SafetensorsType>(known - kTypes.begin());
+
+    const Json& shape = facts["shape"];
+    for (const Json& extent : shape.is_array() ? shape : Json::array({nullptr})) {
+        const std::optional<std::uint64_t> value = unsigned_integer(extent);
+        if (!value || *value > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+            throw refuse(fmt::format("has shape {}, which is no list of sizes", shown(shape)));
+        }
+        placed.entry.shape.push_back(static_cast<std::int64_t>(*value));
+    }
+    const Json& offsets = facts["data_offsets"];
+    const bool pair = offsets.is_array() && offsets.size() == 2;
+    const std::optional<std::uint64_t> begin = pair ? unsigned_integer(offsets[0]) : std::nullopt;
+    const std::optional<std::uint64_t> end = pair ? unsigned_integer(offsets[1]) : std::nullopt;
+    if (!begin || !end || *begin > *end)
+        throw refuse(fmt::format("has data_offsets {}, which are no begin and end", shown(offsets)));
+    placed.begin = *begin;
+    placed.end = *end;
+    if (const std::optional<std::uint64_t> size = size_of(placed.entry.dtype, placed.entry.shape);
+        size != placed.end - placed.begin) {
+        throw refuse(fmt::format("has {} bytes (data_offsets {}), but {} of shape {} takes {}",
+                                 placed.end - placed.begin, shown(offsets), name(placed.entry.dtype), shown(shape),
+                                 size ? std::to_string(*size) : "more than a file can hold"));
+    }
+    return placed;
+}
+
+std::string_view header_of(const MappedFile& file) {
+    const std::string path = file.path().string();
+    if (file.size() < kLengthBytes) {
+        throw DataError(fmt::format("\"{}\" is {} bytes long, too short for a safetensors file; copy it again.", path,
+                                    file.size()));
+    }
+    std::uint64_t length = 0;
+    std::memcpy(&length, file.bytes().data(), kLengthBytes);
+    if (length > kLongestHeader) {
+        throw DataError(
+            fmt::format("\"{}\" begins with {} where a safetensors file has the length of its header, at most {}; it "
+                        "is damaged or of "
+                        "another format (a PyTorch .bin is not accepted: save it as safetensors).",
+                        path, length, kLongestHeader));
+    }
+    if (length > file.size() - kLengthBytes) {
+        throw DataError(
+            fmt::format("\"{}\" is {} bytes long, but its header alone takes {}; it is truncated: copy it again.", path,
+                        file.size(), kLengthBytes + length));
+    }
+    return {reinterpret_cast<const char*>(file.bytes().data()) + kLengthBytes, static_cast<std::size_t>(length)};
+}
+
+float from_half(std::uint16_t bits) {
+    const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x8000) << 16;
+    const std::uint32_t exponent = bits >> 10 & 0x1f;
+    const std::uint32_t mantissa = bits & 0x3ff;
+    if (exponent == 0) {  // zero or subnormal: mantissa · 2^−24, exactly
+        const float magnitude = static_cast<float>(mantissa) * 0x1p-24F;
+        return sign ? -magnitude : magnitude;
+    }
+    const std::uint32_t wide = exponent == 0x1f ? 0xff : exponent + 127 - 15;
+    return std::bit_cast<float>(sign | wide << 23 | mantissa << 13);
+}
+
+template <class Stored, class Convert>
+void convert(std::span<const std::byte> from, std::span<float> to, Convert to_float) {
+    for (std::size_t i = 0; i < to.size(); ++i) {
+        Stored value;
+        std::memcpy(&value, from.data() + i * sizeof(Stored), sizeof(Stored));
+        to[i] = to_float(value);
+    }
+}
+
+}  // namespace
+
+std::string_view name(SafetensorsType type) { return kTypes.at(static_cast<std::size_t>(type)).name; }
+std::size_t bytes_of(SafetensorsType type) { return kTypes.at(static_cast<std::size_t>(type)).bytes; }
+
+std::int64_t SafetensorsEntry::elements() const { return static_cast<std::int64_t>(bytes.size() / bytes_of(dtype)); }
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
+    const std::string file = path.string();
+    const std::string_view text = header_of(file_);
+    const Json header = parse_json(file, text, kLengthBytes);
+    if (!header.is_object())
+        throw DataError(fmt::format("\"{}\" has a header that is no JSON object; it is damaged: copy it again.", file));
+
+    std::vector<PlacedEntry> placed;
+    for (const auto& [key, facts] : header.items()) {
+        if (key != kMetadata) {
+            placed.push_back(entry_from(file, key, facts));
+            continue;
+        }
+        for (const auto& [name, value] : facts.items()) {
+            if (!facts.is_object() || !value.is_string()) {
+                throw DataError(
+                    fmt::format("\"{}\" has {} that are not all text; write the file again.", file, kMetadata));
+            }
+            metadata_[name] = value.get<std::string>();
+        }
+    }
+    std::sort(placed.begin(), placed.end(), [](const PlacedEntry& a, const PlacedEntry& b) {
+        return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
+    });
+    const std::uint64_t front = kLengthBytes + text.size();
+    const std::uint64_t size = file_.size() - front;
+    std::uint64_t end = 0;
+    for (PlacedEntry& tensor : placed) {
+        if (tensor.begin != end) {
+            throw DataError(
+                fmt::format("\"{}\": tensor \"{}\" begins at byte {} of the data where the one before ends at {}; the "
+                            "header is damaged: "
+                            "write the file again.",
+                            file, tensor.entry.name, tensor.begin, end));
+        }
+        end = tensor.end;
+        if (end > size) {
+            throw DataError(fmt::format(
+                "\"{}\" is {} bytes long, but tensor \"{}\" ends at byte {}; it is truncated: copy it again.", file,
+                file_.size(), tensor.entry.name, front + end));
+        }
+        tensor.entry.bytes = file_.bytes().subspan(front + tensor.begin, end - tensor.begin);
+        entries_.push_back(std::move(tensor.entry));
+    }
+    if (end != size) {
+        throw DataError(
+            fmt::format("\"{}\" has {} bytes behind its last tensor, from byte {} on; it is damaged: copy it again.",
+                        file, size - end, front + end));
+    }
+}
+
+Weights::Weights(std::filesystem::path path, std::vector<SafetensorsFile> files)
+    : path_(std::move(path)), files_(std::move(files)) {
+    for (const SafetensorsFile& file : files_) {
+        for (const SafetensorsEntry& entry : file.entries()) {
+            if (!entries_.emplace(entry.name, &entry).second) {
+                throw DataError(fmt::format("\"{}\": tensor \"{}\" is in \"{}\" and in an earlier file; keep one.",
+                                            path_.string(), entry.name, file.path().filename().string()));
+            }
+        }
+    }
+}
+
+const SafetensorsEntry* Weights::find(std::string_view name) const {
+    const auto found = entries_.find(name);
+    return found == entries_.end() ? nullptr : found->second;
+}
+
+void Weights::read_float(const SafetensorsEntry& entry, std::int64_t first, std::span<float> values) const {
+    if (first < 0 || first > entry.elements() || std::ssize(values) > entry.elements() - first) {
+        throw std::logic_error(fmt::format("Elements {} to {} of \"{}\", which has {}.", first,
+                                           first + std::ssize(values), entry.name, entry.elements()));
+    }
+    const std::size_t width = bytes_of(entry.dtype);
+    const std::span<const std::byte> bytes =
+        entry.bytes.subspan(static_cast<std::size_t>(first) * width, values.size() * width);
+    switch (entry.dtype) {
+        case SafetensorsType::F32:
+            if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
+            return;
+        case SafetensorsType::F16: return convert<std::uint16_t>(bytes, values, from_half);
+        case SafetensorsType::BF16:
+            return convert<std::uint16_t>(
+                bytes, values, [](std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); });
+        case SafetensorsType::F64:
+            return convert<double>(bytes, values, [](double value) { return static_cast<float>(value); });
+        default:
+            throw DataError(fmt::format(
+                "\"{}\": tensor \"{}\" has dtype {}, where F32, F16, BF16 or F64 is needed; convert it first.", path(),
+                entry.name, name(entry.dtype)));
+    }
+}
+
+Weights open_weights(const std::filesystem::path& path) {
+    std::vector<SafetensorsFile> files;
+    std::error_code ignored;
+    if (!std::filesystem::is_directory(path, ignored)) {
+        files.emplace_back(path);
+        return Weights(path, std::move(files));
+    }
+    const std::filesystem::path single = path / "model.safetensors";
+    const std::filesystem::path index_path = path / "model.safetensors.index.json";
+    if (std::filesystem::exists(single, ignored)) {
+        files.emplace_back(single);
+        return Weights(path, std::move(files));
+    }
+    if (!std::filesystem::exists(index_path, ignored)) {
+        throw DataError(
+            fmt::format("\"{}\" holds neither model.safetensors nor model.safetensors.index.json; name a Hugging Face "
+                        "model directory or a "
+                        ".safetensors file.",
+                        path.string()));
+    }
+    const MappedFile text(index_path);
+    const Json index =
+        parse_json(index_path.string(), {reinterpret_cast<const char*>(text.bytes().data()), text.size()}, 0);
+    const auto refuse = [&](std::string_view what) {
+        return DataError(fmt::format("\"{}\" {}; download the model again.", index_path.string(), what));
+    };
+    if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
+        throw refuse("has no object \"weight_map\"");
+    std::set<std::string> names;
+    for (const auto& [tensor, file] : index["weight_map"].items()) {
+        // Plain names: an index must not reach outside its directory.
+        if (!file.is_string() || file.get<std::string>().find('/') != std::string::npos ||
+            file.get<std::string>().empty()) {
+            throw refuse(
+                fmt::format("maps tensor \"{}\" to {}, which is no name of a file beside it", tensor, file.dump()));
+        }
+        names.insert(file.get<std::string>());
+    }
+    for (const std::string& name : names) files.emplace_back(path / name);
+    Weights weights(path, std::move(files));
+    for (const auto& [tensor, file] : index["weight_map"].items()) {
+        if (!weights.find(tensor))
+            throw refuse(fmt::format("promises tensor \"{}\" in \"{}\", which does not have it", tensor,
+                                     file.get<std::string>()));
+    }
+    return weights;
+}
+
+void write_safetensors(const std::filesystem::path& path, std::span<const SafetensorsEntry> tensors,
+                       const std::map<std::string, std::string>& metadata) {
+    std::vector<const SafetensorsEntry*> order;
+    for (const SafetensorsEntry& tensor : tensors) order.push_back(&tensor);
+    std::sort(order.begin(), order.end(), [](const SafetensorsEntry* a, const SafetensorsEntry* b) {
+        return std::make_pair(bytes_of(b->dtype), std::string_view(a->name)) <
+               std::make_pair(bytes_of(a->dtype), std::string_view(b->name));
+    });
+    nlohmann::ordered_json header = nlohmann::ordered_json::object();
+    if (!metadata.empty()) header[kMetadata] = metadata;
+    std::uint64_t end = 0;
+    for (const SafetensorsEntry* tensor : order) {
+        if (size_of(tensor->dtype, tensor->shape) != tensor->bytes.size()) {
+            throw std::logic_error(fmt::format("Tensor \"{}\", {} [{}], has {} bytes.", tensor->name,
+                                               name(tensor->dtype), fmt::join(tensor->shape, ", "),
+                                               tensor->bytes.size()));
+        }
+        if (tensor->name == kMetadata || header.contains(tensor->name))
+            throw std::logic_error(fmt::format("Tensor \"{}\" is written twice.", tensor->name));
+        const std::uint64_t begin = std::exchange(end, end + tensor->bytes.size());
+        header[tensor->name] = {
+            {"dtype", name(tensor->dtype)}, {"shape", tensor->shape}, {"data_offsets", {begin, end}}};
+    }
+    std::string text = header.dump();
+    text.resize((text.size() + kLengthBytes + kAlignment - 1) / kAlignment * kAlignment - kLengthBytes, ' ');
+    const std::uint64_t length = text.size();
+
+    OutputFile file(path, OutputFile::Existing::replace);
+    file.write(std::as_bytes(std::span(&length, 1)));
+    file.write(std::as_bytes(std::span(text)));
+    for (const SafetensorsEntry* tensor : order) file.write(tensor->bytes);
+    file.commit();
+}
+
+}  // namespace smp::runtime

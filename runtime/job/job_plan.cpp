@@ -1,0 +1,20 @@
+#include "runtime/job/job_plan.h"
+
+#include "models/gpt2/gpt2_graph.h"
+
+namespace smp::runtime {
+
+partition::ModuleGraph graph_of(const Job& job, int world) {
+    const partition::Degrees degrees = partition::degrees_in(job.parallel, world);
+    const std::int64_t sequences =
+        global_batch(job.training, job.parallel, degrees.rdp) / degrees.rdp / job.parallel.microbatches;
+    return models::gpt2_graph(job.model, degrees.tp, sequences, sequence_length(job.training, job.model),
+                              models::storage_of(job.parallel));
+}
+
+partition::Plan plan_of(const Job& job, int world) {
+    return partition::make_plan(graph_of(job, world), job.parallel, partition::degrees_in(job.parallel, world),
+                                /*evaluation_microbatches=*/job.parallel.microbatches);
+}
+
+}  // namespace smp::runtime

@@ -1,0 +1,112 @@
+#include "runtime/job/job_rules.h"
+
+#include "models/gpt2/gpt2_graph.h"
+#include "partition/job/option_checks.h"
+#include "partition/stages/assignment.h"
+
+namespace smp::runtime {
+namespace {
+
+using partition::OptionChecks;
+
+void check_layout(const Job& job, OptionChecks& checks) {
+    const int tensor = job.parallel.tensor_parallel_degree;
+    if (tensor < 1) return;
+    if (job.model.n_head % tensor != 0) {
+        checks.conflict("parallel.tensor_parallel_degree", tensor,
+                        fmt::format("must divide model.n_head, which is {}", job.model.n_head),
+                        "choose a divisor of the heads");
+    }
+    const std::int64_t inner = models::inner_width(job.model);
+    if (inner >= 1 && inner % tensor != 0) {
+        checks.conflict("parallel.tensor_parallel_degree", tensor,
+                        fmt::format("must divide the width of the MLP (model.n_inner), which is {}", inner),
+                        "choose a divisor of both");
+    }
+    const std::int64_t length = sequence_length(job.training, job.model);
+    if (job.parallel.optimize == partition::Optimize::memory && length % tensor != 0) {
+        checks.conflict("training.sequence_length", length,
+                        fmt::format("must be a multiple of parallel.tensor_parallel_degree, which is {}: "
+                                    "parallel.optimize = \"memory\" cuts the tokens over the tensor ranks",
+                                    tensor),
+                        "change one of them, or set parallel.optimize = \"speed\"");
+    }
+}
+
+/// Layers by hand may not add up, and stages may be too many; the automatic assignment finds a way for all others.
+std::vector<partition::Problem> stage_problems(const Job& job) {
+    const bool automatic = job.parallel.auto_partition && partition::chunk_count(job.parallel) <= job.model.n_layer;
+    if (automatic || !models::validate(job.model).empty() || !partition::validate(job.parallel).empty()) return {};
+    try {
+        partition::assign_stages(
+            models::gpt2_graph(job.model, 1, 1, job.model.n_positions, models::storage_of(job.parallel)), job.parallel);
+    } catch (const partition::ConfigError& error) {
+        return error.problems();
+    }
+    return {};
+}
+
+void check_training(const Job& job, OptionChecks& checks) {
+    const auto& training = job.training;
+    if (sequence_length(training, job.model) > job.model.n_positions) {
+        checks.conflict("training.sequence_length", training.sequence_length,
+                        fmt::format("must not be above model.n_positions, which is {}", job.model.n_positions),
+                        "shorten it, or raise n_positions");
+    }
+    if (training.evaluate_every > 0 && !has_validation_data(job.data)) {
+        checks.conflict("training.evaluate_every", training.evaluate_every, "there is no validation data",
+                        "set data.validation or data.validation_fraction, or leave evaluate_every out");
+    }
+    if (training.loss_scale && !job.parallel.fp16) {
+        checks.conflict("training.loss_scale", training.loss_scale,
+                        "scales the loss of fp16, but parallel.fp16 is false",
+                        "set parallel.fp16 = true, or leave loss_scale out");
+    }
+    for (const std::int64_t step : job.logging.trace_steps) {
+        if (training.steps < 1 || step <= training.steps) continue;
+        checks.conflict("logging.trace_steps", job.logging.trace_steps,
+                        fmt::format("step {} does not come: training.steps is {}", step, training.steps),
+                        "name steps of the run");
+        break;
+    }
+    const std::int64_t bytes = 256;
+    if (job.data.format == DataFormat::text && job.data.tokenizer == Tokenizer::bytes && job.model.vocab_size < bytes) {
+        checks.conflict("model.vocab_size", job.model.vocab_size, "must be 256 or more for text as bytes", "raise it");
+    }
+}
+
+}  // namespace
+
+std::vector<partition::Problem> validate_job(const Job& job) {
+    OptionChecks checks;
+    check_layout(job, checks);
+    check_training(job, checks);
+    std::vector<partition::Problem> problems = checks.problems();
+    const auto stages = stage_problems(job);
+    problems.insert(problems.end(), stages.begin(), stages.end());
+    return problems;
+}
+
+std::vector<partition::Problem> validate_job_on(const Job& job, std::int64_t world) {
+    std::vector<partition::Problem> problems = partition::validate_world(world, job.cluster, job.parallel);
+    if (!problems.empty()) return problems;
+
+    const int rdp = partition::degrees_in(job.parallel, static_cast<int>(world)).rdp;
+    const std::int64_t sequences = global_batch(job.training, job.parallel, rdp);
+    const std::int64_t pieces = std::int64_t{rdp} * job.parallel.microbatches;
+    if (sequences % pieces == 0) return problems;
+    OptionChecks checks;
+    const std::string why = fmt::format(
+        "{} data-parallel rank{} x {} microbatches (parallel.microbatches) = {} must divide the global batch", rdp,
+        rdp == 1 ? "" : "s", job.parallel.microbatches, pieces);
+    const std::string remedy = "change the batch size or the number of microbatches";
+    if (job.training.global_batch_size) {
+        checks.conflict("training.global_batch_size", sequences, why, remedy);
+    } else {
+        checks.conflict("training.batch_size", job.training.batch_size, fmt::format("{}, which is {}", why, sequences),
+                        remedy);
+    }
+    return checks.problems();
+}
+
+}  // namespace smp::runtime

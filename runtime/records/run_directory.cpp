@@ -1,0 +1,82 @@
+#include "runtime/records/run_directory.h"
+
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
+#include <span>
+#include <sstream>
+#include <sys/file.h>
+#include <unistd.h>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "runtime/files/data_error.h"
+#include "runtime/files/output_file.h"
+
+namespace smp::runtime {
+
+namespace {
+
+std::string read_all(const std::filesystem::path& path) {
+    std::ifstream stream(path, std::ios::binary);
+    std::ostringstream text;
+    text << stream.rdbuf();
+    return text.str();
+}
+
+}  // namespace
+
+LineFile::LineFile(std::filesystem::path path) : path_(std::move(path)), stream_(path_, std::ios::trunc) {
+    if (!stream_)
+        throw DataError(fmt::format("cannot write {}: {}; choose a writable --output directory", path_.string(),
+                                    std::strerror(errno)));
+}
+
+void LineFile::write(std::string_view line) {
+    stream_ << line << '\n' << std::flush;
+    if (!stream_)
+        throw DataError(fmt::format("cannot write to {}: {}; free space there or choose another --output directory",
+                                    path_.string(), std::strerror(errno)));
+}
+
+RunDirectory::RunDirectory(std::filesystem::path path) : path_(std::move(path)) {
+    std::error_code error;
+    std::filesystem::create_directories(path_, error);
+    if (error)
+        throw DataError(fmt::format("cannot create the output directory {}: {}; choose another one with --output",
+                                    path_.string(), error.message()));
+    const auto lock_path = path_ / ".lock";
+    lock_ = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (lock_ < 0)
+        throw DataError(fmt::format("cannot create {}: {}; choose a writable --output directory", lock_path.string(),
+                                    std::strerror(errno)));
+    if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
+        const int reason = errno;
+        ::close(lock_);
+        throw DataError(
+            reason == EWOULDBLOCK
+                ? fmt::format("another run is writing to {}; wait for it or choose another directory with --output",
+                              path_.string())
+                : fmt::format("cannot lock {}: {}; choose another directory with --output", lock_path.string(),
+                              std::strerror(reason)));
+    }
+}
+
+RunDirectory::~RunDirectory() { ::close(lock_); }
+
+void RunDirectory::write_file(const std::string& name, const std::string& content) const {
+    OutputFile file(path_ / name, OutputFile::Existing::replace);
+    file.write(std::as_bytes(std::span(content)));
+    file.commit();
+}
+
+bool RunDirectory::holds_finished_run(const std::string& config_json, std::int64_t steps) const {
+    if (read_all(path_ / "config.json") != config_json) return false;
+    std::ifstream stream(metrics());
+    std::int64_t lines = 0;
+    for (std::string line; std::getline(stream, line);) ++lines;
+    return lines == steps;
+}
+
+}  // namespace smp::runtime

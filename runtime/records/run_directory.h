@@ -1,0 +1,50 @@
+// The output directory of a run: locked while the run lasts, with the files of INTERFACE §4. Rank 0's alone, but for
+// log.<rank>.txt.
+#pragma once
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <string_view>
+
+#include "runtime/records/step_record.h"
+
+namespace smp::runtime {
+
+/// Appends to a text file line by line; every line is flushed, so that what was reported is on disk.
+class LineFile {
+  public:
+    /// Truncates. Throws DataError with the path and the system's reason.
+    explicit LineFile(std::filesystem::path path);
+    void write(std::string_view line);
+
+  private:
+    std::filesystem::path path_;
+    std::ofstream stream_;
+};
+
+class RunDirectory {
+  public:
+    /// Creates the directory and locks it (advisory, released by the kernel when the process ends, however it ends).
+    /// Throws DataError if that fails, and if another run holds the lock.
+    explicit RunDirectory(std::filesystem::path path);
+    ~RunDirectory();
+    RunDirectory(const RunDirectory&) = delete;
+    RunDirectory& operator=(const RunDirectory&) = delete;
+
+    const std::filesystem::path& path() const { return path_; }
+    std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
+
+    /// Writes a file of the directory as a whole: under another name first, then renamed, so that it is complete or not
+    /// there. Throws DataError.
+    void write_file(const std::string& name, const std::string& content) const;
+
+    /// Whether a run with exactly this resolved configuration has left all `steps` metrics here.
+    bool holds_finished_run(const std::string& config_json, std::int64_t steps) const;
+
+  private:
+    std::filesystem::path path_;
+    int lock_ = -1;
+};
+
+}  // namespace smp::runtime

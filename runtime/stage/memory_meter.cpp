@@ -1,0 +1,199 @@
+#include "runtime/stage/memory_meter.h"
+
+#include <algorithm>
+#include <mutex>
+#include <numeric>
+#include <utility>
+
+#include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
+#include <fmt/format.h>
+
+#include "runtime/stage/memory_error.h"
+
+namespace smp::runtime {
+
+namespace {
+
+constexpr auto kOffloaded = static_cast<std::size_t>(partition::MemoryCategory::offloaded);
+
+std::int64_t on_device(const partition::MemoryBytes& bytes) {
+    return std::accumulate(bytes.begin(), bytes.end(), std::int64_t{0}) - bytes[kOffloaded];
+}
+
+}  // namespace
+
+/// Outlives its meter for as long as something that it counts does. Freed from any thread.
+class MemoryMeter::Account {
+  public:
+    explicit Account(std::optional<std::int64_t> limit) : limit_(limit) {}
+
+    void allocate(partition::MemoryCategory category, std::int64_t bytes) {
+        const std::lock_guard lock(mutex_);
+        const bool counts = category != partition::MemoryCategory::offloaded;
+        if (limit_ && counts && on_device(use_.live) + bytes > *limit_) refuse(category, bytes);
+        add(category, bytes);
+    }
+    void free(partition::MemoryCategory category, std::int64_t bytes) {
+        const std::lock_guard lock(mutex_);
+        live(category) -= bytes;
+    }
+    void move(partition::MemoryCategory from, partition::MemoryCategory to, std::int64_t bytes) {
+        const std::lock_guard lock(mutex_);
+        live(from) -= bytes;
+        add(to, bytes);
+    }
+    partition::MemoryUse use() const {
+        const std::lock_guard lock(mutex_);
+        return use_;
+    }
+    void reset_peaks() {
+        const std::lock_guard lock(mutex_);
+        use_.peak = at_reset_ = use_.live;
+        use_.device_peak = on_device(use_.live);
+    }
+    void set_action(const partition::Action* action) {
+        const std::lock_guard lock(mutex_);
+        action_ = action;
+    }
+
+  private:
+    std::int64_t& live(partition::MemoryCategory category) { return use_.live[static_cast<std::size_t>(category)]; }
+    void add(partition::MemoryCategory category, std::int64_t bytes) {
+        live(category) += bytes;
+        std::int64_t& peak = use_.peak[static_cast<std::size_t>(category)];
+        peak = std::max(peak, live(category));
+        use_.device_peak = std::max(use_.device_peak, on_device(use_.live));
+    }
+    [[noreturn]] void refuse(partition::MemoryCategory category, std::int64_t bytes) const {
+        const auto& words = partition::Words<partition::MemoryCategory>::list;
+        partition::MemoryBytes with = use_.live;
+        with[static_cast<std::size_t>(category)] += bytes;
+        std::size_t grown = 0;
+        std::string all;
+        for (std::size_t c = 0; c < with.size(); ++c) {
+            if (c == kOffloaded) continue;
+            if (with[c] - at_reset_[c] > with[grown] - at_reset_[grown]) grown = c;
+            if (with[c] > 0)
+                all += fmt::format("{}{} {}", all.empty() ? "" : ", ", words[c], partition::shown_bytes(with[c]));
+        }
+        throw MemoryError(fmt::format(
+            "out of memory{}{}: {} more make {}, and cluster.memory_limit_gib allows {}; {} grew most, by {} ({}); "
+            "raise "
+            "the limit, lower parallel.active_microbatches or the batch, or see parallel.activation_checkpointing and "
+            "parallel.shard_optimizer_state",
+            action_ ? " in " : "", action_ ? partition::name_of(*action_) : "", partition::shown_bytes(bytes),
+            partition::shown_bytes(on_device(with)), partition::shown_bytes(*limit_), words[grown],
+            partition::shown_bytes(with[grown] - at_reset_[grown]), all));
+    }
+
+    mutable std::mutex mutex_;
+    const std::optional<std::int64_t> limit_;
+    partition::MemoryUse use_;
+    partition::MemoryBytes at_reset_ = {};
+    const partition::Action* action_ = nullptr;
+};
+
+namespace {
+
+struct Current {
+    std::shared_ptr<MemoryMeter::Account> account;
+    partition::MemoryCategory category = partition::MemoryCategory::other;
+};
+
+Current& current() {
+    thread_local Current of_thread;
+    return of_thread;
+}
+
+/// What LibTorch keeps with a piece of memory that is counted.
+struct Record {
+    std::shared_ptr<MemoryMeter::Account> account;
+    partition::MemoryCategory category;
+    std::int64_t bytes;
+    at::DataPtr memory;
+
+    static void destroy(void* context) {
+        const std::unique_ptr<Record> record(static_cast<Record*>(context));
+        record->memory.clear();
+        record->account->free(record->category, record->bytes);
+    }
+};
+
+class CountingAllocator final : public c10::Allocator {
+  public:
+    explicit CountingAllocator(c10::Allocator& beneath) : beneath_(beneath) {}
+
+    at::DataPtr allocate(std::size_t size) override {
+        const auto& [account, category] = current();
+        if (!account) return beneath_.allocate(size);
+        const auto bytes = static_cast<std::int64_t>(size);
+        account->allocate(category, bytes);
+        at::DataPtr memory;
+        try {
+            memory = beneath_.allocate(size);
+        } catch (...) {
+            account->free(category, bytes);
+            throw;
+        }
+        void* const data = memory.get();
+        const at::Device device = memory.device();
+        auto record = std::make_unique<Record>(Record{account, category, bytes, std::move(memory)});
+        return {data, record.release(), &Record::destroy, device};
+    }
+    void copy_data(void* destination, const void* source, std::size_t count) const override {
+        default_copy_data(destination, source, count);
+    }
+
+  private:
+    c10::Allocator& beneath_;
+};
+
+void count_allocations() {
+    static std::once_flag once;
+    std::call_once(once, [] {
+        static CountingAllocator counting(*c10::GetCPUAllocator());
+        c10::SetCPUAllocator(&counting, /*priority=*/1);
+    });
+}
+
+Record* record_of(const at::Tensor& tensor) {
+    if (!tensor.defined()) return nullptr;
+    const at::DataPtr& memory = tensor.storage().data_ptr();
+    return memory.get_deleter() == &Record::destroy ? static_cast<Record*>(memory.get_context()) : nullptr;
+}
+
+}  // namespace
+
+struct MemoryMeter::Scope::Previous {
+    Current current;
+};
+
+MemoryMeter::Scope::Scope(const MemoryMeter& meter, partition::MemoryCategory category)
+    : previous_(std::make_unique<Previous>(Previous{current()})) {
+    current() = {meter.account_, category};
+}
+
+MemoryMeter::Scope::~Scope() { current() = std::move(previous_->current); }
+
+MemoryMeter::MemoryMeter(std::optional<std::int64_t> limit_bytes) : account_(std::make_shared<Account>(limit_bytes)) {
+    count_allocations();
+}
+
+void MemoryMeter::move(const at::Tensor& tensor, partition::MemoryCategory category) {
+    Record* const record = record_of(tensor);
+    if (record == nullptr || record->account != account_) return;
+    account_->move(record->category, category, record->bytes);
+    record->category = category;
+}
+
+void MemoryMeter::settle(const at::Tensor& tensor, partition::MemoryCategory category) {
+    const Record* const record = record_of(tensor);
+    if (record != nullptr && record->category == partition::MemoryCategory::other) move(tensor, category);
+}
+
+partition::MemoryUse MemoryMeter::use() const { return account_->use(); }
+void MemoryMeter::reset_peaks() { account_->reset_peaks(); }
+void MemoryMeter::set_action(const partition::Action* action) { account_->set_action(action); }
+
+}  // namespace smp::runtime

@@ -1,0 +1,26 @@
+// Whole parameters out of the ranks that hold their slices.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "models/gpt2/options.h"
+#include "partition/plan/plan.h"
+#include "runtime/stage/rank_groups.h"
+#include "runtime/stage/stage.h"
+
+namespace smp::runtime {
+
+enum class Tensors { values, gradients };
+
+/// Logical parameters of the model in order; a tied head is the embedding and not listed.
+std::vector<std::string> parameter_names(const models::ModelOptions& model);
+
+/// The whole tensor of a logical parameter, unpadded, fp32 [Parameter::global_shape] on the CPU of world rank 0;
+/// undefined on other ranks. Collective over the world.
+at::Tensor gather_parameter(const Stage& stage, RankGroups& groups, const partition::Plan& plan,
+                            const models::ModelOptions& model, const std::string& name, Tensors what);
+
+}  // namespace smp::runtime

@@ -1,0 +1,53 @@
+// Where each parameter of a rank lies in its flat buffers: a value, computed before any tensor exists.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "models/parameter.h"
+#include "partition/job/precision.h"
+
+namespace smp::runtime {
+
+/// The size of the blocks whose sums of squares make the gradient norm. Parameters begin at block edges.
+inline constexpr std::int64_t kBlockElements = 64;
+
+/// [begin, end) of a flat buffer, in elements.
+struct Range {
+    std::int64_t begin = 0;
+    std::int64_t end = 0;
+
+    std::int64_t size() const { return end - begin; }
+    bool operator==(const Range&) const = default;
+};
+
+/// The part of two ranges that is in both; empty (size 0) where they do not meet.
+Range intersection(const Range& a, const Range& b);
+
+/// Parameters of one rank in order of their modules, each at 256 bytes' edge of values and gradients: one section a
+/// chunk, padded so that each of its buckets divides by such lengths over the data-parallel ranks. Buckets lie inside
+/// sections, so that the gradients of a chunk can be reduced alone. A tied parameter whose partner lies on the same
+/// rank has no place of its own: it uses the partner's values, and its gradient is a separate buffer.
+struct FlatLayout {
+    std::vector<Range> places;          // for each parameter; a tied one that has no own place shows its partner's
+    std::vector<int> partner;           // index of the parameter whose values it shares, −1 for all others
+    std::int64_t elements = 0;          // padded total
+    std::vector<Range> buckets;         // consecutive, cover [0, elements)
+    std::vector<Range> bucket_indices;  // for each section: which of `buckets` it has; may be none
+    int shards = 1;
+
+    /// What data-parallel rank `shard` owns of a bucket after a reduce-scatter.
+    Range piece(const Range& bucket, int shard) const;
+    /// Those of all buckets.
+    std::vector<Range> owned(int shard) const;
+    std::span<const Range> buckets_of(int section) const;
+};
+
+/// `chunks`: the parameters of each of the rank's chunks, in order. Indices of parameters count through all of them.
+/// `shards` = data-parallel degree. A bucket has about `bucket_elements` elements. Throws std::logic_error for a
+/// parameter that comes before what it is tied to.
+FlatLayout lay_out(std::span<const std::vector<models::Parameter>> chunks, int shards, std::int64_t bucket_elements,
+                   partition::Precision precision = partition::Precision::fp32);
+
+}  // namespace smp::runtime

@@ -1,0 +1,54 @@
+// AdamW (Loshchilov & Hutter 2019, "Decoupled weight decay regularization") over flat buffers.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "runtime/job/options.h"
+#include "runtime/stage/stage.h"
+#include "runtime/state/flat_layout.h"
+
+namespace smp::runtime {
+
+/// Moments of everything that this rank updates, its master copy where values are 16 bits wide, and the update. The
+/// arithmetic is elementwise: neither the cut into ranges nor the number of threads shows in the bits.
+class AdamW {
+  public:
+    /// Updates the parts of the flat buffers in `ranges` (ascending), and holds moments and masters for them alone.
+    /// `stage` must outlive the optimizer. Weight decay applies to parameters with Parameter::decays. Masters are zeros
+    /// until start_from().
+    AdamW(const Stage& stage, const TrainingOptions& options, std::span<const Range> ranges);
+
+    /// Sets the masters of parameter `parameter` of the stage, as far as they are here, to `values`: fp32, of its local
+    /// shape, not rounded yet. Without masters: nothing.
+    void start_from(int parameter, const at::Tensor& values);
+
+    /// One update with the gradients as they lie in the stage. Local.
+    void step(double learning_rate);
+
+    /// Of moments and masters: partition::optimizer_bytes() a parameter.
+    std::int64_t bytes() const;
+
+  private:
+    struct Group {
+        double weight_decay = 0;
+        std::vector<at::Tensor> values, gradients, first_moments, second_moments, steps;
+    };
+
+    /// f(part of the flat buffers, where that lies in the moments) for what is here of a parameter.
+    template <class F>
+    void for_parts(int parameter, const F& f) const;
+
+    const Stage& stage_;
+    std::vector<Range> ranges_;
+    double beta1_, beta2_, epsilon_;
+    at::Tensor first_moments_, second_moments_;  // fp32, the ranges one behind the other
+    at::Tensor masters_;                         // likewise; undefined where the values themselves are fp32
+    std::vector<Group> groups_;
+    std::int64_t updates_ = 0;
+};
+
+}  // namespace smp::runtime

@@ -1,0 +1,570 @@
+#include "partition/check/checker.h"
+
+#include <algorithm>
+#include <functional>
+#include <stdexcept>
+
+#include <fmt/ranges.h>
+#include <gmock/gmock.h>
+
+#include "tests/partition/small_jobs.h"
+
+namespace smp::partition {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::Job;
+using ::testing::Not;
+using testing::plan_of;
+
+TEST(Checker, AcceptsEveryBuiltPlan) {
+    int plans = 0;
+    for (int stages = 1; stages <= 6; ++stages) {
+        for (int microbatches = 1; microbatches <= 12; ++microbatches) {
+            for (const bool tied : {false, true}) {
+                Job job{.stages = stages,
+                        .microbatches = microbatches,
+                        .tied = tied,
+                        .evaluation_microbatches = microbatches};
+                job.schedule = PipelineSchedule::simple;
+                ASSERT_THAT(check(plan_of(job)), IsEmpty());
+                for (int active = 1; active <= microbatches; ++active) {
+                    job.active = active;
+                    for (const auto schedule : {PipelineSchedule::interleaved, PipelineSchedule::zero_bubble}) {
+                        job.schedule = schedule;
+                        ASSERT_THAT(check(plan_of(job)), IsEmpty())
+                            << stages << " stages, " << microbatches << " microbatches, K " << active;
+                        ++plans;
+                    }
+                }
+                job.schedule = PipelineSchedule::interleaved;
+                for (job.chunks_per_stage = 2; job.chunks_per_stage <= 3; ++job.chunks_per_stage) {
+                    for (int active = std::min(microbatches, 2 * stages); active <= microbatches; ++active) {
+                        job.active = active;
+                        ASSERT_THAT(check(plan_of(job)), IsEmpty())
+                            << stages << " x " << job.chunks_per_stage << " chunks, " << microbatches
+                            << " microbatches, K " << active;
+                        ++plans;
+                    }
+                }
+            }
+        }
+    }
+    EXPECT_GT(plans, 6 * 2 * 78 * 2);
+}
+
+TEST(Checker, AcceptsSeveralCopiesOnOneStage) {
+    ModuleGraph graph = testing::chain(4, false);
+    graph.shared.push_back({.name = "three", .parameter_count = 7, .modules = {0, 1, 5}});
+    graph.shared.push_back({.name = "local", .parameter_count = 9, .modules = {0, 1}});
+    EXPECT_THAT(check(make_plan(graph, testing::options_by_hand({2, 1, 1}, 3), {.pp = 3}, 2)), IsEmpty());
+}
+
+/// Three stages, K above p, tied: every kind of action and message.
+class Mutants : public ::testing::Test {
+  protected:
+    Plan plan_ = plan_of({.stages = 3, .microbatches = 6, .active = 4, .tied = true, .evaluation_microbatches = 6});
+
+    RankProgram& stage(std::size_t index) { return plan_.training[index]; }
+    std::vector<Action>& actions(std::size_t index) { return plan_.training[index].actions; }
+    std::size_t position(std::size_t index, const std::string& name) {
+        const auto& list = actions(index);
+        const auto found = std::find_if(list.begin(), list.end(), [&](const Action& a) { return name_of(a) == name; });
+        if (found == list.end()) throw std::logic_error("the test looks for an action that is not there: " + name);
+        return static_cast<std::size_t>(found - list.begin());
+    }
+    Action& action(std::size_t index, const std::string& name) { return actions(index)[position(index, name)]; }
+    void drop(std::size_t index, const std::string& name) {
+        actions(index).erase(actions(index).begin() + static_cast<std::ptrdiff_t>(position(index, name)));
+    }
+    /// Lets an event go, so that what is tested is not refused for its form already.
+    void forget_event(std::size_t index, int event) {
+        for (Action& other : actions(index)) std::erase(other.waits, event);
+    }
+
+    /// The same for the event of one action, which then has none.
+    void forget_event_of(std::size_t index, const std::string& name) {
+        forget_event(index, action(index, name).signals);
+        action(index, name).signals = -1;
+    }
+
+    /// One sentence names both.
+    void expect_refusal(const std::string& one, const std::string& other, const std::string& why) {
+        EXPECT_THAT(check(plan_),
+                    Contains(AllOf(HasSubstr("training: "), HasSubstr(one), HasSubstr(other), HasSubstr(why))));
+    }
+};
+
+TEST_F(Mutants, DroppedSend) {
+    forget_event(0, action(0, "send activations mb2 chunk0 -> stage 1").signals);
+    drop(0, "send activations mb2 chunk0 -> stage 1");
+    expect_refusal("stage 0 action", "(send activations mb3 chunk0 -> stage 1) meets stage 1 action",
+                   "(receive activations mb2 chunk1 <- stage 0), which expects another microbatch");
+}
+
+TEST_F(Mutants, DroppedLastSend) {
+    forget_event(0, action(0, "send activations mb5 chunk0 -> stage 1").signals);
+    drop(0, "send activations mb5 chunk0 -> stage 1");
+    expect_refusal("(receive activations mb5 chunk1 <- stage 0) meets no send", "the last one is stage 0",
+                   "(send activations mb4 chunk0 -> stage 1)");
+}
+
+TEST_F(Mutants, SwappedReceives) {
+    std::swap(action(1, "receive gradients mb1 chunk1 <- stage 2"),
+              action(1, "receive gradients mb2 chunk1 <- stage 2"));
+    // Their own waits travel with them, so only the second is out of order.
+    EXPECT_THAT(check(plan_), Not(IsEmpty()));
+    Action& first = action(1, "receive gradients mb2 chunk1 <- stage 2");
+    Action& second = action(1, "receive gradients mb1 chunk1 <- stage 2");
+    std::swap(first.waits, second.waits);
+    expect_refusal("(send gradients mb1 chunk2 -> stage 1) meets stage 1", "(receive gradients mb2 chunk1 <- stage 2)",
+                   "another microbatch");
+}
+
+TEST_F(Mutants, OtherBytes) {
+    Action& receive = action(1, "receive activations mb0 chunk1 <- stage 0");
+    receive.bytes += 4;
+    stage(1).buffers[static_cast<std::size_t>(receive.writes[0])].bytes += 4;
+    expect_refusal("(send activations mb0 chunk0 -> stage 1)", "(receive activations mb0 chunk1 <- stage 0)",
+                   "bytes instead of");
+}
+
+TEST_F(Mutants, ReceiveOnTheOtherChannel) {
+    action(0, "receive gradients mb0 chunk0 <- stage 1").channel = Channel::activations;
+    expect_refusal("stage 0 action", "receive activations mb0 chunk0 <- stage 1", "moves gradient_in mb0 chunk0");
+}
+
+TEST_F(Mutants, MissingFree) {
+    action(1, "B mb2 chunk1").frees.pop_back();
+    expect_refusal("written by stage 1", "(B mb2 chunk1) is the last to use it", "never freed");
+}
+
+TEST_F(Mutants, EarlyFree) {
+    Action& backward = action(1, "B mb2 chunk1");
+    const int stash = backward.frees[0];
+    std::erase(backward.frees, stash);
+    action(1, "F mb2 chunk1").frees.push_back(stash);
+    expect_refusal("(B mb2 chunk1) may still use stash mb2 chunk1", "(F mb2 chunk1) frees it", "");
+}
+
+TEST_F(Mutants, DoubleFree) {
+    Action& forward = action(0, "F mb3 chunk0");
+    const int sent = forward.writes.back();
+    action(0, "B mb3 chunk0").frees.push_back(sent);
+    expect_refusal("(B mb3 chunk0) frees activation_out mb3 chunk0", "after stage 0 action",
+                   "(send activations mb3 chunk0 -> stage 1)");
+}
+
+TEST_F(Mutants, DoubleWrite) {
+    action(2, "B mb5 chunk2").writes.push_back(action(2, "receive tied chunk2 <- stage 0").writes[0]);
+    EXPECT_THAT(check(plan_), Not(IsEmpty()));
+    action(2, "B mb5 chunk2").writes.pop_back();
+
+    // The same buffer received into twice.
+    stage(1).buffers[static_cast<std::size_t>(action(1, "receive activations mb1 chunk1 <- stage 0").writes[0])] =
+        stage(1).buffers[static_cast<std::size_t>(action(1, "receive activations mb0 chunk1 <- stage 0").writes[0])];
+    EXPECT_THAT(check(plan_), Not(IsEmpty()));
+}
+
+TEST_F(Mutants, WriteAgainAfterTheWrite) {
+    RankProgram& program = stage(2);
+    const int received = action(2, "receive tied chunk2 <- stage 0").writes[0];
+    action(2, "sum tied gradients").writes.push_back(received);
+    ASSERT_EQ(program.buffers[static_cast<std::size_t>(received)].kind, BufferKind::tied_received);
+    expect_refusal("(sum tied gradients) writes tied_received", "again after stage 2",
+                   "(receive tied chunk2 <- stage 0)");
+}
+
+TEST_F(Mutants, ExtraActiveMicrobatch) {
+    plan_.active_microbatches = 3;
+    expect_refusal("(F mb3 chunk0) makes 4 microbatches active on stage 0", "(F mb2 chunk0)", "where at most 3 may be");
+}
+
+TEST_F(Mutants, ForwardEarlierThanTheBoundAllows) {
+    auto& list = actions(2);  // F0 B0 F1 …: F1 before B0
+    const std::size_t backward = position(2, "B mb0 chunk2"), forward = position(2, "F mb1 chunk2");
+    std::rotate(list.begin() + static_cast<std::ptrdiff_t>(backward),
+                list.begin() + static_cast<std::ptrdiff_t>(forward),
+                list.begin() + static_cast<std::ptrdiff_t>(forward) + 1);
+    expect_refusal("(F mb1 chunk2) makes 2 microbatches in flight on stage 2", "(F mb0 chunk2)",
+                   "where at most 1 may be");
+}
+
+TEST_F(Mutants, WeightGradientsOutOfOrder) {
+    Action& first = action(2, "B mb1 chunk2");
+    Action& second = action(2, "B mb2 chunk2");
+    std::swap(first, second);
+    std::swap(first.waits, second.waits);  // the events stay where they were
+    std::swap(first.signals, second.signals);
+    expect_refusal("(B mb1 chunk2) adds weight gradients after", "(B mb2 chunk2)", "ascending order");
+}
+
+TEST_F(Mutants, BackwardBeforeItsForward) {
+    std::swap(action(2, "F mb4 chunk2"), action(2, "B mb4 chunk2"));
+    expect_refusal("(F mb4 chunk2) comes after", "(B mb4 chunk2)", "");
+}
+
+TEST_F(Mutants, RepeatedAndForgottenMicrobatch) {
+    Action& forward = action(0, "F mb3 chunk0");
+    forward.microbatch = 2;
+    expect_refusal("(F mb2 chunk0) repeats", "(F mb2 chunk0)", "");
+    expect_refusal("(B mb3 chunk0) has no F mb3 chunk0", "", "");
+}
+
+TEST_F(Mutants, BackwardAfterTheReduction) {
+    auto& list = actions(0);
+    const std::size_t backward = position(0, "B mb5 chunk0"), reduce = position(0, "reduce gradients chunk0");
+    std::rotate(list.begin() + static_cast<std::ptrdiff_t>(backward),
+                list.begin() + static_cast<std::ptrdiff_t>(backward) + 1,
+                list.begin() + static_cast<std::ptrdiff_t>(reduce) + 1);
+    EXPECT_THAT(check(plan_), Not(IsEmpty()));  // the tied send waits for a backward behind it
+    forget_event(0, list[position(0, "B mb5 chunk0")].signals);
+    list[position(0, "B mb5 chunk0")].signals = -1;
+    expect_refusal("(B mb5 chunk0) comes after", "(sum tied gradients)", "");
+}
+
+TEST_F(Mutants, CopiesAddedInAnotherOrder) {
+    auto& reads = action(0, "sum tied gradients").reads;
+    std::swap(reads[reads.size() - 1], reads[reads.size() - 2]);
+    EXPECT_THAT(check(plan_), Contains(AllOf(HasSubstr("(sum tied gradients) adds tied_gradient chunk0"),
+                                             HasSubstr("after tied_received chunk0"))));
+}
+
+TEST_F(Mutants, TiedGradientTakenTooEarly) {
+    const int own = action(0, "send tied chunk0 -> stage 2").reads[0];
+    std::erase(action(0, "B mb5 chunk0").writes, own);
+    action(0, "B mb4 chunk0").writes.push_back(own);
+    EXPECT_THAT(
+        check(plan_),
+        Contains(HasSubstr(
+            "(B mb4 chunk0) must not write tied_gradient chunk0 shared0 module0: it is not the last to add to it")));
+}
+
+TEST_F(Mutants, RemovedWaits) {
+    // Other waiters stay, so the form is right; the order is not.
+    Action& forward = action(1, "F mb3 chunk1");
+    const int received = action(1, "receive activations mb3 chunk1 <- stage 0").signals;
+    std::erase(forward.waits, received);
+    action(1, "B mb3 chunk1").waits.push_back(received);
+    expect_refusal("(F mb3 chunk1) may use activation_in mb3 chunk1", "(receive activations mb3 chunk1 <- stage 0)",
+                   "no event orders them");
+}
+
+TEST_F(Mutants, SendDoesNotWaitForItsTensor) {
+    Action& send = action(1, "send gradients mb1 chunk1 -> stage 0");
+    ASSERT_EQ(send.waits.size(), 1u);
+    // As if it only waited for the step before.
+    send.waits[0] = action(1, "F mb0 chunk1").signals;
+    ASSERT_GE(send.waits[0], 0);
+    for (Action& other : actions(1)) {
+        if (other.kind == ActionKind::receive && other.waits == std::vector<int>{action(1, "B mb1 chunk1").signals})
+            other.waits = send.waits;
+    }
+    if (std::none_of(actions(1).begin(), actions(1).end(), [&](const Action& a) {
+            return std::count(a.waits.begin(), a.waits.end(), action(1, "B mb1 chunk1").signals) > 0;
+        })) {
+        action(1, "reduce gradients chunk1").waits.push_back(action(1, "B mb1 chunk1").signals);
+    }
+    expect_refusal("(send gradients mb1 chunk1 -> stage 0) may use gradient_out mb1 chunk1", "(B mb1 chunk1) has ended",
+                   "no event orders them");
+}
+
+TEST_F(Mutants, WaitsInACircle) {
+    // Both copies of the tied weight wait until their own gradient has left before they post the receive.
+    for (const std::size_t index : {0u, 2u}) {
+        const std::string peer = index == 0 ? "2" : "0", own = std::to_string(index);
+        auto& list = actions(index);
+        Action receive = action(index, "receive tied chunk" + own + " <- stage " + peer);
+        drop(index, name_of(receive));
+        const std::size_t send = position(index, "send tied chunk" + own + " -> stage " + peer);
+        receive.waits.push_back(list[send].signals);
+        list.insert(list.begin() + static_cast<std::ptrdiff_t>(send) + 1, receive);
+    }
+    expect_refusal("(receive tied chunk0 <- stage 2) waits for ever for action", "stage 2 action",
+                   "(receive tied chunk2 <- stage 0) is never posted");
+}
+
+TEST_F(Mutants, EventsThatLeadNowhere) {
+    Action& step = action(0, "optimizer step");
+    step.signals = stage(0).events++;
+    EXPECT_THAT(check(plan_), Contains(HasSubstr("no action waits for stage 0")));
+}
+
+TEST_F(Mutants, CollectivesInAnotherOrderOrMissing) {
+    drop(1, "optimizer step");
+    EXPECT_THAT(check(plan_), Not(IsEmpty()));
+}
+
+TEST_F(Mutants, ForwardOnlyProgramsAreCheckedToo) {
+    plan_.evaluation[1].actions.pop_back();
+    EXPECT_THAT(check(plan_), Contains(HasSubstr("evaluation: no action waits for stage 1")));
+    plan_ = plan_of({});
+    plan_.sampling[0].actions.pop_back();
+    EXPECT_THAT(check(plan_), Contains(HasSubstr("sampling: stage 0 never runs F mb0 chunk0")));
+}
+
+/// Two chunks a stage, sharded optimizer states.
+class ShardedMutants : public Mutants {
+  protected:
+    ShardedMutants() {
+        ParallelOptions options =
+            testing::options_of({.stages = 2, .microbatches = 4, .active = 4, .chunks_per_stage = 2});
+        options.shard_optimizer_state = true;
+        plan_ = make_plan(testing::chain(5, true), options, {.pp = 2, .tp = 1, .rdp = 2}, 2);
+    }
+};
+
+TEST_F(ShardedMutants, AreSoundBeforeTheChange) {
+    EXPECT_THAT(check(plan_), IsEmpty());
+    EXPECT_EQ(name_of(actions(0)[0]), "gather parameters chunk0");
+    EXPECT_EQ(name_of(plan_.evaluation[1].actions[1]), "gather parameters chunk3");
+}
+
+TEST_F(ShardedMutants, ParametersThatAreNotGathered) {
+    forget_event(0, action(0, "gather parameters chunk2").signals);
+    drop(0, "gather parameters chunk2");
+    expect_refusal("stage 0 ends with", "(optimizer step) without gather parameters chunk2", "");
+}
+
+TEST_F(ShardedMutants, ParametersUsedBeforeTheyAreGathered) {
+    const int gathered = action(1, "gather parameters chunk3").signals;
+    std::erase(action(1, "F mb0 chunk3").waits, gathered);
+    action(1, "B mb0 chunk3").waits.push_back(gathered);
+    expect_refusal("(F mb0 chunk3) may use parameters chunk3", "(gather parameters chunk3)", "no event orders them");
+}
+
+TEST_F(ShardedMutants, ParametersGatheredTooLate) {
+    Action gather = action(1, "gather parameters chunk1");
+    forget_event(1, gather.signals);
+    drop(1, "gather parameters chunk1");
+    actions(1).insert(actions(1).begin() + static_cast<std::ptrdiff_t>(position(1, "B mb0 chunk3")), gather);
+    action(1, "optimizer step").waits.push_back(gather.signals);
+    expect_refusal("(gather parameters chunk1) comes after", "(F mb0 chunk1)", "");
+}
+
+/// Two groups on the first stage, three on the last.
+class CheckpointedMutants : public Mutants {
+  protected:
+    CheckpointedMutants() {
+        ParallelOptions options = testing::options_by_hand({2, 2}, 3);
+        options.activation_checkpointing = "each";
+        plan_ = make_plan(testing::chain(4, true), options, {.pp = 2}, 1);
+    }
+};
+
+TEST_F(CheckpointedMutants, AreSoundBeforeTheChange) {
+    EXPECT_THAT(check(plan_), IsEmpty());
+    EXPECT_EQ(
+        describe(stage(1), action(1, "R mb0 chunk1 group1")),
+        "R mb0 chunk1 group1; reads parameters chunk1, checkpoint mb0 chunk1 group1; writes stash mb0 chunk1 group1");
+}
+
+TEST_F(CheckpointedMutants, DroppedRecomputation) {
+    drop(1, "R mb1 chunk1 group2");
+    expect_refusal("(B mb1 chunk1 group2) has no R mb1 chunk1 group2", "", "");
+}
+
+TEST_F(CheckpointedMutants, RecomputationBehindItsBackward) {
+    std::swap(action(1, "R mb1 chunk1 group0"), action(1, "B mb1 chunk1 group0"));
+    expect_refusal("(R mb1 chunk1 group0) comes after", "(B mb1 chunk1 group0)", "");
+}
+
+TEST_F(CheckpointedMutants, RecomputationRightBehindTheForward) {
+    auto& list = actions(1);
+    const auto from = list.begin() + static_cast<std::ptrdiff_t>(position(1, "R mb0 chunk1 group1"));
+    const auto to = list.begin() + static_cast<std::ptrdiff_t>(position(1, "F mb0 chunk1 group2"));
+    std::rotate(to, from, from + 1);
+    expect_refusal("(B mb0 chunk1 group1) does not follow its recomputation but", "(B mb0 chunk1 group2)", "");
+}
+
+TEST_F(Mutants, ReceiveForNoChunk) {
+    action(1, "receive activations mb0 chunk1 <- stage 0").chunk = -1;
+    expect_refusal("(receive activations mb0 <- stage 0) is of no chunk of this stage", "", "");
+}
+
+TEST_F(CheckpointedMutants, GroupThatIsNotThere) {
+    action(0, "F mb2 chunk0 group1").group = 2;
+    expect_refusal("(F mb2 chunk0 group2) is not among this stage's steps", "", "");
+}
+
+TEST_F(CheckpointedMutants, CheckpointFreedByTheForward) {
+    auto& frees = action(1, "B mb0 chunk1 group1").frees;
+    auto& forward = action(1, "F mb0 chunk1 group1");
+    const int checkpoint = forward.reads.back();
+    std::erase(frees, checkpoint);
+    forward.frees.push_back(checkpoint);
+    expect_refusal("(B mb0 chunk1 group1) may still use checkpoint mb0 chunk1 group1", "(F mb0 chunk1 group1) frees it",
+                   "");
+}
+
+TEST_F(Mutants, SumThatLeavesACopyOut) {
+    auto& reads = action(0, "sum tied gradients").reads;
+    reads.back() = reads.front();
+    expect_refusal("(sum tied gradients) frees tied_received chunk0 shared0 module5", "without adding it", "");
+}
+
+/// One layer a group, one task ahead: on stage 1, whose forwards run ahead of its backwards, the input of a group
+/// leaves.
+class OffloadedMutants : public Mutants {
+  protected:
+    OffloadedMutants() {
+        ParallelOptions options = testing::options_by_hand({2, 2}, 3);
+        options.pipeline = PipelineSchedule::simple;
+        options.activation_checkpointing = "each";
+        options.offload_activations = true;
+        options.activation_loading_horizon = 2;
+        plan_ = make_plan(testing::chain(4, true), options, {.pp = 2}, 1);
+    }
+};
+
+TEST_F(OffloadedMutants, AreSoundBeforeTheChange) {
+    EXPECT_THAT(check(plan_), IsEmpty());
+    EXPECT_THAT(describe(stage(1), action(1, "offload mb0 chunk1 group1")),
+                AllOf(HasSubstr("reads checkpoint mb0 chunk1 group1; writes offloaded mb0 chunk1 group1"),
+                      HasSubstr("frees checkpoint mb0 chunk1 group1")));
+    EXPECT_THAT(describe(stage(1), action(1, "prefetch mb0 chunk1 group0")),
+                HasSubstr("reads offloaded mb0 chunk1 group0; writes prefetched mb0 chunk1 group0"));
+}
+
+TEST_F(OffloadedMutants, DroppedPrefetch) {
+    forget_event(1, action(1, "prefetch mb0 chunk1 group1").signals);
+    drop(1, "prefetch mb0 chunk1 group1");
+    forget_event_of(1, "offload mb0 chunk1 group1");
+    EXPECT_THAT(check(plan_), Contains(HasSubstr("no action waits for stage 1")));
+}
+
+TEST_F(OffloadedMutants, DroppedOffload) {
+    forget_event(1, action(1, "offload mb0 chunk1 group1").signals);
+    drop(1, "offload mb0 chunk1 group1");
+    forget_event_of(1, "F mb0 chunk1 group1");
+    expect_refusal("(R mb0 chunk1 group1) does not read checkpoint mb0 chunk1 group1", "", "");
+}
+
+TEST_F(OffloadedMutants, BackwardThatTakesWhatHasLeft) {
+    Action& again = action(1, "R mb0 chunk1 group1");
+    again.reads.back() = action(1, "offload mb0 chunk1 group1").reads.front();
+    expect_refusal("(R mb0 chunk1 group1) does not read prefetched mb0 chunk1 group1", "", "");
+}
+
+TEST_F(OffloadedMutants, PrefetchAheadOfTheHorizon) {
+    auto& list = actions(1);
+    const auto from = list.begin() + static_cast<std::ptrdiff_t>(position(1, "prefetch mb1 chunk1 group1"));
+    const auto to = list.begin() + static_cast<std::ptrdiff_t>(position(1, "prefetch mb0 chunk1 group0"));
+    Action moved = *from;
+    list.erase(from);
+    forget_event_of(1, "B mb0 chunk1 group1");  // the compute before its old place
+    moved.waits = {action(1, "offload mb1 chunk1 group1").signals};
+    list.insert(to, moved);
+    expect_refusal("(R mb1 chunk1 group1) uses what", "(prefetch mb1 chunk1 group1) fetched",
+                   "tasks ahead, where the horizon is 2");
+}
+
+TEST_F(OffloadedMutants, RecomputationThatDoesNotWaitForItsInput) {
+    const int event = action(1, "prefetch mb1 chunk1 group1").signals;
+    std::erase(action(1, "R mb1 chunk1 group1").waits, event);
+    action(1, "optimizer step").waits.push_back(event);
+    expect_refusal("(R mb1 chunk1 group1) may use prefetched mb1 chunk1 group1", "(prefetch mb1 chunk1 group1)",
+                   "no event orders them");
+}
+
+TEST_F(OffloadedMutants, OffloadThatDoesNotWaitForTheForward) {
+    forget_event_of(1, "F mb1 chunk1 group1");
+    expect_refusal("(F mb1 chunk1 group1)", "(offload mb1 chunk1 group1)", "");
+}
+
+TEST_F(OffloadedMutants, OtherBytes) {
+    action(1, "offload mb1 chunk1 group1").bytes += 4;
+    expect_refusal("(offload mb1 chunk1 group1) moves", "bytes, which its buffer has not", "");
+}
+
+TEST_F(OffloadedMutants, CopiesOnTheComputeStream) {
+    action(1, "offload mb1 chunk1 group1").stream = Stream::compute;
+    expect_refusal("(offload mb1 chunk1 group1) is on the wrong stream", "", "");
+}
+
+TEST_F(OffloadedMutants, OffloadingWhereNothingIs) {
+    plan_.loading_horizon = 0;
+    expect_refusal("(offload mb0 chunk1 group0) is not among this stage's steps", "", "");
+}
+
+TEST_F(ShardedMutants, GatheringWhereNothingIsSharded) {
+    plan_.shard_optimizer_state = false;
+    expect_refusal("(gather parameters chunk0) does not belong into this program", "", "");
+}
+
+/// Removes a wait, but for two that order nothing new: a receive's wait only keeps memory bounded, and what an earlier
+/// action of the stream has waited for, later ones need not.
+bool remove_needed_wait(RankProgram& program, std::size_t position) {
+    Action& action = program.actions[position];
+    if (action.kind == ActionKind::receive || action.waits.empty()) return false;
+    const int event = action.waits.back();
+    for (std::size_t i = 0; i < position; ++i) {
+        const Action& earlier = program.actions[i];
+        if (earlier.stream == action.stream && std::count(earlier.waits.begin(), earlier.waits.end(), event) > 0)
+            return false;
+    }
+    action.waits.pop_back();
+    return true;
+}
+
+// One change at any place of any program: none of these can be harmless.
+TEST_F(Mutants, EverySingleChangeOfTheseKindsIsRefused) {
+    using Change = std::function<bool(RankProgram&, std::size_t)>;  // false: nothing to change there
+    const std::vector<std::pair<const char*, Change>> changes = {
+        {"drop",
+         [](RankProgram& p, std::size_t i) {
+             return p.actions.erase(p.actions.begin() + static_cast<std::ptrdiff_t>(i)), true;
+         }},
+        {"repeat",
+         [](RankProgram& p, std::size_t i) {
+             return p.actions.insert(p.actions.begin() + static_cast<std::ptrdiff_t>(i), Action(p.actions[i])),
+                    p.actions[i].kind != ActionKind::join;
+         }},
+        {"next microbatch",
+         [](RankProgram& p, std::size_t i) { return p.actions[i].microbatch >= 0 && ++p.actions[i].microbatch > 0; }},
+        {"other bytes",
+         [](RankProgram& p, std::size_t i) {
+             return p.actions[i].stream == Stream::communication && ++p.actions[i].bytes > 0;
+         }},
+        {"other peer",
+         [](RankProgram& p, std::size_t i) {
+             return p.actions[i].peer >= 0 && (p.actions[i].peer = (p.actions[i].peer + 1) % 3) >= 0;
+         }},
+        {"other stream",
+         [](RankProgram& p, std::size_t i) {
+             Stream& stream = p.actions[i].stream;
+             stream = stream == Stream::compute ? Stream::communication : Stream::compute;
+             return true;
+         }},
+        {"no free", [](RankProgram& p,
+                       std::size_t i) { return !p.actions[i].frees.empty() && (p.actions[i].frees.pop_back(), true); }},
+        {"no write",
+         [](RankProgram& p, std::size_t i) {
+             return !p.actions[i].writes.empty() && (p.actions[i].writes.pop_back(), true);
+         }},
+        {"no wait", remove_needed_wait},
+        {"no signal",
+         [](RankProgram& p, std::size_t i) { return p.actions[i].signals >= 0 && (p.actions[i].signals = -1) < 0; }},
+    };
+    int mutants = 0;
+    for (const auto member : {&Plan::training, &Plan::evaluation}) {
+        for (const auto& [name, change] : changes) {
+            for (std::size_t s = 0; s < 3; ++s) {
+                for (std::size_t i = 0; i < (plan_.*member)[s].actions.size(); ++i) {
+                    Plan mutant = plan_;
+                    const std::string victim = name_of((mutant.*member)[s].actions[i]);
+                    if (!change((mutant.*member)[s], i)) continue;
+                    ++mutants;
+                    EXPECT_THAT(check(mutant), Not(IsEmpty())) << name << ": " << victim << " on stage " << s;
+                }
+            }
+        }
+    }
+    EXPECT_GT(mutants, 800);
+}
+
+}  // namespace
+}  // namespace smp::partition

@@ -1,0 +1,414 @@
+// The simulator's rules one by one, on programs made by hand.
+#include "partition/foresight/simulator.h"
+
+#include <stdexcept>
+
+#include <gmock/gmock.h>
+
+namespace smp::partition {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+/// Programs and durations side by side. Each action signals an event of its own, whose number is its position.
+class Script {
+  public:
+    explicit Script(int stages) : programs(static_cast<std::size_t>(stages)), durations(programs.size()) {}
+
+    int add(int stage, const ActionDuration& duration, Action action) {
+        RankProgram& program = programs[static_cast<std::size_t>(stage)];
+        action.signals = program.events++;
+        program.actions.push_back(std::move(action));
+        durations[static_cast<std::size_t>(stage)].push_back(duration);
+        return program.events - 1;
+    }
+    int forward(int stage, std::int64_t duration, std::vector<int> waits = {}) {
+        return add(stage, {duration, 0}, {.kind = ActionKind::forward, .waits = std::move(waits)});
+    }
+    int backward(int stage, std::int64_t duration, std::vector<int> waits = {}) {
+        return add(stage, {duration, 0}, {.kind = ActionKind::backward, .waits = std::move(waits)});
+    }
+    int send(int stage, int peer, Channel channel, const ActionDuration& duration, std::vector<int> waits = {}) {
+        return add(stage, duration,
+                   {.kind = ActionKind::send,
+                    .peer = peer,
+                    .channel = channel,
+                    .stream = Stream::communication,
+                    .waits = std::move(waits)});
+    }
+    int receive(int stage, int peer, Channel channel, std::vector<int> waits = {}) {
+        return add(stage, {},
+                   {.kind = ActionKind::receive,
+                    .peer = peer,
+                    .channel = channel,
+                    .stream = Stream::communication,
+                    .waits = std::move(waits)});
+    }
+    int reduce(int stage, const ActionDuration& duration, std::vector<int> waits = {}) {
+        return add(stage, duration,
+                   {.kind = ActionKind::reduce_gradients,
+                    .channel = Channel::data,
+                    .stream = Stream::communication,
+                    .waits = std::move(waits)});
+    }
+    int copy(int stage, Stream stream, std::int64_t duration, std::vector<int> waits = {}) {
+        return add(stage, {duration, 0},
+                   {.kind = stream == Stream::copy_out ? ActionKind::offload : ActionKind::prefetch,
+                    .stream = stream,
+                    .waits = std::move(waits)});
+    }
+    int optimizer_step(int stage, std::int64_t duration, std::vector<int> waits = {}) {
+        return add(stage, {duration, 0},
+                   {.kind = ActionKind::optimizer_step, .channel = Channel::world, .waits = std::move(waits)});
+    }
+
+    std::vector<RankProgram> programs;
+    Durations durations;
+};
+
+using Span = std::pair<std::int64_t, std::int64_t>;
+Span span_of(const Timeline& timeline, int stage, int position) {
+    const ActionSpan& run = timeline.spans[static_cast<std::size_t>(stage)][static_cast<std::size_t>(position)];
+    return {run.start, run.end};
+}
+std::int64_t posted_of(const Timeline& timeline, int stage, int position) {
+    return timeline.spans[static_cast<std::size_t>(stage)][static_cast<std::size_t>(position)].posted;
+}
+
+// Two stages, two microbatches, all forwards first on stage 0, in turns on stage 1. By hand:
+//   stage 0: F0 0–10, F1 10–20, stands until 54, B0 54–74, stands until 84, B1 84–104, reduces 104–114, updates 114–119
+//   stage 1: stands until 17, F0 17–27, B0 27–47, F1 47–57, B1 57–77, reduces 77–87, waits for stage 0, updates 114–119
+//   activations 10–17 (link let go at 14) and 20–27, gradients 47–54 and 77–84
+struct TwoStages : ::testing::Test {
+    TwoStages() : script(2) {
+        constexpr ActionDuration kActivation{.duration = 4, .latency = 3}, kGradient{.duration = 6, .latency = 1},
+            kReduction{.duration = 8, .latency = 2};
+        script.forward(0, 10);                                      // 0
+        script.send(0, 1, Channel::activations, kActivation, {0});  // 1
+        script.forward(0, 10);                                      // 2
+        script.send(0, 1, Channel::activations, kActivation, {2});  // 3
+        script.receive(0, 1, Channel::gradients, {2});              // 4
+        script.backward(0, 20, {1, 4});                             // 5
+        script.receive(0, 1, Channel::gradients, {5});              // 6
+        script.backward(0, 20, {3, 6});                             // 7
+        script.reduce(0, kReduction, {7});                          // 8
+        script.optimizer_step(0, 5, {8});                           // 9
+
+        script.receive(1, 0, Channel::activations);             // 0
+        script.receive(1, 0, Channel::activations);             // 1
+        script.forward(1, 10, {0});                             // 2
+        script.backward(1, 20);                                 // 3
+        script.send(1, 0, Channel::gradients, kGradient, {3});  // 4
+        script.forward(1, 10, {1});                             // 5
+        script.backward(1, 20);                                 // 6
+        script.send(1, 0, Channel::gradients, kGradient, {6});  // 7
+        script.reduce(1, kReduction, {6});                      // 8
+        script.optimizer_step(1, 5, {4, 7, 8});                 // 9
+        timeline = simulate(script.programs, script.durations);
+    }
+
+    Script script;
+    Timeline timeline;
+};
+
+TEST_F(TwoStages, RunWhenTheyCan) {
+    const std::vector<Span> first = {{0, 10},  {10, 17}, {10, 20},  {20, 27},   {47, 54},
+                                     {54, 74}, {77, 84}, {84, 104}, {104, 114}, {114, 119}};
+    const std::vector<Span> second = {{10, 17}, {20, 27}, {17, 27}, {27, 47}, {47, 54},
+                                      {47, 57}, {57, 77}, {77, 84}, {77, 87}, {114, 119}};
+    for (int i = 0; i < 10; ++i) {
+        EXPECT_EQ(span_of(timeline, 0, i), first[static_cast<std::size_t>(i)]) << i;
+        EXPECT_EQ(span_of(timeline, 1, i), second[static_cast<std::size_t>(i)]) << i;
+    }
+    EXPECT_EQ(timeline.makespan, 119);
+    EXPECT_EQ(posted_of(timeline, 0, 4), 20);
+    EXPECT_EQ(posted_of(timeline, 0, 6), 74);
+    EXPECT_EQ(posted_of(timeline, 1, 1), 0);
+    EXPECT_EQ(posted_of(timeline, 1, 9), 87);
+}
+
+TEST_F(TwoStages, StandStillForTransfersOrForWhatIsNotMade) {
+    // Stage 0: 20–47 and 74–77 for gradients that were not there, 47–54, 77–84 and 104–114 for transfers.
+    EXPECT_EQ(timeline.stages[0], (StageTime{.compute = 65, .exposed = 24, .bubble = 30}));
+    // Stage 1: 0–10 for the activation and 87–114 for stage 0; 10–17 and 77–87 for transfers.
+    EXPECT_EQ(timeline.stages[1], (StageTime{.compute = 65, .exposed = 17, .bubble = 37}));
+    EXPECT_DOUBLE_EQ(timeline.bubble(), (54.0 + 54.0) / 130.0);
+}
+
+TEST_F(TwoStages, HaveACriticalPathThroughBoth) {
+    EXPECT_THAT(critical_path(timeline), ElementsAre(Place{0, 0}, Place{0, 1}, Place{1, 2}, Place{1, 3}, Place{1, 5},
+                                                     Place{1, 6}, Place{1, 7}, Place{0, 7}, Place{0, 8}, Place{0, 9}));
+}
+
+TEST_F(TwoStages, AreIndependentOfOtherRunsAndOfThePriceOfReceives) {
+    script.durations[1][0] = script.durations[1][1] = script.durations[0][4] = {.duration = 1000, .latency = 1000};
+    const Timeline again = simulate(script.programs, script.durations);
+    EXPECT_EQ(again.spans, timeline.spans);
+    EXPECT_EQ(again.stages, timeline.stages);
+}
+
+// All channels of a pair share one link; those that become ready at one tick go by channel.
+TEST(Simulator, AChannelWaitsForTheLinkOfAnother) {
+    constexpr ActionDuration kSend{.duration = 5, .latency = 2};
+    Script script(2);
+    script.forward(0, 10);
+    for (const Channel channel : {Channel::tied, Channel::gradients, Channel::activations, Channel::activations})
+        script.send(0, 1, channel, kSend);
+    script.receive(0, 1, Channel::activations);
+    for (const Channel channel : {Channel::gradients, Channel::activations, Channel::tied, Channel::activations})
+        script.receive(1, 0, channel);
+    script.forward(1, 10);
+    script.send(1, 0, Channel::activations, kSend);
+    const Timeline timeline = simulate(script.programs, script.durations);
+    EXPECT_EQ(span_of(timeline, 0, 3), Span(10, 17));
+    EXPECT_EQ(span_of(timeline, 0, 4), Span(15, 22));
+    EXPECT_EQ(span_of(timeline, 0, 2), Span(20, 27));
+    EXPECT_EQ(span_of(timeline, 0, 1), Span(25, 32));
+    EXPECT_EQ(span_of(timeline, 1, 5), Span(10, 17)) << "the other direction has a link of its own";
+    EXPECT_THAT(critical_path(timeline), ElementsAre(Place{0, 0}, Place{0, 3}, Place{0, 4}, Place{0, 2}, Place{0, 1}));
+}
+
+// Whichever stage was the last to post: both messages become ready at 10.
+TEST(Simulator, ALinkChoosesAmongAllThatAreReadyAtATick) {
+    Script script(2);
+    script.send(0, 1, Channel::activations, {.duration = 5});
+    script.forward(0, 10);
+    script.send(0, 1, Channel::gradients, {.duration = 5});
+    script.receive(1, 0, Channel::gradients);
+    script.forward(1, 10);
+    script.receive(1, 0, Channel::activations);
+    const Timeline timeline = simulate(script.programs, script.durations);
+    EXPECT_EQ(span_of(timeline, 0, 0), Span(10, 15));
+    EXPECT_EQ(span_of(timeline, 0, 2), Span(15, 20));
+}
+
+TEST(Simulator, ALinkServesInTheOrderOfReadiness) {
+    Script script(2);
+    script.send(0, 1, Channel::gradients, {.duration = 20});
+    script.forward(0, 2);
+    script.send(0, 1, Channel::tied, {.duration = 3});
+    script.forward(0, 2);
+    script.send(0, 1, Channel::activations, {.duration = 4});
+    for (const Channel channel : {Channel::activations, Channel::gradients, Channel::tied})
+        script.receive(1, 0, channel);
+    const Timeline timeline = simulate(script.programs, script.durations);
+    EXPECT_EQ(span_of(timeline, 0, 0), Span(0, 20));
+    EXPECT_EQ(span_of(timeline, 0, 2), Span(20, 23)) << "ready at 2";
+    EXPECT_EQ(span_of(timeline, 0, 4), Span(23, 27)) << "ready at 4";
+}
+
+// A message that is queueing for its link has been made: that is the network's fault, not the schedule's.
+TEST(Simulator, QueueingForALinkIsExposed) {
+    Script script(2);
+    script.send(0, 1, Channel::activations, {.duration = 30});
+    script.send(0, 1, Channel::gradients, {.duration = 5, .latency = 1});
+    script.receive(1, 0, Channel::activations);
+    const int waited_for = script.receive(1, 0, Channel::gradients);
+    script.forward(1, 4, {waited_for});
+    const Timeline timeline = simulate(script.programs, script.durations);
+    EXPECT_EQ(timeline.stages[1], (StageTime{.compute = 4, .exposed = 36, .bubble = 0}));
+    EXPECT_EQ(timeline.stages[0], (StageTime{.compute = 0, .exposed = 0, .bubble = 40}));
+}
+
+// One message on its way while another one has not been made: shortening the first would gain nothing.
+TEST(Simulator, OfSeveralWaitsTheOneNotMadeDecides) {
+    Script script(3);
+    script.send(0, 2, Channel::activations, {.duration = 9, .latency = 0});
+    script.forward(1, 6);
+    script.send(1, 2, Channel::activations, {.duration = 5, .latency = 0});
+    const int early = script.receive(2, 0, Channel::activations), late = script.receive(2, 1, Channel::activations);
+    script.forward(2, 1, {early, late});
+    EXPECT_EQ(simulate(script.programs, script.durations).stages[2],
+              (StageTime{.compute = 1, .exposed = 5, .bubble = 6}));
+}
+
+// A list is issued in order: while it stops at a wait, nothing behind it is posted.
+TEST(Simulator, AWaitHoldsUpWhatIsBehindIt) {
+    Script script(2);
+    const int first = script.receive(0, 1, Channel::activations);
+    script.send(0, 1, Channel::activations, {.duration = 1}, {first});
+    script.send(0, 1, Channel::gradients, {.duration = 1});
+    script.forward(1, 50);
+    script.send(1, 0, Channel::activations, {.duration = 1});
+    script.receive(1, 0, Channel::gradients);
+    script.receive(1, 0, Channel::activations);
+    const Timeline timeline = simulate(script.programs, script.durations);
+    EXPECT_EQ(posted_of(timeline, 0, 2), 51);
+    EXPECT_EQ(span_of(timeline, 0, 1), Span(51, 52));
+    EXPECT_EQ(span_of(timeline, 0, 2), Span(52, 53));
+}
+
+TEST(Simulator, ReductionsOfAStageShareItsLinkAndNobodyElses) {
+    Script script(2);
+    for (const int stage : {0, 1}) {
+        script.reduce(stage, {.duration = 10, .latency = 3});
+        script.reduce(stage, {.duration = 10, .latency = 3});
+        script.backward(stage, 5);
+        script.optimizer_step(stage, 2, {0, 1});
+    }
+    const Timeline timeline = simulate(script.programs, script.durations);
+    for (const int stage : {0, 1}) {
+        EXPECT_EQ(span_of(timeline, stage, 0), Span(0, 13));
+        EXPECT_EQ(span_of(timeline, stage, 1), Span(10, 23));
+        EXPECT_EQ(span_of(timeline, stage, 3), Span(23, 25));
+        EXPECT_EQ(timeline.stages[static_cast<std::size_t>(stage)],
+                  (StageTime{.compute = 7, .exposed = 18, .bubble = 0}));
+    }
+}
+
+TEST(Simulator, CollectivesOverTheWorldStartTogetherAndEndOnTheirOwn) {
+    Script script(3);
+    for (const int stage : {0, 1, 2}) {
+        script.forward(stage, 10 * stage);
+        script.optimizer_step(stage, 5 + stage);
+        script.optimizer_step(stage, 1);
+    }
+    const Timeline timeline = simulate(script.programs, script.durations);
+    for (const int stage : {0, 1, 2}) {
+        EXPECT_EQ(span_of(timeline, stage, 1), Span(20, 25 + stage));
+        EXPECT_EQ(span_of(timeline, stage, 2), Span(27, 28));
+    }
+    EXPECT_EQ(timeline.stages[0], (StageTime{.compute = 6, .exposed = 0, .bubble = 22}));
+    EXPECT_THAT(critical_path(timeline), ElementsAre(Place{2, 0}, Place{2, 1}, Place{0, 2}));
+}
+
+TEST(Simulator, WhatTakesNoTimeLetsItsCauseThrough) {
+    Script script(2);
+    const int made = script.forward(0, 7);
+    script.forward(0, 0);
+    script.send(0, 1, Channel::activations, {}, {made});
+    const int received = script.receive(1, 0, Channel::activations);
+    script.forward(1, 0, {received});
+    script.forward(1, 3);
+    EXPECT_THAT(critical_path(simulate(script.programs, script.durations)),
+                ElementsAre(Place{0, 0}, Place{0, 2}, Place{1, 2}));
+}
+
+TEST(Simulator, NothingTakesNoTime) {
+    EXPECT_EQ(simulate({}, {}).makespan, 0);
+    const Timeline empty = simulate(std::vector<RankProgram>(2), Durations(2));
+    EXPECT_EQ(empty.makespan, 0);
+    EXPECT_EQ(empty.bubble(), 0);
+    EXPECT_TRUE(critical_path(empty).empty());
+}
+
+TEST(Simulator, CopiesRunBesideComputeEachDirectionOneAfterTheOther) {
+    Script script(1);
+    const int first = script.forward(0, 10);
+    script.copy(0, Stream::copy_out, 15, {first});
+    const int second = script.forward(0, 10, {first});
+    const int out = script.copy(0, Stream::copy_out, 15, {second});
+    const int back = script.copy(0, Stream::copy_in, 4, {second});
+    script.backward(0, 5, {back});
+    script.backward(0, 5, {out});
+    const Timeline timeline = simulate(script.programs, script.durations);
+    const auto& runs = timeline.spans[0];
+    EXPECT_EQ((std::pair{runs[1].start, runs[1].end}), (std::pair<std::int64_t, std::int64_t>{10, 25}));
+    EXPECT_EQ((std::pair{runs[3].start, runs[3].end}), (std::pair<std::int64_t, std::int64_t>{25, 40}));
+    EXPECT_EQ((std::pair{runs[4].start, runs[4].end}), (std::pair<std::int64_t, std::int64_t>{20, 24}));
+    EXPECT_EQ((std::pair{runs[5].start, runs[5].end}), (std::pair<std::int64_t, std::int64_t>{24, 29}));
+    EXPECT_EQ((std::pair{runs[6].start, runs[6].end}), (std::pair<std::int64_t, std::int64_t>{40, 45}));
+    EXPECT_EQ(timeline.stages[0], (StageTime{.compute = 30, .exposed = 15, .bubble = 0}));
+}
+
+TEST(Simulator, BuffersLiveFromTheirWriterToTheEndOfWhatFreesThem) {
+    Script script(2);
+    const auto kinds = {BufferKind::parameters, BufferKind::gradients,     BufferKind::activation_in,
+                        BufferKind::stash,      BufferKind::tied_gradient, BufferKind::tied_received};
+    std::int64_t bytes = 1;
+    for (const BufferKind kind : kinds) {
+        script.programs[1].buffers.push_back({.kind = kind, .bytes = bytes});
+        bytes *= 10;
+    }
+    script.forward(0, 10);
+    script.send(0, 1, Channel::activations, {.duration = 2, .latency = 3});
+    script.forward(1, 4);
+    const int received = script.add(1, {},
+                                    {.kind = ActionKind::receive,
+                                     .peer = 0,
+                                     .channel = Channel::activations,
+                                     .stream = Stream::communication,
+                                     .writes = {2}});
+    script.add(1, {.duration = 6}, {.kind = ActionKind::forward, .writes = {3, 4}, .frees = {2}, .waits = {received}});
+    script.add(1, {.duration = 1}, {.kind = ActionKind::backward, .writes = {1}, .frees = {3, 4}});
+    const Timeline timeline = simulate(script.programs, script.durations);
+    // Parameters, gradients, activations, checkpoints, deferred, boundaries, offloaded.
+    EXPECT_THAT(timeline.memory[1],
+                ElementsAre(MemoryPoint{0, {1, 10, 0, 0, 0, 0, 0}}, MemoryPoint{4, {1, 10, 0, 0, 0, 100, 0}},
+                            MemoryPoint{15, {1, 10, 1000, 0, 0, 100, 0}}, MemoryPoint{21, {1, 10, 1000, 0, 0, 0, 0}},
+                            MemoryPoint{22, {1, 10, 0, 0, 0, 0, 0}}));
+    EXPECT_EQ(timeline.peak_bytes[1], 1111);
+    EXPECT_EQ(timeline.peak_by_category[1], (MemoryBytes{1, 10, 1000, 0, 0, 100, 0}));
+    EXPECT_THAT(timeline.memory[0], ElementsAre(MemoryPoint{0, {}}));
+}
+
+TEST(Simulator, EachKindOfBufferHasACategory) {
+    const auto of = [](BufferKind kind, int group = -1) { return category_of(Buffer{.kind = kind, .group = group}); };
+    EXPECT_EQ(of(BufferKind::parameters), MemoryCategory::parameters);
+    EXPECT_EQ(of(BufferKind::gradients), MemoryCategory::gradients);
+    EXPECT_EQ(of(BufferKind::tied_gradient), MemoryCategory::gradients);
+    EXPECT_EQ(of(BufferKind::stash), MemoryCategory::activations);
+    EXPECT_EQ(of(BufferKind::deferred), MemoryCategory::deferred);
+    EXPECT_EQ(of(BufferKind::checkpoint, 1), MemoryCategory::checkpoints);
+    EXPECT_EQ(of(BufferKind::prefetched, 1), MemoryCategory::checkpoints);
+    EXPECT_EQ(of(BufferKind::offloaded, 1), MemoryCategory::offloaded);
+    EXPECT_EQ(of(BufferKind::activation_in, 0), MemoryCategory::checkpoints);  // of a chunk that is recomputed
+    for (const BufferKind kind : {BufferKind::activation_in, BufferKind::activation_out, BufferKind::gradient_in,
+                                  BufferKind::gradient_out, BufferKind::checkpoint_gradient, BufferKind::tied_received})
+        EXPECT_EQ(of(kind), MemoryCategory::boundaries);
+}
+
+/// What simulate says when it refuses.
+std::string refusal(const Script& script) {
+    try {
+        simulate(script.programs, script.durations);
+    } catch (const std::logic_error& error) {
+        return error.what();
+    }
+    return "";
+}
+
+TEST(Simulator, RefusesProgramsThatStop) {
+    Script circle(2);  // each waits for the other before it sends
+    for (const int stage : {0, 1}) {
+        const int received = circle.receive(stage, 1 - stage, Channel::activations);
+        circle.send(stage, 1 - stage, Channel::activations, {}, {received});
+    }
+    EXPECT_THAT(refusal(circle), HasSubstr("stage 0 stops for ever at action 1 (send activations -> stage 1)"));
+
+    Script alone(2);
+    alone.optimizer_step(1, 1);
+    EXPECT_THAT(refusal(alone), HasSubstr("stage 1 stops for ever at action 0 (optimizer step)"));
+
+    Script unmet(2);
+    unmet.send(0, 1, Channel::activations, {});
+    unmet.receive(1, 0, Channel::gradients);
+    EXPECT_THAT(refusal(unmet), HasSubstr("stage 0 action 0 (send activations -> stage 1) meets nothing"));
+
+    Script unsignalled(1);
+    unsignalled.programs[0].events = 1;
+    unsignalled.forward(0, 1, {0});
+    EXPECT_THAT(refusal(unsignalled), HasSubstr("stage 0 stops for ever at action 0"));
+}
+
+TEST(Simulator, RefusesPricesThatDoNotFit) {
+    Script script(2);
+    script.forward(0, 1);
+    script.forward(1, 1);
+    const Durations fitting = script.durations;
+    EXPECT_EQ(refusal(script), "");
+    script.durations.pop_back();
+    EXPECT_THAT(refusal(script), HasSubstr("durations of 1 stages for programs of 2"));
+    script.durations = fitting;
+    script.durations[1].emplace_back();
+    EXPECT_THAT(refusal(script), HasSubstr("2 durations for the 1 actions of stage 1"));
+    script.durations = fitting;
+    script.durations[0][0].duration = -1;
+    EXPECT_THAT(refusal(script), HasSubstr("F of stage 0 has a duration below 0"));
+    script.durations[0][0] = {.duration = 0, .latency = -1};
+    EXPECT_THAT(refusal(script), HasSubstr("F of stage 0 has a duration below 0"));
+}
+
+}  // namespace
+}  // namespace smp::partition

@@ -1,0 +1,212 @@
+// What the checker lets pass, runs: random valid plans, and random changes of valid plans, on thread ranks whose sends
+// are rendezvous (comms/backends/local.cpp: a message moves when both sides have posted it).
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+#include <map>
+#include <random>
+#include <string>
+#include <thread>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "partition/check/checker.h"
+#include "runtime/job/job_plan.h"
+#include "runtime/trainer.h"
+#include "tests/partition/mutate.h"
+#include "tests/runtime/files/scratch_folder.h"
+#include "tests/runtime/local_ranks.h"
+
+namespace smp {
+namespace {
+
+using partition::PipelineSchedule;
+
+/// The dice of one test, printed, so that SMP_SEED=N repeats a failure.
+std::uint64_t seed() {
+    const char* given = std::getenv("SMP_SEED");
+    const std::uint64_t value = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+    std::cout << "SMP_SEED=" << value << std::endl;
+    return value;
+}
+
+/// Tokens and a model so small that what takes time is what moves and waits.
+class AnyPlan : public ::testing::Test {
+  protected:
+    AnyPlan() {
+        std::mt19937 random(7);
+        std::vector<std::uint16_t> tokens(4000);
+        for (auto& token : tokens) token = static_cast<std::uint16_t>(random() % 31);
+        data_ = folder_.write_tokens("tokens.bin", tokens).string();
+    }
+
+    runtime::Job job(int layers) const {
+        runtime::Job job;
+        job.model.n_layer = layers;
+        job.model.n_head = 2;
+        job.model.n_embd = 8;
+        job.model.n_positions = 6;
+        job.model.vocab_size = 31;
+        job.training.steps = 2;
+        job.training.learning_rate = 1e-2;
+        job.data.train = data_;
+        job.data.format = runtime::DataFormat::nanogpt;
+        return job;
+    }
+
+    static int ranks(const runtime::Job& job, int rdp) {
+        return job.parallel.pipeline_parallel_degree * job.parallel.tensor_parallel_degree * rdp;
+    }
+
+    /// Loss and gradient norm of two steps, as text: the second depends on every gradient of the first.
+    static std::string run(const runtime::Job& job, int world_size, const runtime::TrainerOptions& options = {}) {
+        std::string text;
+        testing::on_ranks(comms::local_world(world_size, {.timeout = std::chrono::seconds(10)}),
+                          [&](comms::Communicator& world) {
+                              runtime::Trainer trainer(job, world, options);
+                              for (int step = 0; step < 2; ++step) {
+                                  const auto record = trainer.step();
+                                  if (world.rank() == 0) text += fmt::format("{} {}\n", record.loss, record.grad_norm);
+                              }
+                          });
+        return text;
+    }
+
+    testing::ScratchFolder folder_;
+    std::string data_;
+};
+
+/// Holds every action up for up to 0.2 ms, one in four, and every copy to and from host memory.
+runtime::ExecutorOptions random_delays(std::uint64_t seed) {
+    const auto hold_up = [seed](const partition::Action&) {
+        thread_local std::mt19937_64 random(seed ^ std::hash<std::thread::id>{}(std::this_thread::get_id()));
+        if (random() % 4 == 0) std::this_thread::sleep_for(std::chrono::microseconds(random() % 200));
+    };
+    return {.before_action = hold_up, .copies = {.bytes_per_second = 1e6 * static_cast<double>(1 + seed % 10)}};
+}
+
+TEST_F(AnyPlan, RandomPlansGiveTheLossesOfOneRank) {
+    std::mt19937_64 random(seed());
+    const auto draw = [&](int first, int last) { return std::uniform_int_distribution<int>(first, last)(random); };
+    std::map<std::tuple<int, int, int, bool, partition::Optimize>, std::string> expected;  // by tp, rdp, m, tied
+    std::map<std::string, int> drawn;
+    for (int i = 0; i < 60; ++i) {
+        runtime::Job job = this->job(/*layers=*/12);
+        auto& parallel = job.parallel;
+        const int tp = parallel.tensor_parallel_degree = draw(1, 2), rdp = draw(1, 2), m = draw(1, 12);
+        parallel.microbatches = m;
+        job.training.global_batch_size = rdp * m;
+        job.model.tie_word_embeddings = draw(0, 1) == 1;
+        job.model.resid_pdrop = 0.1;
+        parallel.optimize = static_cast<partition::Optimize>(draw(0, 1));
+        auto& reference = expected[{tp, rdp, m, job.model.tie_word_embeddings, parallel.optimize}];
+        if (reference.empty()) reference = run(job, ranks(job, rdp));
+
+        parallel.pipeline_parallel_degree = draw(1, 4);
+        parallel.pipeline = static_cast<PipelineSchedule>(draw(0, 2));
+        int least = parallel.pipeline == PipelineSchedule::simple ? m : 1;
+        if (parallel.pipeline == PipelineSchedule::interleaved) {
+            parallel.virtual_pipeline_degree = draw(1, 3);
+            if (parallel.virtual_pipeline_degree > 1) least = std::min(m, 2 * parallel.pipeline_parallel_degree);
+        }
+        parallel.active_microbatches = draw(least, m);
+        parallel.memory_weight = draw(0, 10) / 10.0;
+        parallel.shard_optimizer_state = draw(0, 1) == 1;
+        const std::string checkpointing[] = {"none", "each", "contiguous", "group_2", "group_3", "selective"};
+        parallel.activation_checkpointing = checkpointing[draw(0, 5)];
+        parallel.offload_activations = draw(0, 1) == 1;
+        parallel.activation_loading_horizon = draw(1, 5);
+        const std::string name = fmt::format(
+            "plan {}: for {}, {}, pp {}, {} chunks a stage, tp {}, rdp {}, m {}, K {}, {}, {}, horizon {}", i,
+            word_of(parallel.optimize), word_of(parallel.pipeline), parallel.pipeline_parallel_degree,
+            parallel.virtual_pipeline_degree, tp, rdp, m, *parallel.active_microbatches,
+            parallel.shard_optimizer_state ? "sharded optimizer states" : "whole optimizer states",
+            parallel.activation_checkpointing, parallel.offload_activations ? parallel.activation_loading_horizon : 0);
+        SCOPED_TRACE(name);
+        ++drawn[word_of(parallel.pipeline)];
+        ASSERT_EQ(run(job, ranks(job, rdp), {.plan = {}, .executor = random_delays(random())}), reference);
+    }
+    EXPECT_EQ(drawn.size(), 3u);
+}
+
+class Mutants : public AnyPlan {
+  protected:
+    /// Every schedule; tied and not; tensor ranks, with rows whole and sharded, and replicas; sharded optimizer states.
+    std::vector<std::pair<runtime::Job, int>> jobs() const {
+        std::vector<std::pair<runtime::Job, int>> list;
+        const auto add = [&](PipelineSchedule schedule, int pp, int chunks, int m, int bound,
+                             bool tied) -> runtime::Job& {
+            runtime::Job job = this->job(std::max(4, pp * chunks));
+            job.parallel.pipeline = schedule;
+            job.parallel.pipeline_parallel_degree = pp;
+            job.parallel.virtual_pipeline_degree = chunks;
+            job.parallel.microbatches = m;
+            job.parallel.active_microbatches = bound;
+            job.training.global_batch_size = m;
+            job.model.tie_word_embeddings = tied;
+            return list.emplace_back(job, pp).first;
+        };
+        add(PipelineSchedule::simple, 3, 1, 4, 4, true);
+        add(PipelineSchedule::interleaved, 3, 1, 6, 4, true);
+        add(PipelineSchedule::interleaved, 4, 1, 5, 2, false);
+        add(PipelineSchedule::interleaved, 2, 3, 5, 4, true);
+        add(PipelineSchedule::zero_bubble, 3, 1, 5, 3, true);
+        add(PipelineSchedule::zero_bubble, 2, 1, 4, 4, false);
+        add(PipelineSchedule::zero_bubble, 2, 1, 4, 2, true).parallel.activation_checkpointing = "group_2";
+        auto& job = add(PipelineSchedule::interleaved, 2, 2, 4, 4, true);
+        job.parallel.tensor_parallel_degree = 2;
+        job.training.global_batch_size = 8;
+        list.back().second = 8;
+        auto& rows = add(PipelineSchedule::zero_bubble, 2, 1, 4, 4, true);
+        rows.parallel.tensor_parallel_degree = 2;
+        rows.parallel.optimize = partition::Optimize::memory;
+        list.back().second = 4;
+        auto& sharded = add(PipelineSchedule::interleaved, 2, 2, 4, 4, true);
+        sharded.parallel.shard_optimizer_state = true;
+        sharded.parallel.activation_checkpointing = "each";
+        sharded.parallel.offload_activations = true;
+        sharded.parallel.activation_loading_horizon = 1;
+        sharded.training.global_batch_size = 8;
+        list.back().second = 4;
+        return list;
+    }
+};
+
+TEST_F(Mutants, AreRefusedOrHarmless) {
+    constexpr int kMutants = 12'000;
+    std::mt19937_64 random(seed());
+    const auto jobs = this->jobs();
+    std::vector<partition::Plan> plans;
+    std::vector<std::string> expected;
+    for (const auto& [job, world_size] : jobs) {
+        plans.push_back(runtime::plan_of(job, world_size));
+        expected.push_back(run(job, world_size));
+    }
+    int made = 0, executed = 0;
+    while (made < kMutants) {
+        const std::size_t which = random() % jobs.size();
+        partition::Plan mutant = plans[which];
+        const std::string what = partition::testing::Mutator(mutant.training, random).mutate();
+        if (what.empty() || mutant.training == plans[which].training) continue;
+        ++made;
+        if (!partition::check(mutant).empty()) continue;
+        ++executed;
+        SCOPED_TRACE(fmt::format("job {}, mutant {}: {}", which, made, what));
+        std::string text;
+        ASSERT_NO_THROW(text = run(jobs[which].first, jobs[which].second, {.plan = mutant, .executor = {}}));
+        ASSERT_EQ(text, expected[which]);
+    }
+    std::cout << fmt::format("{} mutants: {} refused, {} executed with the same bits\n", made, made - executed,
+                             executed);
+    // Otherwise the execution, or the checker, would prove nothing.
+    EXPECT_GT(executed, made / 50);
+    EXPECT_GT(made - executed, made / 2);
+}
+
+}  // namespace
+}  // namespace smp

@@ -1,0 +1,305 @@
+// What tensors take, as counted, and beside what the plan says they take.
+#include <map>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <ATen/ops/empty.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include "partition/foresight/durations.h"
+#include "partition/foresight/memory_forecast.h"
+#include "runtime/stage/memory_error.h"
+#include "runtime/stage/memory_meter.h"
+#include "runtime/trainer.h"
+#include "tests/runtime/local_ranks.h"
+#include "tests/runtime/small_training_job.h"
+
+namespace smp::runtime {
+namespace {
+
+using partition::PipelineSchedule;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+std::int64_t of(const partition::MemoryBytes& bytes, partition::MemoryCategory category) {
+    return bytes[static_cast<std::size_t>(category)];
+}
+
+TEST(MemoryMeter, CountsWhatItsScopesAllocateUntilItIsFreed) {
+    MemoryMeter meter;
+    const at::Tensor before = at::empty({1000});
+    std::optional<at::Tensor> kept;
+    {
+        const MemoryMeter::Scope outer(meter, partition::MemoryCategory::other);
+        const at::Tensor first = at::empty({256});
+        {
+            const MemoryMeter::Scope inner(meter, partition::MemoryCategory::gradients);
+            kept = at::empty({64});
+        }
+        const at::Tensor second = at::empty({16});
+        EXPECT_EQ(of(meter.use().live, partition::MemoryCategory::other), 4 * (256 + 16));
+        EXPECT_EQ(of(meter.use().live, partition::MemoryCategory::gradients), 4 * 64);
+    }
+    EXPECT_EQ(of(meter.use().live, partition::MemoryCategory::other), 0);
+    EXPECT_EQ(of(meter.use().peak, partition::MemoryCategory::other), 4 * (256 + 16));
+    EXPECT_EQ(meter.use().device_peak, 4 * (256 + 64 + 16));
+    const at::Tensor after = at::empty({1000});
+    EXPECT_EQ(of(meter.use().live, partition::MemoryCategory::other), 0);
+    meter.reset_peaks();
+    EXPECT_EQ(meter.use().device_peak, 4 * 64);
+    std::thread([&] { kept.reset(); }).join();
+    EXPECT_EQ(of(meter.use().live, partition::MemoryCategory::gradients), 0);
+}
+
+TEST(MemoryMeter, MovesWholeStoragesAndSettlesOnlyWhatIsNew) {
+    MemoryMeter meter, stranger;
+    const MemoryMeter::Scope scope(meter, partition::MemoryCategory::other);
+    const at::Tensor tensor = at::empty({256});
+    meter.settle(tensor.narrow(0, 3, 5), partition::MemoryCategory::boundaries);
+    EXPECT_EQ(of(meter.use().live, partition::MemoryCategory::boundaries), 4 * 256);
+    meter.settle(tensor, partition::MemoryCategory::activations);  // has been told already
+    stranger.move(tensor, partition::MemoryCategory::activations);
+    meter.move({}, partition::MemoryCategory::activations);
+    EXPECT_EQ(of(meter.use().live, partition::MemoryCategory::boundaries), 4 * 256);
+    meter.move(tensor, partition::MemoryCategory::activations);
+    EXPECT_EQ(of(meter.use().live, partition::MemoryCategory::boundaries), 0);
+    EXPECT_EQ(of(meter.use().live, partition::MemoryCategory::activations), 4 * 256);
+    EXPECT_EQ(meter.use().device_peak, 4 * 256);
+}
+
+TEST(MemoryMeter, TensorsMayOutliveIt) {
+    at::Tensor tensor;
+    {
+        MemoryMeter meter;
+        const MemoryMeter::Scope scope(meter, partition::MemoryCategory::other);
+        tensor = at::empty({256});
+    }
+    tensor.reset();
+}
+
+TEST(MemoryMeter, BeyondItsLimitSaysWhatGrewAndWhere) {
+    MemoryMeter meter(3 << 20);
+    const MemoryMeter::Scope scope(meter, partition::MemoryCategory::other);
+    at::Tensor first = at::empty({1 << 18});  // 1 MiB
+    meter.move(first, partition::MemoryCategory::parameters);
+    meter.reset_peaks();
+    at::Tensor second = at::empty({1 << 18});
+    meter.move(second, partition::MemoryCategory::activations);
+    at::Tensor host;
+    {
+        const MemoryMeter::Scope offload(meter, partition::MemoryCategory::offloaded);
+        host = at::empty({1 << 20});  // host memory is not limited
+    }
+    const partition::Action action{.kind = partition::ActionKind::forward, .microbatch = 3, .chunk = 1};
+    meter.set_action(&action);
+    try {
+        const at::Tensor third = at::empty({3 << 17});  // 1.5 MiB
+        ADD_FAILURE() << "3.5 MiB of 3";
+    } catch (const MemoryError& error) {
+        EXPECT_THAT(error.what(),
+                    AllOf(HasSubstr("out of memory in F mb3 chunk1: 1.50 MiB more make 3.50 MiB, and "
+                                    "cluster.memory_limit_gib allows 3.00 MiB; other grew most, by 1.50 MiB"),
+                          HasSubstr("(parameters 1.00 MiB, activations 1.00 MiB, other 1.50 MiB)")));
+    }
+    EXPECT_EQ(of(meter.use().live, partition::MemoryCategory::other), 0);  // nothing was taken
+}
+
+class MeasuredMemory : public ::testing::Test {
+  protected:
+    struct Rank {
+        int stage = 0;
+        partition::MemoryUse use;
+        partition::MemoryForecast forecast;
+        partition::MemoryBytes most = {};  // in any timing
+        std::size_t parameters = 0;        // tensors
+    };
+
+    /// The most of each category that can be alive, however long messages and copies take: what a posted action frees
+    /// is there until somebody has waited for it.
+    static partition::MemoryBytes most_in_any_timing(const partition::RankProgram& program) {
+        partition::MemoryBytes alive = {}, most = {};
+        std::map<int, std::vector<int>> freed_by;  // event → buffers
+        const auto change = [&](int id, int sign) {
+            const partition::Buffer& buffer = program.buffers[static_cast<std::size_t>(id)];
+            const auto category = static_cast<std::size_t>(partition::category_of(buffer));
+            alive[category] += sign * buffer.bytes;
+            most[category] = std::max(most[category], alive[category]);
+        };
+        for (const partition::Action& action : program.actions) {
+            for (const int event : action.waits) {
+                for (const int id : freed_by[event]) change(id, -1);
+                freed_by.erase(event);
+            }
+            for (const int id : action.writes)
+                if (action.kind != partition::ActionKind::optimizer_step) change(id, 1);
+            for (const int id : action.frees) {
+                if (action.stream == partition::Stream::compute)
+                    change(id, -1);
+                else
+                    freed_by[action.signals].push_back(id);
+            }
+        }
+        return most;
+    }
+
+    /// The second step of each rank.
+    static std::vector<Rank> run(const Job& job, int rdp) {
+        const int world_size = job.parallel.pipeline_parallel_degree * job.parallel.tensor_parallel_degree * rdp;
+        std::vector<Rank> ranks(static_cast<std::size_t>(world_size));
+        testing::on_local_ranks(world_size, [&](comms::Communicator& world) {
+            Trainer trainer(job, world);
+            trainer.step();
+            trainer.step();
+            Rank& rank = ranks[static_cast<std::size_t>(world.rank())];
+            rank.stage = trainer.coordinate().pp;
+            rank.use = trainer.memory();
+            // Threads of one machine: messages and copies are fast beside compute.
+            partition::Rates rates;
+            rates.flops_per_second = 1e9;
+            rates.link_latency_seconds = 1e-6;
+            const auto timeline = partition::simulate(
+                trainer.plan().training,
+                partition::modelled_durations(trainer.plan(), trainer.plan().training, trainer.graph(), rates));
+            rank.forecast = memory_forecast(trainer.plan(), trainer.graph(), timeline, rank.stage);
+            rank.most = most_in_any_timing(trainer.plan().training[static_cast<std::size_t>(rank.stage)]);
+            rank.parameters = trainer.parameter_names().size();
+        });
+        return ranks;
+    }
+
+    /// What order alone decides is equal to the byte. Flat buffers are padded: each parameter to 256 bytes of values,
+    /// each bucket (one a chunk, in models as small as these) to as many a data-parallel rank. What comes and goes with
+    /// messages and copies depends on time: no more than in the slowest case.
+    static void expect_as_predicted(const Job& job, int rdp) {
+        for (const Rank& rank : run(job, rdp)) {
+            SCOPED_TRACE(fmt::format("stage {}", rank.stage));
+            const auto measured = [&](partition::MemoryCategory category) { return of(rank.use.peak, category); };
+            const auto predicted = [&](partition::MemoryCategory category) { return of(rank.forecast.peak, category); };
+            for (const partition::MemoryCategory category :
+                 {partition::MemoryCategory::activations, partition::MemoryCategory::deferred,
+                  partition::MemoryCategory::logits})
+                EXPECT_EQ(measured(category), predicted(category)) << partition::word_of(category);
+            const int chunks = job.parallel.virtual_pipeline_degree;
+            const auto precision = partition::precision_of(job.parallel);
+            const std::int64_t padding = 256 / partition::value_bytes(precision) *
+                                         (static_cast<std::int64_t>(rank.parameters) + rdp * chunks);  // elements
+            const std::map<partition::MemoryCategory, std::int64_t> widths = {
+                {partition::MemoryCategory::parameters, partition::value_bytes(precision)},
+                {partition::MemoryCategory::gradients, partition::kGradientBytes},
+                {partition::MemoryCategory::optimizer, partition::optimizer_bytes(precision)}};
+            for (const auto& [category, width] : widths) {
+                EXPECT_GE(measured(category), predicted(category)) << partition::word_of(category);
+                EXPECT_LE(measured(category), predicted(category) + width * padding) << partition::word_of(category);
+            }
+            for (const partition::MemoryCategory category :
+                 {partition::MemoryCategory::boundaries, partition::MemoryCategory::checkpoints,
+                  partition::MemoryCategory::offloaded}) {
+                EXPECT_LE(measured(category), of(rank.most, category)) << partition::word_of(category);
+                EXPECT_EQ(measured(category) > 0, predicted(category) > 0) << partition::word_of(category);
+            }
+            if (job.parallel.pipeline_parallel_degree == 1 && !job.parallel.offload_activations) {
+                EXPECT_EQ(measured(partition::MemoryCategory::checkpoints),
+                          predicted(partition::MemoryCategory::checkpoints));
+            }
+            EXPECT_NEAR(rank.use.device_peak, rank.forecast.device_peak, 1 << 20);
+        }
+    }
+
+    Job job() const {
+        Job job = testing::small_training_job(folder_);
+        job.model.n_layer = 8;
+        job.parallel.microbatches = 6;
+        job.model.resid_pdrop = 0.1;
+        return job;
+    }
+
+    testing::ScratchFolder folder_;
+};
+
+TEST_F(MeasuredMemory, IsWhatThePlanSaysByCategory) {
+    struct Layout {
+        int pp, chunks, rdp;
+        PipelineSchedule schedule;
+    };
+    for (const Layout& layout : {Layout{1, 1, 1, PipelineSchedule::interleaved},
+                                 {2, 1, 1, PipelineSchedule::simple},
+                                 {2, 1, 2, PipelineSchedule::interleaved},
+                                 {2, 2, 1, PipelineSchedule::interleaved},
+                                 {3, 1, 1, PipelineSchedule::zero_bubble}}) {
+        for (const char* checkpointing : {"none", "each", "contiguous", "group_2", "selective"}) {
+            for (const int horizon : {0, 1, 4}) {
+                for (const auto& [dropout, bf16] : {std::pair{0.0, false}, {0.1, false}, {0.1, true}}) {
+                    Job job = this->job();
+                    job.parallel.pipeline_parallel_degree = layout.pp;
+                    job.parallel.virtual_pipeline_degree = layout.chunks;
+                    job.parallel.pipeline = layout.schedule;
+                    job.parallel.activation_checkpointing = checkpointing;
+                    job.parallel.offload_activations = horizon > 0;
+                    job.parallel.activation_loading_horizon = std::max(1, horizon);
+                    job.parallel.shard_optimizer_state = horizon == 1;
+                    job.parallel.bf16 = bf16;
+                    job.model.resid_pdrop = job.model.embd_pdrop = dropout;
+                    if ((std::string(checkpointing) == "none" || std::string(checkpointing) == "selective") &&
+                        horizon > 0 && layout.rdp == 1)
+                        continue;  // as without
+                    SCOPED_TRACE(fmt::format("{}, pp {}, {} chunks, rdp {}, {}, horizon {}, dropout {}, {}",
+                                             word_of(layout.schedule), layout.pp, layout.chunks, layout.rdp,
+                                             checkpointing, horizon, dropout, bf16 ? "bf16" : "fp32"));
+                    expect_as_predicted(job, layout.rdp);
+                }
+            }
+        }
+    }
+}
+
+TEST_F(MeasuredMemory, IsWhatThePlanSaysOnTensorRanks) {
+    for (const auto optimize : {partition::Optimize::speed, partition::Optimize::memory}) {
+        for (const bool bf16 : {false, true}) {
+            for (const char* checkpointing : {"none", "group_2"}) {
+                Job job = this->job();
+                job.parallel.tensor_parallel_degree = job.parallel.pipeline_parallel_degree = 2;
+                job.parallel.optimize = optimize;
+                job.parallel.bf16 = bf16;
+                job.parallel.activation_checkpointing = checkpointing;
+                SCOPED_TRACE(fmt::format("for {}, {}, {}", word_of(optimize), bf16 ? "bf16" : "fp32", checkpointing));
+                expect_as_predicted(job, 1);
+            }
+        }
+    }
+}
+
+TEST_F(MeasuredMemory, ALimitEndsTheJobWithWhatGrew) {
+    Job job = this->job();
+    job.parallel.pipeline_parallel_degree = 2;
+    std::int64_t peak = 0;
+    for (const Rank& rank : run(job, 1)) peak = std::max(peak, rank.use.device_peak);
+    const double gib = 1.0 / (std::int64_t{1} << 30);
+    job.cluster.memory_limit_gib = static_cast<double>(peak) * gib;
+    run(job, 1);
+    // Between what the plan knows and what operators need besides.
+    job.cluster.memory_limit_gib = static_cast<double>(peak - 1000) * gib;
+    EXPECT_THAT([&] { run(job, 1); }, ::testing::ThrowsMessage<MemoryError>(
+                                          AllOf(HasSubstr("out of memory in "), HasSubstr(" grew most, by "))));
+}
+
+TEST_F(MeasuredMemory, AJobThatCannotFitSaysSoBeforeItStarts) {
+    Job job = this->job();
+    job.parallel.shard_optimizer_state = true;
+    const auto ranks = run(job, 2);
+    const std::int64_t two = ranks[0].forecast.device_peak;
+    job.cluster.memory_limit_gib = static_cast<double>(two + (64 << 10)) / (std::int64_t{1} << 30);
+    job.training.global_batch_size = 24;
+    run(job, 2);  // as many activations as with one rank of half the batch
+    job.training.global_batch_size = 12;
+    EXPECT_THAT([&] { run(job, 1); },
+                ::testing::ThrowsMessage<std::runtime_error>(AllOf(
+                    HasSubstr("the job does not fit: a rank of stage 0 needs "),
+                    HasSubstr("and cluster.memory_limit_gib allows " + partition::shown_bytes(two + (64 << 10))),
+                    HasSubstr("with optimizer states sharded over 2 data-parallel ranks it would, and there is 1"))));
+}
+
+}  // namespace
+}  // namespace smp::runtime
