@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "partition/job/fields.h"
 #include "partition/job/precision.h"
 
 namespace smp::partition {
@@ -23,6 +24,17 @@ struct Module {
     std::int64_t deferred_bytes = 0;  // kept from the input part of the backward to its weight part, where it is split
     std::int64_t logits_bytes = 0;    // of the last module: alive at once while it computes the loss
     std::int64_t output_bytes = 0;    // boundary tensor handed to the next module; 0 after the last
+
+    bool operator==(const Module&) const = default;
+};
+template <>
+struct Fields<Module> {
+    static constexpr auto list = fields<Module>(
+        stated("name", &Module::name), field("is_layer", &Module::is_layer),
+        field("parameter_count", &Module::parameter_count), field("forward_flops", &Module::forward_flops),
+        field("backward_flops", &Module::backward_flops), field("weight_flops", &Module::weight_flops),
+        field("stash_bytes", &Module::stash_bytes), field("deferred_bytes", &Module::deferred_bytes),
+        field("logits_bytes", &Module::logits_bytes), field("output_bytes", &Module::output_bytes));
 };
 
 /// A parameter that several modules use (the tied embedding). Each stage that holds one of them keeps a copy; the
@@ -31,12 +43,28 @@ struct SharedParameter {
     std::string name;
     std::int64_t parameter_count = 0;
     std::vector<int> modules;  // indices into ModuleGraph::modules, ascending, at least two
+
+    bool operator==(const SharedParameter&) const = default;
+};
+template <>
+struct Fields<SharedParameter> {
+    static constexpr auto list = fields<SharedParameter>(stated("name", &SharedParameter::name),
+                                                         field("parameter_count", &SharedParameter::parameter_count),
+                                                         field("modules", &SharedParameter::modules));
 };
 
 struct ModuleGraph {
     std::vector<Module> modules;
     std::vector<SharedParameter> shared;
     Precision precision = Precision::fp32;
+
+    bool operator==(const ModuleGraph&) const = default;
+};
+template <>
+struct Fields<ModuleGraph> {
+    static constexpr auto list =
+        fields<ModuleGraph>(stated("modules", &ModuleGraph::modules), field("shared", &ModuleGraph::shared),
+                            stated("precision", &ModuleGraph::precision));
 };
 
 /// What the modules [first, end) keep of a microbatch from forward to backward: their stashes and the boundary tensors

@@ -6,6 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "partition/job/fields.h"
+#include "partition/job/words.h"
+
 namespace smp::partition {
 
 /// Sizes of the three axes. `rdp` is the reduced data-parallel degree: replicas of the same stage and the same shard.
@@ -16,6 +19,11 @@ struct Degrees {
 
     int world() const { return pp * tp * rdp; }
     bool operator==(const Degrees&) const = default;
+};
+template <>
+struct Fields<Degrees> {
+    static constexpr auto list = fields<Degrees>(stated("pipeline", &Degrees::pp), stated("tensor", &Degrees::tp),
+                                                 stated("reduced_data", &Degrees::rdp));
 };
 
 /// Position of one rank on the grid; each entry counts from 0.
@@ -29,6 +37,10 @@ struct Coordinate {
 
 /// In the order of the letters D, P, T.
 enum class Axis { data, pipeline, tensor };
+template <>
+struct Words<Axis> {
+    static constexpr std::array<std::string_view, 3> list = {"data", "pipeline", "tensor"};
+};
 
 /// Degrees and the order in which ranks walk the grid: `order[2]`, the right-most letter of a placement string, varies
 /// fastest with the rank.
@@ -37,6 +49,11 @@ struct Topology {
     std::array<Axis, 3> order = {Axis::data, Axis::pipeline, Axis::tensor};
 
     bool operator==(const Topology&) const = default;
+};
+template <>
+struct Fields<Topology> {
+    static constexpr auto list =
+        fields<Topology>(stated("degrees", &Topology::degrees), stated("order", &Topology::order));
 };
 
 /// `placement` is `cluster` (= `DPT`), `spread` (= `TPD`) or any order of the letters D, P and T.

@@ -8,59 +8,6 @@
 namespace smp::partition {
 namespace {
 
-std::string_view word(Channel channel) {
-    switch (channel) {
-        case Channel::none: return "nothing";
-        case Channel::activations: return "activations";
-        case Channel::gradients: return "gradients";
-        case Channel::tied: return "tied";
-        case Channel::data: return "data";
-        case Channel::world: return "world";
-    }
-    throw std::logic_error("action: no such channel");
-}
-
-std::string_view word(BufferKind kind) {
-    switch (kind) {
-        case BufferKind::activation_in: return "activation_in";
-        case BufferKind::checkpoint: return "checkpoint";
-        case BufferKind::checkpoint_gradient: return "checkpoint_gradient";
-        case BufferKind::offloaded: return "offloaded";
-        case BufferKind::prefetched: return "prefetched";
-        case BufferKind::activation_out: return "activation_out";
-        case BufferKind::gradient_in: return "gradient_in";
-        case BufferKind::gradient_out: return "gradient_out";
-        case BufferKind::stash: return "stash";
-        case BufferKind::deferred: return "deferred";
-        case BufferKind::logits: return "logits";
-        case BufferKind::tied_gradient: return "tied_gradient";
-        case BufferKind::tied_received: return "tied_received";
-        case BufferKind::gradients: return "gradients";
-        case BufferKind::parameters: return "parameters";
-    }
-    throw std::logic_error("action: no such buffer kind");
-}
-
-std::string_view word(ActionKind kind) {
-    switch (kind) {
-        case ActionKind::forward: return "F";
-        case ActionKind::backward: return "B";
-        case ActionKind::backward_input: return "BI";
-        case ActionKind::backward_weight: return "BW";
-        case ActionKind::recompute: return "R";
-        case ActionKind::send: return "send";
-        case ActionKind::receive: return "receive";
-        case ActionKind::offload: return "offload";
-        case ActionKind::prefetch: return "prefetch";
-        case ActionKind::sum_tied_gradients: return "sum tied gradients";
-        case ActionKind::reduce_gradients: return "reduce gradients";
-        case ActionKind::optimizer_step: return "optimizer step";
-        case ActionKind::gather_parameters: return "gather parameters";
-        case ActionKind::join: return "join";
-    }
-    throw std::logic_error("action: no such action kind");
-}
-
 std::string with_place(std::string text, int microbatch, int chunk, int group) {
     if (microbatch >= 0) text += fmt::format(" mb{}", microbatch);
     if (chunk >= 0) text += fmt::format(" chunk{}", chunk);
@@ -116,16 +63,16 @@ Stream stream_of(ActionKind kind) {
 bool is_copy(Stream stream) { return stream == Stream::copy_out || stream == Stream::copy_in; }
 
 std::string name_of(const Action& action) {
-    std::string name(word(action.kind));
+    std::string name = word_of(action.kind);
     const bool is_transfer = action.kind == ActionKind::send || action.kind == ActionKind::receive;
-    if (is_transfer) name += fmt::format(" {}", word(action.channel));
+    if (is_transfer) name += fmt::format(" {}", word_of(action.channel));
     name = with_place(std::move(name), action.microbatch, action.chunk, action.group);
     if (is_transfer) name += fmt::format(" {} stage {}", action.kind == ActionKind::send ? "->" : "<-", action.peer);
     return name;
 }
 
 std::string name_of(const Buffer& buffer) {
-    std::string name = with_place(std::string(word(buffer.kind)), buffer.microbatch, buffer.chunk, buffer.group);
+    std::string name = with_place(word_of(buffer.kind), buffer.microbatch, buffer.chunk, buffer.group);
     if (buffer.shared >= 0) name += fmt::format(" shared{}", buffer.shared);
     if (buffer.module >= 0) name += fmt::format(" module{}", buffer.module);
     return name;

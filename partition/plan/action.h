@@ -1,11 +1,15 @@
 // One entry of a rank's program. The runtime executes the list in order; checker and simulator read the same list.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "partition/job/fields.h"
+#include "partition/job/words.h"
 #include "partition/schedule/schedule.h"
 
 namespace smp::partition {
@@ -28,16 +32,42 @@ enum class ActionKind {
     gather_parameters,   // of one chunk, over the data-parallel group, where each rank updates its own shard
     join,  // local: nothing but its waits. Ends a forward-only program, whose last messages no other action waits for
 };
+template <>
+struct Words<ActionKind> {
+    static constexpr std::array<std::string_view, 14> list = {"F",
+                                                              "B",
+                                                              "BI",
+                                                              "BW",
+                                                              "R",
+                                                              "send",
+                                                              "receive",
+                                                              "offload",
+                                                              "prefetch",
+                                                              "sum tied gradients",
+                                                              "reduce gradients",
+                                                              "optimizer step",
+                                                              "gather parameters",
+                                                              "join"};
+};
 
 /// What a message or a collective travels on. Messages of one ordered pair of ranks on one channel are first in, first
 /// out; channels are independent of each other. Sends are rendezvous: a message leaves and arrives when both sides have
 /// posted it.
 enum class Channel { none, activations, gradients, tied, data, world };
+template <>
+struct Words<Channel> {
+    static constexpr std::array<std::string_view, 6> list = {"none", "activations", "gradients",
+                                                             "tied", "data",        "world"};
+};
 
 /// Actions of one stream start in list order; streams are ordered against each other by events only. Compute actions
 /// also end in list order; those of the communication stream (messages, and collectives over the data-parallel group)
 /// and of the copy streams (one to host memory, one back) are posted in list order and end when they end.
 enum class Stream { compute, communication, copy_out, copy_in };
+template <>
+struct Words<Stream> {
+    static constexpr std::array<std::string_view, 4> list = {"compute", "communication", "copy_out", "copy_in"};
+};
 inline constexpr std::size_t kStreams = static_cast<std::size_t>(Stream::copy_in) + 1;
 
 /// The action that a stage's computation is.
@@ -66,6 +96,13 @@ enum class BufferKind {
     tied_received,  // another copy's gradient of it
     gradients,      // a chunk's part of the flat gradient buffer of the rank
     parameters,     // a chunk's part of the flat parameter buffer of the rank
+};
+template <>
+struct Words<BufferKind> {
+    static constexpr std::array<std::string_view, 15> list = {
+        "activation_in",  "checkpoint",    "checkpoint_gradient", "offloaded", "prefetched",
+        "activation_out", "gradient_in",   "gradient_out",        "stash",     "deferred",
+        "logits",         "tied_gradient", "tied_received",       "gradients", "parameters"};
 };
 
 /// A piece of memory of one rank with a beginning and an end inside one step: from the action that writes it first to
@@ -112,6 +149,13 @@ struct Buffer {
 
     bool operator==(const Buffer&) const = default;
 };
+template <>
+struct Fields<Buffer> {
+    static constexpr auto list =
+        fields<Buffer>(stated("kind", &Buffer::kind), field("microbatch", &Buffer::microbatch),
+                       field("chunk", &Buffer::chunk), field("group", &Buffer::group), field("shared", &Buffer::shared),
+                       field("module", &Buffer::module), stated("bytes", &Buffer::bytes));
+};
 
 /// Buffers and events are indices that belong to one rank's program. The executor runs the list in order: for each
 /// action it first waits for all of `waits`, then performs it. A compute action signals its event when it is done. An
@@ -135,6 +179,15 @@ struct Action {
 
     bool operator==(const Action&) const = default;
 };
+template <>
+struct Fields<Action> {
+    static constexpr auto list = fields<Action>(
+        stated("kind", &Action::kind), field("microbatch", &Action::microbatch), field("chunk", &Action::chunk),
+        field("group", &Action::group), field("peer", &Action::peer), field("channel", &Action::channel),
+        field("stream", &Action::stream), field("bytes", &Action::bytes), field("waits", &Action::waits),
+        field("reads", &Action::reads), field("writes", &Action::writes), field("frees", &Action::frees),
+        field("signals", &Action::signals));
+};
 
 /// What one pipeline rank does in one step. Ranks of equal pipeline position and any tensor or data position share it.
 struct RankProgram {
@@ -144,6 +197,12 @@ struct RankProgram {
     std::vector<Action> actions = {};
 
     bool operator==(const RankProgram&) const = default;
+};
+template <>
+struct Fields<RankProgram> {
+    static constexpr auto list =
+        fields<RankProgram>(stated("buffers", &RankProgram::buffers), stated("events", &RankProgram::events),
+                            stated("actions", &RankProgram::actions));
 };
 
 /// Place of one action: stage, and position in that stage's list.

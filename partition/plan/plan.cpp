@@ -1,9 +1,7 @@
 #include "partition/plan/plan.h"
 
-#include <charconv>
 #include <cmath>
 #include <stdexcept>
-#include <string_view>
 
 #include <fmt/format.h>
 
@@ -31,69 +29,6 @@ ComputeOrders training_orders(const Plan& plan, std::span<const ComputationCosts
     }
     throw std::logic_error("plan: no such schedule");
 }
-
-/// FNV-1a over "name=value;" of every field in a fixed order, list lengths included.
-class Hash {
-  public:
-    void add(std::string_view name, std::int64_t value) {
-        char digits[24];
-        const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-        text(name);
-        text("=");
-        text({digits, static_cast<std::size_t>(end - digits)});
-        text(";");
-    }
-    template <typename Enum>
-    requires std::is_enum_v<Enum>
-    void add(std::string_view name, Enum value) { add(name, static_cast<std::int64_t>(value)); }
-    template <typename Integer>
-    void add(std::string_view name, const std::vector<Integer>& values) {
-        add(name, static_cast<std::int64_t>(values.size()));
-        for (const Integer value : values) add("", value);
-    }
-    void add(const Buffer& buffer) {
-        add("kind", buffer.kind);
-        add("microbatch", buffer.microbatch);
-        add("chunk", buffer.chunk);
-        add("group", buffer.group);
-        add("shared", buffer.shared);
-        add("bytes", buffer.bytes);
-        add("module", buffer.module);
-    }
-    void add(const Action& action) {
-        add("kind", action.kind);
-        add("microbatch", action.microbatch);
-        add("chunk", action.chunk);
-        add("group", action.group);
-        add("peer", action.peer);
-        add("channel", action.channel);
-        add("stream", action.stream);
-        add("bytes", action.bytes);
-        add("reads", action.reads);
-        add("writes", action.writes);
-        add("frees", action.frees);
-        add("waits", action.waits);
-        add("signals", action.signals);
-    }
-    void add(std::string_view name, const std::vector<RankProgram>& programs) {
-        add(name, static_cast<std::int64_t>(programs.size()));
-        for (const RankProgram& program : programs) {
-            add("buffers", static_cast<std::int64_t>(program.buffers.size()));
-            for (const Buffer& buffer : program.buffers) add(buffer);
-            add("events", program.events);
-            add("actions", static_cast<std::int64_t>(program.actions.size()));
-            for (const Action& action : program.actions) add(action);
-        }
-    }
-    std::uint64_t value() const { return state_; }
-
-  private:
-    void text(std::string_view bytes) {
-        for (const char byte : bytes) state_ = (state_ ^ static_cast<unsigned char>(byte)) * 0x100000001b3ULL;
-    }
-
-    std::uint64_t state_ = 0xcbf29ce484222325ULL;
-};
 
 }  // namespace
 
@@ -181,32 +116,6 @@ std::vector<ComputationCosts> computation_costs(const ModuleGraph& graph, std::s
                          .deferred_bytes = of_chunk.deferred_bytes});
     }
     return costs;
-}
-
-std::uint64_t hash_of(const Plan& plan) {
-    Hash hash;
-    hash.add("pp", plan.topology.degrees.pp);
-    hash.add("tp", plan.topology.degrees.tp);
-    hash.add("rdp", plan.topology.degrees.rdp);
-    for (const Axis axis : plan.topology.order) hash.add("axis", axis);
-    hash.add("chunks", static_cast<std::int64_t>(plan.chunks.size()));
-    for (const Chunk& chunk : plan.chunks) {
-        hash.add("stage", chunk.stage);
-        hash.add("first_module", chunk.first_module);
-        hash.add("end_module", chunk.end_module);
-        hash.add("groups", chunk.groups);
-    }
-    hash.add("microbatches", plan.microbatches);
-    hash.add("loading_horizon", plan.loading_horizon);
-    hash.add("active_microbatches", plan.active_microbatches);
-    hash.add("schedule", plan.schedule);
-    hash.add("evaluation_microbatches", plan.evaluation_microbatches);
-    hash.add("shard_optimizer_state", std::int64_t{plan.shard_optimizer_state});
-    hash.add("held_bytes", plan.held_bytes);
-    hash.add("training", plan.training);
-    hash.add("evaluation", plan.evaluation);
-    hash.add("sampling", plan.sampling);
-    return hash.value();
 }
 
 }  // namespace smp::partition

@@ -32,6 +32,18 @@ struct Plan {
     std::vector<RankProgram> training = {};    // one for each pipeline rank
     std::vector<RankProgram> evaluation = {};  // forward only, `evaluation_microbatches` of them
     std::vector<RankProgram> sampling = {};    // forward only, one microbatch
+
+    bool operator==(const Plan&) const = default;
+};
+template <>
+struct Fields<Plan> {
+    static constexpr auto list = fields<Plan>(
+        stated("topology", &Plan::topology), stated("chunks", &Plan::chunks),
+        stated("microbatches", &Plan::microbatches), stated("active_microbatches", &Plan::active_microbatches),
+        stated("schedule", &Plan::schedule), stated("evaluation_microbatches", &Plan::evaluation_microbatches),
+        field("shard_optimizer_state", &Plan::shard_optimizer_state), field("loading_horizon", &Plan::loading_horizon),
+        field("held_bytes", &Plan::held_bytes), stated("training", &Plan::training),
+        stated("evaluation", &Plan::evaluation), stated("sampling", &Plan::sampling));
 };
 
 /// What one microbatch costs on each chunk: FLOPs in ticks, 10⁹ for the whole chain both ways, and bytes. Recomputation
@@ -47,7 +59,9 @@ std::vector<ComputationCosts> computation_costs(const ModuleGraph& graph, std::s
 Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const Degrees& degrees,
                int evaluation_microbatches, std::span<const ComputationCosts> measured = {});
 
-/// 64-bit FNV-1a over a canonical text of every field: equal plans have equal hashes on every machine.
+/// 64-bit FNV-1a over a canonical text of every field that has not its usual value (partition/job/fields.h): equal
+/// values have equal hashes on every machine.
 std::uint64_t hash_of(const Plan& plan);
+std::uint64_t hash_of(const ModuleGraph& graph);
 
 }  // namespace smp::partition

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "partition/job/fields.h"
 #include "partition/job/module_graph.h"
 #include "partition/job/options.h"
 #include "partition/stages/chain_split.h"
@@ -22,6 +23,12 @@ struct Chunk {
         return group + 1 < static_cast<int>(groups.size()) ? groups[static_cast<std::size_t>(group) + 1] : end_module;
     }
     bool operator==(const Chunk&) const = default;
+};
+template <>
+struct Fields<Chunk> {
+    static constexpr auto list =
+        fields<Chunk>(stated("stage", &Chunk::stage), stated("first_module", &Chunk::first_module),
+                      stated("end_module", &Chunk::end_module), field("groups", &Chunk::groups));
 };
 
 /// memory_weight·memory/total + (1 − memory_weight)·compute/total of each module, where the whole chain is 10⁹ ticks.
