@@ -31,10 +31,14 @@ struct Microbatch {
     std::uint64_t step = 0;           // from 0: keys dropout
     bool training = true;             // dropout on, stash kept
     double gradient_scale =
-        1;                // d(objective)/d(one token's loss): 1 / (tokens of the global batch), times the loss scale
-    at::Tensor inputs;    // int64 [b, T], where the first module lives
-    at::Tensor targets;   // int64 [b, T], where the last module lives
-    double loss_sum = 0;  // written by the last module: sum over its tokens of −log p(target), added in a fixed order
+        1;               // d(objective)/d(one token's loss): 1 / (tokens of the global batch), times the loss scale
+    at::Tensor inputs;   // int64 [b, T], where the first module lives
+    at::Tensor targets;  // int64 [b, T], where the last module lives
+};
+
+/// What the last module makes of a microbatch besides tensors. Segments add to it; all others leave it alone.
+struct Loss {
+    double sum = 0;  // over the microbatch's tokens of −log p(target), added in a fixed order
 };
 
 /// What a segment keeps of one microbatch: from forward to backward_input in the order that Segment::stash_entries
@@ -90,21 +94,23 @@ class Segment {
     /// its gradient; N must divide (std::logic_error). Collective over the tensor group. With microbatch.training the
     /// stash is filled; otherwise it stays empty. The input may be kept, never changed. The last module's forward in
     /// training only normalises: its loss is computed in backward_input, chunk by chunk beside the gradient of the
-    /// logits, so that logits exist once and for one chunk; in evaluation forward computes microbatch.loss_sum.
-    virtual at::Tensor forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) = 0;
-    /// gradient of the output (undefined for the last module, whose loss starts it) → gradient of the input (undefined
-    /// from the first module). Collective over the tensor group. Leaves in the stash what backward_weight needs, the
-    /// given gradient possibly among it; never changes that. Where it costs little and spares memory, weight gradients
-    /// are accumulated here already (LayerNorms', and the head's, since logits exist nowhere else), so both parts run
-    /// in the order of microbatches.
-    virtual at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) = 0;
+    /// logits, so that logits exist once and for one chunk; in evaluation forward adds
+    /// it to `loss`.
+    virtual at::Tensor forward(const at::Tensor& input, Stash& stash, const Microbatch& microbatch, Loss& loss) = 0;
+    /// gradient of the output (undefined for the last module, whose loss starts it and is added to `loss`) → gradient
+    /// of the input (undefined from the first module). Collective over the tensor group. Leaves in the stash what
+    /// backward_weight needs, the given gradient possibly among it; never changes that. Where it costs little and
+    /// spares memory, weight gradients are accumulated here already (LayerNorms', and the head's, since logits exist
+    /// nowhere else), so both parts run in the order of microbatches.
+    virtual at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, const Microbatch& microbatch,
+                                      Loss& loss) = 0;
     /// Accumulates the other weight gradients and empties the stash. Local; with Optimize::memory collective
     /// over the tensor group, since what is stashed of sharded rows is gathered again.
-    virtual void backward_weight(Stash& stash, Microbatch& microbatch) = 0;
+    virtual void backward_weight(Stash& stash, const Microbatch& microbatch) = 0;
     /// Both parts at once, where the backward is not split: the same numbers, and an empty stash. Collective over the
     /// tensor group. A segment whose parts need the same rows of other ranks fetches them once.
-    virtual at::Tensor backward(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) {
-        at::Tensor input_gradient = backward_input(gradient, stash, microbatch);
+    virtual at::Tensor backward(const at::Tensor& gradient, Stash& stash, const Microbatch& microbatch, Loss& loss) {
+        at::Tensor input_gradient = backward_input(gradient, stash, microbatch, loss);
         backward_weight(stash, microbatch);
         return input_gradient;
     }

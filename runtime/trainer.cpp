@@ -106,7 +106,7 @@ class Trainer::Impl {
     void prepare_locally(std::optional<partition::Plan> plan);
     std::vector<models::Microbatch> microbatches(const Dataset& data, std::int64_t first_sample, bool training) const;
     /// Adds the losses where they were made.
-    void add_losses(const std::vector<models::Microbatch>& microbatches, ExactSum& sum) const;
+    void add_losses(std::span<const models::Loss> losses, ExactSum& sum) const;
     /// Sums over the world, exactly.
     std::vector<double> sum_over_world(std::vector<ExactSum> sums) const;
     std::int64_t largest_over_world(std::int64_t value) const;
@@ -174,9 +174,9 @@ std::vector<models::Microbatch> Trainer::Impl::microbatches(const Dataset& data,
     return microbatches;
 }
 
-void Trainer::Impl::add_losses(const std::vector<models::Microbatch>& microbatches, ExactSum& sum) const {
+void Trainer::Impl::add_losses(std::span<const models::Loss> losses, ExactSum& sum) const {
     if (!needs_.targets || groups_.at.tp != 0) return;  // every tensor rank of the last stage has the same value
-    for (const models::Microbatch& microbatch : microbatches) sum.add(microbatch.loss_sum);
+    for (const models::Loss& loss : losses) sum.add(loss.sum);
 }
 
 std::vector<double> Trainer::Impl::sum_over_world(std::vector<ExactSum> sums) const {
@@ -199,7 +199,7 @@ std::int64_t Trainer::Impl::largest_over_world(std::int64_t value) const {
 StepRecord Trainer::Impl::step(partition::StepTimes* times) {
     const auto begin = std::chrono::steady_clock::now();
     meter_.reset_peaks();
-    auto batch = microbatches(*train_, steps_done_ * cut_.global_batch, /*training=*/true);
+    const auto batch = microbatches(*train_, steps_done_ * cut_.global_batch, /*training=*/true);
     const double learning_rate = learning_rate_at(job_.training, steps_done_ - skipped_updates_);
     double loss = 0, norm = 0;
     bool updates = false;
@@ -214,9 +214,9 @@ StepRecord Trainer::Impl::step(partition::StepTimes* times) {
         return plan_.shard_optimizer_state ? exchange_->reduce_scatter(stage_->flat_gradients(), section)
                                            : exchange_->all_reduce(stage_->flat_gradients(), section);
     };
-    duties.optimizer_step = [&] {
+    duties.optimizer_step = [&](std::span<const models::Loss> of_batch) {
         ExactSum losses;
-        add_losses(batch, losses);
+        add_losses(of_batch, losses);
         const auto totals =
             sum_over_world({losses, sum_of_squares(stage_->flat_gradients(), stage_->counted(), owned())});
         loss = totals[0] / tokens_per_batch();
@@ -272,13 +272,12 @@ void Trainer::Impl::refuse_non_finite(double loss, std::span<const models::Micro
     const bool in_values = place.has_value();
     if (!place) {
         // The values are those of the step, so the same forward can be run again.
-        std::vector<models::Microbatch> again(batch.begin(), batch.end());
         std::optional<int> first;
         StepDuties duties = forward_duties();
         duties.after_forward = [&](int module, const at::Tensor& output) {
             if (output.defined() && !is_finite(output)) first = std::min(module, first.value_or(module));
         };
-        executor_->run(plan_.evaluation[groups_.at.pp], again, duties);
+        executor_->run(plan_.evaluation[groups_.at.pp], batch, duties);
         place = search.in_outputs(first);
     }
     if (!place) place = search.in_gradients(updated());
@@ -330,9 +329,8 @@ double Trainer::Impl::evaluate() {
     ExactSum losses;
     const std::int64_t batches = job_.training.evaluation_batches;
     for (std::int64_t i = 0; i < batches; ++i) {
-        auto batch = microbatches(*validation_, i * cut_.global_batch, /*training=*/false);
-        executor_->run(plan_.evaluation[groups_.at.pp], batch, forward_duties());
-        add_losses(batch, losses);
+        const auto batch = microbatches(*validation_, i * cut_.global_batch, /*training=*/false);
+        add_losses(executor_->run(plan_.evaluation[groups_.at.pp], batch, forward_duties()), losses);
     }
     return sum_over_world({losses}).front() / (tokens_per_batch() * static_cast<double>(batches));
 }

@@ -24,7 +24,7 @@ void append(Stash& stash, Stash&& rest) {
 Block::Block(const ModelOptions& options, int layer, SegmentContext context)
     : BoundSegment(options, layer + 1, std::move(context)), layer_(layer) {}
 
-at::Tensor Block::forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) {
+at::Tensor Block::forward(const at::Tensor& input, Stash& stash, const Microbatch& microbatch, Loss& /*loss*/) {
     stash.clear();
     Stash mlp_stash;
     const at::Tensor middle = attention_forward(attention(), input, stash, microbatch);
@@ -33,7 +33,8 @@ at::Tensor Block::forward(const at::Tensor& input, Stash& stash, Microbatch& mic
     return output;
 }
 
-at::Tensor Block::backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) {
+at::Tensor Block::backward_input(const at::Tensor& gradient, Stash& stash, const Microbatch& microbatch,
+                                 Loss& /*loss*/) {
     Stash mlp_stash = split_off(stash, attention_kept(context_));
     const at::Tensor middle_gradient = mlp_backward_input(mlp(), gradient, mlp_stash, microbatch);
     at::Tensor input_gradient = attention_backward_input(attention(), middle_gradient, stash, microbatch);
@@ -41,13 +42,13 @@ at::Tensor Block::backward_input(const at::Tensor& gradient, Stash& stash, Micro
     return input_gradient;
 }
 
-void Block::backward_weight(Stash& stash, Microbatch& /*microbatch*/) {
+void Block::backward_weight(Stash& stash, const Microbatch& /*microbatch*/) {
     Stash mlp_stash = split_off(stash, kAttentionPending);
     mlp_backward_weight(mlp(), mlp_stash);
     attention_backward_weight(attention(), stash);
 }
 
-at::Tensor Block::backward(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) {
+at::Tensor Block::backward(const at::Tensor& gradient, Stash& stash, const Microbatch& microbatch, Loss& /*loss*/) {
     Stash mlp_stash = split_off(stash, attention_kept(context_));
     const BlockHalf mlp = this->mlp(Backward::whole), attention = this->attention(Backward::whole);
     const at::Tensor middle_gradient = mlp_backward_input(mlp, gradient, mlp_stash, microbatch);

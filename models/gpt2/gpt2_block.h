@@ -13,10 +13,11 @@ class Block final : public BoundSegment {
     /// Module layer + 1.
     Block(const ModelOptions& options, int layer, SegmentContext context);
 
-    at::Tensor forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) override;
-    at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) override;
-    void backward_weight(Stash& stash, Microbatch& microbatch) override;
-    at::Tensor backward(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) override;
+    at::Tensor forward(const at::Tensor& input, Stash& stash, const Microbatch& microbatch, Loss& loss) override;
+    at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, const Microbatch& microbatch,
+                              Loss& loss) override;
+    void backward_weight(Stash& stash, const Microbatch& microbatch) override;
+    at::Tensor backward(const at::Tensor& gradient, Stash& stash, const Microbatch& microbatch, Loss& loss) override;
 
   private:
     BlockHalf attention(Backward backward = Backward::split) const;

@@ -19,7 +19,7 @@ enum Parameters { kTokens, kPositions };
 Embedding::Embedding(const ModelOptions& options, SegmentContext context)
     : BoundSegment(options, 0, std::move(context)) {}
 
-at::Tensor Embedding::forward(const at::Tensor& /*input*/, Stash& stash, Microbatch& microbatch) {
+at::Tensor Embedding::forward(const at::Tensor& /*input*/, Stash& stash, const Microbatch& microbatch, Loss& /*loss*/) {
     const std::int64_t length = microbatch.length;
     if (length > options_.n_positions)
         throw std::logic_error(fmt::format("{} tokens do not fit {} positions", length, options_.n_positions));
@@ -48,12 +48,13 @@ kernels::DropoutKey Embedding::output_key(const Microbatch& microbatch) const {
     return own_rows_dropout_key(context_, microbatch, options_.embd_pdrop, 0, kernels::DropoutSite::embedding);
 }
 
-at::Tensor Embedding::backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) {
+at::Tensor Embedding::backward_input(const at::Tensor& gradient, Stash& stash, const Microbatch& microbatch,
+                                     Loss& /*loss*/) {
     stash = {kernels::dropout_backward(gradient, output_key(microbatch))};
     return {};
 }
 
-void Embedding::backward_weight(Stash& stash, Microbatch& microbatch) {
+void Embedding::backward_weight(Stash& stash, const Microbatch& microbatch) {
     const at::Tensor gradient = gather_rows(context_, stash[0]);  // [N, h]
     kernels::accumulate_token_gradient(views()[kTokens].gradient, gradient, microbatch.inputs.reshape({-1}),
                                        shard_.first_token);

@@ -13,9 +13,10 @@ class Embedding final : public BoundSegment {
   public:
     Embedding(const ModelOptions& options, SegmentContext context);
 
-    at::Tensor forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) override;
-    at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) override;
-    void backward_weight(Stash& stash, Microbatch& microbatch) override;
+    at::Tensor forward(const at::Tensor& input, Stash& stash, const Microbatch& microbatch, Loss& loss) override;
+    at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, const Microbatch& microbatch,
+                              Loss& loss) override;
+    void backward_weight(Stash& stash, const Microbatch& microbatch) override;
 
   private:
     /// x [n, h], rows from `first_row` of the microbatch on, += the embedding of their positions.

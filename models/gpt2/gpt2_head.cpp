@@ -37,7 +37,7 @@ Head::Chunk Head::chunk(const at::Tensor& rows, const at::Tensor& targets) {
     return {std::move(logits), sums, targets};
 }
 
-at::Tensor Head::forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) {
+at::Tensor Head::forward(const at::Tensor& input, Stash& stash, const Microbatch& microbatch, Loss& loss) {
     auto [normalised, mean, rstd] =
         kernels::layer_norm(input, views()[kGain].value, views()[kBias].value, options_.layer_norm_epsilon);
     context_.progress();
@@ -49,16 +49,16 @@ at::Tensor Head::forward(const at::Tensor& input, Stash& stash, Microbatch& micr
     }
     normalised = gather_rows(context_, normalised);  // [N, h]
     const at::Tensor targets = microbatch.targets.reshape({-1});
-    microbatch.loss_sum = 0;
     for (std::int64_t first = 0; first < normalised.size(0); first += kRows) {
         const std::int64_t count = std::min(kRows, normalised.size(0) - first);
-        microbatch.loss_sum +=
+        loss.sum +=
             kernels::cross_entropy_sum(chunk(normalised.narrow(0, first, count), targets.narrow(0, first, count)).sums);
     }
     return {};
 }
 
-at::Tensor Head::backward_input(const at::Tensor& /*gradient*/, Stash& stash, Microbatch& microbatch) {
+at::Tensor Head::backward_input(const at::Tensor& /*gradient*/, Stash& stash, const Microbatch& microbatch,
+                                Loss& loss) {
     const at::Tensor own = context_.storage.recomputes_cheap
                                ? kernels::layer_norm(stash[kInput], views()[kGain].value, views()[kBias].value,
                                                      options_.layer_norm_epsilon)
@@ -68,12 +68,11 @@ at::Tensor Head::backward_input(const at::Tensor& /*gradient*/, Stash& stash, Mi
     const at::Tensor targets = microbatch.targets.reshape({-1});
     const ParameterView& weight = views()[kWeight];
     at::Tensor normalised_gradient = at::empty_like(normalised);
-    microbatch.loss_sum = 0;
     for (std::int64_t first = 0; first < normalised.size(0); first += kRows) {
         const std::int64_t count = std::min(kRows, normalised.size(0) - first);
         const at::Tensor rows = normalised.narrow(0, first, count);
         const Chunk part = chunk(rows, targets.narrow(0, first, count));
-        microbatch.loss_sum += kernels::cross_entropy_sum(part.sums);
+        loss.sum += kernels::cross_entropy_sum(part.sums);
         kernels::cross_entropy_gradient(part.exponentials, part.sums, part.targets, shard_.first_token,
                                         microbatch.gradient_scale);
         context_.progress();
@@ -93,7 +92,7 @@ at::Tensor Head::backward_input(const at::Tensor& /*gradient*/, Stash& stash, Mi
     return input_gradient;
 }
 
-void Head::backward_weight(Stash& /*stash*/, Microbatch& /*microbatch*/) {}
+void Head::backward_weight(Stash& /*stash*/, const Microbatch& /*microbatch*/) {}
 
 at::Tensor Head::logits(const at::Tensor& input, std::int64_t first, std::int64_t count) {
     const at::Tensor rows = gather_rows(context_, input).narrow(0, first, count);

@@ -18,9 +18,10 @@ class Head final : public BoundSegment {
 
     Head(const ModelOptions& options, SegmentContext context);
 
-    at::Tensor forward(const at::Tensor& input, Stash& stash, Microbatch& microbatch) override;
-    at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, Microbatch& microbatch) override;
-    void backward_weight(Stash& stash, Microbatch& microbatch) override;
+    at::Tensor forward(const at::Tensor& input, Stash& stash, const Microbatch& microbatch, Loss& loss) override;
+    at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, const Microbatch& microbatch,
+                              Loss& loss) override;
+    void backward_weight(Stash& stash, const Microbatch& microbatch) override;
 
     /// Boundary tensor, as forward takes it → logits [count, vocab_size], fp32, of rows [first, first + count) of the
     /// microbatch, on every tensor rank. Collective over the tensor group; they exist at once, over the whole

@@ -74,10 +74,11 @@ struct Executor::Execution {
         bool was_waited_for = false;
     };
 
-    Execution(const partition::RankProgram& executed, std::span<models::Microbatch> all, const StepDuties& of_step,
-              std::vector<at::Tensor> host_ring, MemoryMeter& of_rank)
+    Execution(const partition::RankProgram& executed, std::span<const models::Microbatch> all,
+              const StepDuties& of_step, std::vector<at::Tensor> host_ring, MemoryMeter& of_rank)
         : program(executed),
           microbatches(all),
+          losses(all.size()),
           duties(of_step),
           slots(executed.buffers.size()),
           events(executed.events),
@@ -89,7 +90,8 @@ struct Executor::Execution {
           })) {}
 
     const partition::RankProgram& program;
-    std::span<models::Microbatch> microbatches;
+    std::span<const models::Microbatch> microbatches;
+    std::vector<models::Loss> losses;
     const StepDuties& duties;
     std::vector<Slot> slots;
     std::vector<Event> events;
@@ -123,7 +125,7 @@ struct Executor::Execution {
                 refuse(*event.signalled_by, "is waited for by nobody");
     }
 
-    models::Microbatch& microbatch(const Action& action) const {
+    const models::Microbatch& microbatch(const Action& action) const {
         if (action.microbatch < 0 || action.microbatch >= static_cast<int>(microbatches.size()))
             refuse(action, fmt::format("is of no microbatch of {}", microbatches.size()));
         return microbatches[action.microbatch];
@@ -202,8 +204,9 @@ Executor::Executor(const partition::Plan& plan, const std::vector<partition::Sha
     copies_in_.emplace("copies from host memory", groups.world->in_flight(), options_.copies);
 }
 
-void Executor::run(const partition::RankProgram& program, std::span<models::Microbatch> microbatches,
-                   const StepDuties& duties, const std::shared_ptr<partition::ActionTimes>& times) {
+std::vector<models::Loss> Executor::run(const partition::RankProgram& program,
+                                        std::span<const models::Microbatch> microbatches, const StepDuties& duties,
+                                        const std::shared_ptr<partition::ActionTimes>& times) {
     Execution execution(program, microbatches, duties, host_ring_, meter_);
     const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::other);
     if (times) times->assign(program.actions.size(), {});
@@ -230,6 +233,7 @@ void Executor::run(const partition::RankProgram& program, std::span<models::Micr
     }
     execution.require_everything_waited_for();
     meter_.set_action(nullptr);
+    return std::move(execution.losses);
 }
 
 comms::Work Executor::perform(Execution& execution, const Action& action, const std::function<void()>& on_copied) {
@@ -250,7 +254,7 @@ comms::Work Executor::perform(Execution& execution, const Action& action, const 
             return execution.duties.gather_parameters(action.chunk);
         case ActionKind::optimizer_step:
             if (!execution.duties.optimizer_step) refuse(action, "is no action of this program");
-            execution.duties.optimizer_step();
+            execution.duties.optimizer_step(execution.losses);
             return {};
         case ActionKind::join: return {};
         case ActionKind::offload:
@@ -281,7 +285,7 @@ bool Executor::is_at_end(const Action& action) const {
 }
 
 void Executor::forward(Execution& execution, const Action& action) {
-    models::Microbatch& microbatch = execution.microbatch(action);
+    const models::Microbatch& microbatch = execution.microbatch(action);
     const bool first_time = action.kind == ActionKind::forward;
     if (execution.has_backwards && first_time && action.group <= 0) {
         if (execution.open_chunks[action.microbatch]++ == 0) ++execution.active;
@@ -300,7 +304,7 @@ void Executor::forward(Execution& execution, const Action& action) {
         if (is_at_end(action) && i + 1 == segments.size() && execution.duties.at_head)
             execution.duties.at_head(*segments[i], hidden);
         else
-            hidden = segments[i]->forward(hidden, kept[i], microbatch);
+            hidden = segments[i]->forward(hidden, kept[i], microbatch, execution.losses[action.microbatch]);
         if (!stash) kept[i].clear();
         if (first_time && execution.duties.after_forward)
             execution.duties.after_forward(first_module(action) + static_cast<int>(i), hidden);
@@ -311,15 +315,16 @@ void Executor::forward(Execution& execution, const Action& action) {
 }
 
 void Executor::backward(Execution& execution, const Action& action) {
-    models::Microbatch& microbatch = execution.microbatch(action);
+    const models::Microbatch& microbatch = execution.microbatch(action);
     const auto segments = segments_of(action);
     at::Tensor gradient;
     if (!is_at_end(action)) gradient = execution.tensor(action, kGradients);
     auto stashes = execution.take(action, BufferKind::stash, segments.size());
     const bool whole = action.kind == ActionKind::backward;
+    models::Loss& loss = execution.losses[action.microbatch];
     for (std::size_t i = segments.size(); i-- > 0;) {
-        gradient = whole ? segments[i]->backward(gradient, stashes[i], microbatch)
-                         : segments[i]->backward_input(gradient, stashes[i], microbatch);
+        gradient = whole ? segments[i]->backward(gradient, stashes[i], microbatch, loss)
+                         : segments[i]->backward_input(gradient, stashes[i], microbatch, loss);
     }
     if (!whole) {
         const auto deferred = execution.find(action.writes, {BufferKind::deferred});
@@ -331,7 +336,7 @@ void Executor::backward(Execution& execution, const Action& action) {
 }
 
 void Executor::backward_weight(Execution& execution, const Action& action) {
-    models::Microbatch& microbatch = execution.microbatch(action);
+    const models::Microbatch& microbatch = execution.microbatch(action);
     const auto segments = segments_of(action);
     auto stashes = execution.take(action, BufferKind::deferred, segments.size());
     for (std::size_t i = segments.size(); i-- > 0;) segments[i]->backward_weight(stashes[i], microbatch);

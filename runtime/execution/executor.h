@@ -24,7 +24,8 @@ struct StepDuties {
     std::function<comms::Work(int chunk)> reduce_gradients;
     /// Starts the gathering of a chunk's parameters from the ranks that have updated them.
     std::function<comms::Work(int chunk)> gather_parameters;
-    std::function<void()> optimizer_step;
+    /// `losses`: what run() will return.
+    std::function<void(std::span<const models::Loss> losses)> optimizer_step;
     /// Where set, called after each forward with the module's index in the graph and its boundary tensor (undefined
     /// from the last one).
     std::function<void(int module, const at::Tensor& output)> after_forward;
@@ -46,13 +47,14 @@ class Executor {
     Executor(const partition::Plan& plan, const std::vector<partition::SharedParameter>& shared, Stage& stage,
              RankGroups& groups, MemoryMeter& meter, ExecutorOptions options = {});
 
-    /// Runs `program` once over `microbatches` (element i is microbatch i; loss_sum is written where the last module
-    /// lives). Where `times` is not null, it gets one entry an action. Collective over the world. Throws
-    /// CommunicationError, and std::logic_error, which names the action, where the program breaks a bound of the plan,
-    /// uses what is not there, leaves a message in flight at its end or asks for what no program may; what is in flight
-    /// then stays so, and the world should be aborted.
-    void run(const partition::RankProgram& program, std::span<models::Microbatch> microbatches,
-             const StepDuties& duties, const std::shared_ptr<partition::ActionTimes>& times = nullptr);
+    /// Runs `program` once over `microbatches` (element i is microbatch i). Returns their losses: of the last module,
+    /// where it lives, else 0. Where `times` is not null, it gets one entry an action. Collective over the world.
+    /// Throws CommunicationError, and std::logic_error, which names the action, where the program breaks a bound of the
+    /// plan, uses what is not there, leaves a message in flight at its end or asks for what no program may; what is in
+    /// flight then stays so, and the world should be aborted.
+    std::vector<models::Loss> run(const partition::RankProgram& program,
+                                  std::span<const models::Microbatch> microbatches, const StepDuties& duties,
+                                  const std::shared_ptr<partition::ActionTimes>& times = nullptr);
 
     /// The most microbatches that were active on this rank at one moment (from the start of their first forward to the
     /// end of the last backward, or of its input part where it is split), so far.

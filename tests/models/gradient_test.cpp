@@ -128,11 +128,12 @@ TEST(Dropout, DiffersBetweenSitesAndLayers) {
         SegmentContext context;
         context.tensor_group = &group;
         const auto bound = testing::bind_model(options, weights, 1, 3, context);
-        Microbatch microbatch = testing::cut(batch_of())[0];
+        const Microbatch microbatch = testing::cut(batch_of())[0];
+        Loss loss;
         std::vector<at::Tensor> outputs;
         for (const auto& layer : bound.segments) {
             Stash stash;
-            outputs.push_back(layer->forward(at::zeros({160, 24}), stash, microbatch));
+            outputs.push_back(layer->forward(at::zeros({160, 24}), stash, microbatch, loss));
         }
         const auto share = [](const at::Tensor& mask) { return mask.to(at::kDouble).mean().item<double>(); };
         EXPECT_NEAR(share(outputs[0] == 0), 0.25, 0.05);

@@ -56,11 +56,12 @@ SegmentRun run_segment(int module, const NamedTensors& weights, const Batch& bat
         };
         const auto bound = testing::bind_model(model(), weights, module, module + 1, context, dtype);
         Segment& segment = *bound.segments[0];
-        Microbatch microbatch = testing::cut(batch)[0];
+        const Microbatch microbatch = testing::cut(batch)[0];
+        Loss loss;
         const at::Tensor own_input = as(input), own_gradient = as(output_gradient);
         Stash stash;
-        const at::Tensor output = segment.forward(own_input, stash, microbatch);
-        const at::Tensor input_gradient = segment.backward_input(own_gradient, stash, microbatch);
+        const at::Tensor output = segment.forward(own_input, stash, microbatch, loss);
+        const at::Tensor input_gradient = segment.backward_input(own_gradient, stash, microbatch, loss);
         for (std::size_t i = 0; i < bound.views[0].size(); ++i) {
             // The others' gradients are what backward_input has no time for; see Segment::backward_input.
             const std::string& name = segment.parameters()[i].name;
@@ -84,7 +85,7 @@ SegmentRun run_segment(int module, const NamedTensors& weights, const Batch& bat
         }
         run.output = outputs[group.rank()] = output;
         run.input_gradient = input_gradients[group.rank()] = input_gradient;
-        run.loss_sum = microbatch.loss_sum;
+        run.loss_sum = loss.sum;
         for (std::size_t i = 0; i < bound.views[0].size(); ++i)
             testing::put_part(segment.parameters()[i], bound.views[0][i].gradient, run.gradients);
     });
@@ -204,7 +205,8 @@ TEST(SegmentChecks, OfferProgressBetweenOperators) {
         context.tensor_group = &group;
         context.progress = [&calls] { ++calls; };
         const auto bound = testing::bind_model(model(), testing::random_weights(model(), at::kFloat, 1), 0, 4, context);
-        Microbatch microbatch = testing::cut(testing::random_batch(model(), 2, 60, 1))[0];
+        const Microbatch microbatch = testing::cut(testing::random_batch(model(), 2, 60, 1))[0];
+        Loss loss;
         const auto expect_progress = [&](const char* pass, const Segment& segment) {
             EXPECT_GT(calls, 0) << pass << " of " << segment.name();
             calls = 0;
@@ -212,12 +214,12 @@ TEST(SegmentChecks, OfferProgressBetweenOperators) {
         std::vector<Stash> stashes(4);
         at::Tensor x;
         for (int i = 0; i < 4; ++i) {
-            x = bound.segments[i]->forward(x, stashes[i], microbatch);
+            x = bound.segments[i]->forward(x, stashes[i], microbatch, loss);
             expect_progress("forward", *bound.segments[i]);
         }
         at::Tensor gradient;
         for (int i = 3; i >= 0; --i) {
-            gradient = bound.segments[i]->backward_input(gradient, stashes[i], microbatch);
+            gradient = bound.segments[i]->backward_input(gradient, stashes[i], microbatch, loss);
             if (i > 0) expect_progress("backward_input", *bound.segments[i]);
             bound.segments[i]->backward_weight(stashes[i], microbatch);
             if (i < 3) expect_progress("backward_weight", *bound.segments[i]);  // the head has nothing left to do
@@ -231,9 +233,10 @@ TEST(SegmentChecks, RefuseRowsThatDoNotDivide) {
         context.tensor_group = &group;
         context.storage.optimize = partition::Optimize::memory;
         const auto bound = testing::bind_model(model(), testing::random_weights(model(), at::kFloat, 1), 0, 1, context);
-        Microbatch microbatch = testing::cut(testing::random_batch(model(), 1, 7, 1))[0];
+        const Microbatch microbatch = testing::cut(testing::random_batch(model(), 1, 7, 1))[0];
+        Loss loss;
         Stash stash;
-        EXPECT_THROW(bound.segments[0]->forward({}, stash, microbatch), std::logic_error);
+        EXPECT_THROW(bound.segments[0]->forward({}, stash, microbatch, loss), std::logic_error);
     });
 }
 
@@ -242,9 +245,10 @@ TEST(SegmentChecks, RefuseMoreTokensThanPositions) {
         SegmentContext context;
         context.tensor_group = &group;
         const auto bound = testing::bind_model(model(), testing::random_weights(model(), at::kFloat, 1), 0, 1, context);
-        Microbatch microbatch = testing::cut(testing::random_batch(model(), 1, 62, 1))[0];
+        const Microbatch microbatch = testing::cut(testing::random_batch(model(), 1, 62, 1))[0];
+        Loss loss;
         Stash stash;
-        EXPECT_THROW(bound.segments[0]->forward({}, stash, microbatch), std::logic_error);
+        EXPECT_THROW(bound.segments[0]->forward({}, stash, microbatch, loss), std::logic_error);
     });
 }
 

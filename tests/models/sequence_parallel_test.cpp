@@ -118,18 +118,19 @@ TEST(SequenceParallel, MovesWhatItSays) {
             context.tensor_group = &group;
             context.storage.optimize = optimize;
             const auto bound = testing::bind_model(model(0.2), weights, 1, 2, context);
-            Microbatch microbatch = testing::cut(batch_of(1))[0];
+            const Microbatch microbatch = testing::cut(batch_of(1))[0];
+            Loss loss;
             const std::int64_t rows = optimize == kMemory ? 60 : 120;
             const at::Tensor x = at::ones({rows, 24}), gradient = at::ones({rows, 24});
             Stash stash;
             group.received = 0;
-            bound.segments[0]->forward(x, stash, microbatch);
+            bound.segments[0]->forward(x, stash, microbatch, loss);
             EXPECT_EQ(group.received, 4 * 60 * 24 * 4);
             if (split) {
-                bound.segments[0]->backward_input(gradient, stash, microbatch);
+                bound.segments[0]->backward_input(gradient, stash, microbatch, loss);
                 bound.segments[0]->backward_weight(stash, microbatch);
             } else {
-                bound.segments[0]->backward(gradient, stash, microbatch);
+                bound.segments[0]->backward(gradient, stash, microbatch, loss);
             }
             EXPECT_TRUE(stash.empty());
             EXPECT_EQ(group.received, passes * 60 * 24 * 4) << word_of(optimize) << ", split " << split;

@@ -95,12 +95,13 @@ TEST(Stash, IsWhatIsDeclaredEntryByEntry) {
                 context.storage.recomputes_cheap = recomputes_cheap;
                 const auto bound = testing::bind_model(options, weights, 0, gpt2_module_count(options), context,
                                                        value_type(precision));
-                Microbatch microbatch = testing::cut(batch)[0];
+                const Microbatch microbatch = testing::cut(batch)[0];
+                Loss loss;
                 at::Tensor x;
                 for (std::size_t i = 0; i < bound.segments.size(); ++i) {
                     const Segment& segment = *bound.segments[i];
                     Stash stash;
-                    x = bound.segments[i]->forward(x, stash, microbatch);
+                    x = bound.segments[i]->forward(x, stash, microbatch, loss);
                     std::set<const void*> storages;
                     expect_as_declared(stash, segment.stash_entries(3, 64), graph.modules[i].stash_bytes, storages,
                                        segment.name());
@@ -132,15 +133,16 @@ TEST(Deferred, IsWhatIsDeclaredOverTheWholeChain) {
                 context.storage.recomputes_cheap = recomputes_cheap;
                 const auto bound = testing::bind_model(options, weights, 0, gpt2_module_count(options), context,
                                                        value_type(precision));
-                Microbatch microbatch = testing::cut(batch)[0];
+                const Microbatch microbatch = testing::cut(batch)[0];
+                Loss loss;
                 std::vector<Stash> stashes(bound.segments.size());
                 const auto counter = std::make_shared<LiveBytes>();
                 const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, counter);
                 at::Tensor x, gradient;
                 for (std::size_t i = 0; i < bound.segments.size(); ++i)
-                    x = bound.segments[i]->forward(x, stashes[i], microbatch);
+                    x = bound.segments[i]->forward(x, stashes[i], microbatch, loss);
                 for (std::size_t i = bound.segments.size(); i-- > 0;)
-                    gradient = bound.segments[i]->backward_input(gradient, stashes[i], microbatch);
+                    gradient = bound.segments[i]->backward_input(gradient, stashes[i], microbatch, loss);
 
                 std::set<const void*> storages;
                 std::int64_t declared = 0;
@@ -182,19 +184,20 @@ TEST(Head, HoldsTheLogitsOfOneChunkOnly) {
         const int head = gpt2_module_count(options) - 1;
         const auto bound = testing::bind_model(options, weights, head, head + 1, context);
         Microbatch microbatch = testing::cut(batch)[0];
+        Loss loss;
         const at::Tensor x = at::randn({1024, 32});
         constexpr std::int64_t kChunk = 256 * 4000 * 4, kBeside = 4 * 1024 * 32 * 4 + 64 * 1024;
         const std::int64_t training = peak_bytes([&] {
             Stash stash;
-            bound.segments[0]->forward(x, stash, microbatch);
-            bound.segments[0]->backward_input({}, stash, microbatch);
+            bound.segments[0]->forward(x, stash, microbatch, loss);
+            bound.segments[0]->backward_input({}, stash, microbatch, loss);
         });
         EXPECT_GE(training, kChunk);
         EXPECT_LE(training, kChunk + kBeside);
         microbatch.training = false;
         const std::int64_t evaluation = peak_bytes([&] {
             Stash stash;
-            bound.segments[0]->forward(x, stash, microbatch);
+            bound.segments[0]->forward(x, stash, microbatch, loss);
         });
         EXPECT_GE(evaluation, kChunk);
         EXPECT_LE(evaluation, kChunk + kBeside);

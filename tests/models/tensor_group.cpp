@@ -134,41 +134,42 @@ ModelRun run_model(const ModelOptions& options, const NamedTensors& weights, con
                 bind_model(options, weights, 0, gpt2_module_count(options), context, choices.dtype);
             const auto& segments = model.segments;
 
-            double loss = 0, evaluation_loss = 0;
+            double loss_sum = 0, evaluation_loss_sum = 0;
             std::vector<at::Tensor> logits;
-            for (Microbatch& microbatch : cut(batch)) {
+            for (const Microbatch& microbatch : cut(batch)) {
+                Loss loss, evaluation_loss;
                 std::vector<Stash> stashes(segments.size());
                 at::Tensor x;
                 for (std::size_t i = 0; i < segments.size(); ++i) {
                     if (choices.logits && i + 1 == segments.size())
                         logits.push_back(head_logits(*segments[i], x, 0, microbatch.sequences * microbatch.length));
-                    x = segments[i]->forward(x, stashes[i], microbatch);
+                    x = segments[i]->forward(x, stashes[i], microbatch, loss);
                 }
                 at::Tensor gradient;
                 for (std::size_t i = segments.size(); i-- > 0;)
-                    gradient = segments[i]->backward_input(gradient, stashes[i], microbatch);
+                    gradient = segments[i]->backward_input(gradient, stashes[i], microbatch, loss);
                 for (std::size_t i = segments.size(); i-- > 0;) {
                     segments[i]->backward_weight(stashes[i], microbatch);
                     EXPECT_TRUE(stashes[i].empty());
                 }
-                loss += microbatch.loss_sum;
+                loss_sum += loss.sum;
 
                 Microbatch evaluated = microbatch;
                 evaluated.training = false;
                 x.reset();
                 for (std::size_t i = 0; i < segments.size(); ++i) {
-                    x = segments[i]->forward(x, stashes[i], evaluated);
+                    x = segments[i]->forward(x, stashes[i], evaluated, evaluation_loss);
                     EXPECT_TRUE(stashes[i].empty());
                 }
-                evaluation_loss += evaluated.loss_sum;
+                evaluation_loss_sum += evaluation_loss.sum;
             }
 
             sum_row_gradients(model, context);
             const std::lock_guard lock(mutex);
             const auto tokens = static_cast<double>(batch.inputs.numel());
             if (group.rank() == 0) {
-                result.loss = loss / tokens;
-                result.evaluation_loss = evaluation_loss / tokens;
+                result.loss = loss_sum / tokens;
+                result.evaluation_loss = evaluation_loss_sum / tokens;
                 if (choices.logits) result.logits = at::cat(logits);
             }
             for (std::size_t i = 0; i < segments.size(); ++i)
