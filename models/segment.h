@@ -12,9 +12,9 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/ScalarType.h>
 
-#include "models/activation_storage.h"
+#include "models/microbatch_share.h"
 #include "models/parameter.h"
-#include "models/stash_entry.h"
+#include "models/stash.h"
 
 namespace smp::comms {
 class Communicator;
@@ -41,9 +41,17 @@ struct Loss {
     double sum = 0;  // over the microbatch's tokens of −log p(target), added in a fixed order
 };
 
-/// What a segment keeps of one microbatch: from forward to backward_input in the order that Segment::stash_entries
-/// declares, from there to backward_weight in that of Segment::deferred_entries.
+/// What a segment keeps of one microbatch from pass to pass: a tensor a row of its table (models/stash.h), undefined
+/// where that row has not been made yet or is used up. Empty ahead of forward, after backward_weight, and where nothing
+/// is kept.
 using Stash = std::vector<at::Tensor>;
+
+/// Forgets the tensors that `pass` is the last to use. `stash` begins with the table's.
+template <class Extent, std::size_t n>
+void drop_used(std::span<at::Tensor> stash, const std::array<KeptTensor<Extent>, n>& table, Pass pass) {
+    for (std::size_t i = 0; i < n; ++i)
+        if (table[i].used <= pass) stash[i].reset();
+}
 
 /// What values in a precision are to LibTorch.
 constexpr at::ScalarType value_type(partition::Precision precision) {
@@ -83,11 +91,6 @@ class Segment {
     /// Gives the segment its storage; `views` in the order of parameters().
     virtual void bind(std::vector<ParameterView> views) = 0;
 
-    /// What forward() leaves in the stash for a microbatch of b sequences of length T.
-    virtual std::vector<StashEntry> stash_entries(std::int64_t sequences, std::int64_t length) const = 0;
-    /// What backward_input() leaves there. The gradient that it was given counts where it is kept.
-    virtual std::vector<StashEntry> deferred_entries(std::int64_t sequences, std::int64_t length) const = 0;
-
     /// input: boundary tensor [N', h] (undefined for the first module, which reads microbatch.inputs) → boundary tensor
     /// [N', h] (undefined from the last). N' is N = b·T; with Optimize::memory, N / size of the tensor
     /// group: rank r then holds rows [r·N', (r + 1)·N') of the microbatch's N, of every boundary tensor and of
@@ -114,6 +117,11 @@ class Segment {
         backward_weight(stash, microbatch);
         return input_gradient;
     }
+
+    /// For sampling. Boundary tensor, as forward takes it → logits [count, vocabulary], fp32, of rows
+    /// [first, first + count) of the microbatch, on every tensor rank: they exist at once, over the whole vocabulary.
+    /// Collective over the tensor group. The last module's only; any other throws std::logic_error.
+    virtual at::Tensor logits(const at::Tensor& input, std::int64_t first, std::int64_t count);
 };
 
 }  // namespace smp::models

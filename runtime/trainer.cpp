@@ -10,7 +10,6 @@
 #include <ATen/ops/full.h>
 #include <fmt/format.h>
 
-#include "models/gpt2/gpt2_head.h"
 #include "partition/check/checker.h"
 #include "partition/foresight/memory_forecast.h"
 #include "runtime/execution/agreement.h"
@@ -347,7 +346,7 @@ std::vector<std::int64_t> Trainer::Impl::sample() {
         std::int64_t token = 0;
         StepDuties duties = forward_duties();
         duties.at_head = [&](models::Segment& head, const at::Tensor& hidden) {
-            token = sampler.draw(models::head_logits(head, hidden, sampler.position(), 1));
+            token = sampler.draw(head.logits(hidden, sampler.position(), 1));
         };
         executor_->run(plan_.sampling[groups_.at.pp], batch, duties);
         const at::Tensor shared = at::full({1}, token, at::kLong);

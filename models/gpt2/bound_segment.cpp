@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include "comms/communicator.h"
-#include "models/gpt2/gpt2_stash.h"
 
 namespace smp::models {
 
@@ -71,7 +70,6 @@ BoundSegment::BoundSegment(const ModelOptions& options, int module, SegmentConte
     : options_(options),
       context_(std::move(context)),
       shard_(gpt2_shard(options, context_.tensor_group->size(), context_.tensor_group->rank())),
-      module_(module),
       name_(gpt2_module_name(options, module)),
       parameters_(
           gpt2_module_parameters(options, module, context_.tensor_group->size(), context_.tensor_group->rank())) {}
@@ -92,14 +90,6 @@ void BoundSegment::bind(std::vector<ParameterView> views) {
                 fmt::format("{} is bound to views of another shape, layout or type", parameters_[i].name));
     }
     views_ = std::move(views);
-}
-
-std::vector<StashEntry> BoundSegment::stash_entries(std::int64_t sequences, std::int64_t length) const {
-    return gpt2_stash(options_, context_.tensor_group->size(), module_, sequences, length, context_.storage);
-}
-
-std::vector<StashEntry> BoundSegment::deferred_entries(std::int64_t sequences, std::int64_t length) const {
-    return gpt2_deferred(options_, context_.tensor_group->size(), module_, sequences, length, context_.storage);
 }
 
 }  // namespace smp::models

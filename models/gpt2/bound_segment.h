@@ -43,8 +43,6 @@ class BoundSegment : public Segment {
     /// Throws std::logic_error unless there is one view a parameter, of its shape, contiguous, values in
     /// SegmentContext::storage and gradients in fp32 (or both in fp64, which oracles use).
     void bind(std::vector<ParameterView> views) final;
-    std::vector<StashEntry> stash_entries(std::int64_t sequences, std::int64_t length) const final;
-    std::vector<StashEntry> deferred_entries(std::int64_t sequences, std::int64_t length) const final;
 
   protected:
     /// In the order of parameters().
@@ -55,7 +53,6 @@ class BoundSegment : public Segment {
     const Gpt2Shard shard_;
 
   private:
-    const int module_;
     const std::string name_;
     const std::vector<Parameter> parameters_;
     std::vector<ParameterView> views_;

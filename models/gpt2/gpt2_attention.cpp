@@ -1,4 +1,5 @@
 #include "models/gpt2/gpt2_block_half.h"
+#include "models/gpt2/gpt2_stash.h"
 #include "models/kernels/kernels.h"
 
 namespace smp::models {
@@ -7,8 +8,12 @@ namespace {
 
 enum Parameters { kGain, kBias, kQkvWeight, kQkvBias, kProjectionWeight, kProjectionBias };
 
-enum Kept { kInput, kMean, kRstd, kQkv, kAttended, kLogsumexp, kNormalised };  // the last one unless it is recomputed
-enum Pending { kPendingNormalised, kQkvGradient, kPendingAttended, kBranchGradient };
+constexpr std::size_t kInput = place(kAttentionStash, kModuleInput), kMean = place(kAttentionStash, "ln_1.mean"),
+                      kRstd = place(kAttentionStash, "ln_1.rstd"), kNormalised = place(kAttentionStash, "ln_1"),
+                      kQkv = place(kAttentionStash, "attn.qkv"), kAttended = place(kAttentionStash, "attn.attended"),
+                      kLogsumexp = place(kAttentionStash, "attn.logsumexp"),
+                      kQkvGradient = place(kAttentionStash, "attn.qkv.gradient"),
+                      kBranchGradient = place(kAttentionStash, "attn.branch.gradient");
 
 kernels::AttentionShape shape_of(const BlockHalf& half, const Microbatch& microbatch) {
     return {.sequences = microbatch.sequences,
@@ -32,7 +37,7 @@ kernels::DropoutKey output_key(const BlockHalf& half, const Microbatch& microbat
 
 }  // namespace
 
-at::Tensor attention_forward(const BlockHalf& half, const at::Tensor& input, Stash& stash,
+at::Tensor attention_forward(const BlockHalf& half, const at::Tensor& input, HalfStash stash,
                              const Microbatch& microbatch) {
     const auto& p = half.parameters;
     auto [normalised, mean, rstd] =
@@ -48,12 +53,18 @@ at::Tensor attention_forward(const BlockHalf& half, const at::Tensor& input, Sta
     branch = sum_to_own_rows(half.context, branch);
     at::Tensor output = kernels::add_residual(input, branch, p[kProjectionBias].value, output_key(half, microbatch));
     half.context.progress();
-    if (microbatch.training) stash = {input, mean, rstd, qkv, attended, logsumexp};
-    if (microbatch.training && !half.context.storage.recomputes_cheap) stash.push_back(normalised);
+    if (!microbatch.training) return output;
+    stash[kInput] = input;
+    stash[kMean] = mean;
+    stash[kRstd] = rstd;
+    if (!half.context.storage.recomputes_cheap) stash[kNormalised] = normalised;
+    stash[kQkv] = qkv;
+    stash[kAttended] = attended;
+    stash[kLogsumexp] = logsumexp;
     return output;
 }
 
-at::Tensor attention_backward_input(const BlockHalf& half, const at::Tensor& gradient, Stash& stash,
+at::Tensor attention_backward_input(const BlockHalf& half, const at::Tensor& gradient, HalfStash stash,
                                     const Microbatch& microbatch) {
     const auto& p = half.parameters;
     const at::Tensor branch_gradient = kernels::dropout_backward(gradient, output_key(half, microbatch));
@@ -77,28 +88,29 @@ at::Tensor attention_backward_input(const BlockHalf& half, const at::Tensor& gra
     at::Tensor input_gradient = kernels::layer_norm_backward_input(normalised_gradient, stash[kInput], stash[kMean],
                                                                    stash[kRstd], p[kGain].value, gradient);
     half.context.progress();
-    const at::Tensor normalised =
-        half.context.storage.recomputes_cheap
-            ? kernels::layer_norm(stash[kInput], p[kGain].value, p[kBias].value, half.options.layer_norm_epsilon).y
-            : stash[kNormalised];
-    stash = {normalised, qkv_gradient, stash[kAttended], rows};
+    if (half.context.storage.recomputes_cheap)
+        stash[kNormalised] =
+            kernels::layer_norm(stash[kInput], p[kGain].value, p[kBias].value, half.options.layer_norm_epsilon).y;
+    stash[kQkvGradient] = qkv_gradient;
+    stash[kBranchGradient] = rows;
+    drop_used(stash, kAttentionStash, Pass::backward_input);
     return input_gradient;
 }
 
-void attention_backward_weight(const BlockHalf& half, Stash& stash) {
+void attention_backward_weight(const BlockHalf& half, HalfStash stash) {
     const auto& p = half.parameters;
     at::Tensor rows = stash[kBranchGradient];
     if (half.backward == Backward::split) rows = gather_rows(half.context, rows);  // [N, h]
-    kernels::linear_backward_weight(p[kProjectionWeight].gradient, stash[kPendingAttended], rows);
+    kernels::linear_backward_weight(p[kProjectionWeight].gradient, stash[kAttended], rows);
     half.context.progress();
     kernels::accumulate_column_sums(p[kProjectionBias].gradient, rows);
     half.context.progress();
-    rows = gather_rows(half.context, stash[kPendingNormalised]);
+    rows = gather_rows(half.context, stash[kNormalised]);
     kernels::linear_backward_weight(p[kQkvWeight].gradient, rows, stash[kQkvGradient]);
     half.context.progress();
     kernels::accumulate_column_sums(p[kQkvBias].gradient, stash[kQkvGradient]);
     half.context.progress();
-    stash.clear();
+    drop_used(stash, kAttentionStash, Pass::backward_weight);
 }
 
 }  // namespace smp::models

@@ -6,8 +6,8 @@
 
 namespace smp::models {
 
-/// Keeps what gpt2_stash declares: nothing is computed twice. After backward_input the stash holds what gpt2_deferred
-/// declares: inputs of the linear layers and gradients of their outputs.
+/// Nothing is computed twice, unless it is cheap. What is kept for the weight part are inputs of the linear layers and
+/// gradients of their outputs.
 class Block final : public BoundSegment {
   public:
     /// Module layer + 1.

@@ -9,10 +9,9 @@
 // kept for the backward is own rows; so weight gradients gather the LayerNorm's output once more (a quarter more bytes
 // in all), and, in a backward that is split, the branch's gradient too.
 //
-// The stash of a half goes through two states: `forward` fills it with what gpt2_stash declares; `backward_input` turns
-// it into what gpt2_deferred declares, which `backward_weight` reads and empties. The LayerNorm's own gradients are
-// made in backward_input: they are cheap, and left for later they would keep four more tensors of the residual's size
-// alive, which is what makes the deferred part no larger than the stash.
+// A half's part of the stash has the rows of its table (gpt2_stash.h). The LayerNorm's own gradients are made in
+// backward_input: they are cheap, and left for later they would keep four more tensors of the residual's size alive,
+// which is what makes what is kept for the weight part no larger than what was kept from the forward.
 #pragma once
 
 #include <cstddef>
@@ -37,19 +36,19 @@ struct BlockHalf {
 };
 
 inline constexpr std::size_t kHalfParameters = 6;
-/// Tensors of attention's stash after forward; the MLP's are the rest.
-constexpr std::size_t attention_kept(const SegmentContext& context) { return context.storage.recomputes_cheap ? 6 : 7; }
-inline constexpr std::size_t kAttentionPending = 4;  // after backward_input
 
-at::Tensor attention_forward(const BlockHalf& half, const at::Tensor& input, Stash& stash,
+/// A half's part of the layer's stash; empty where nothing is kept.
+using HalfStash = std::span<at::Tensor>;
+
+at::Tensor attention_forward(const BlockHalf& half, const at::Tensor& input, HalfStash stash,
                              const Microbatch& microbatch);
-at::Tensor attention_backward_input(const BlockHalf& half, const at::Tensor& gradient, Stash& stash,
+at::Tensor attention_backward_input(const BlockHalf& half, const at::Tensor& gradient, HalfStash stash,
                                     const Microbatch& microbatch);
-void attention_backward_weight(const BlockHalf& half, Stash& stash);
+void attention_backward_weight(const BlockHalf& half, HalfStash stash);
 
-at::Tensor mlp_forward(const BlockHalf& half, const at::Tensor& input, Stash& stash, const Microbatch& microbatch);
-at::Tensor mlp_backward_input(const BlockHalf& half, const at::Tensor& gradient, Stash& stash,
+at::Tensor mlp_forward(const BlockHalf& half, const at::Tensor& input, HalfStash stash, const Microbatch& microbatch);
+at::Tensor mlp_backward_input(const BlockHalf& half, const at::Tensor& gradient, HalfStash stash,
                               const Microbatch& microbatch);
-void mlp_backward_weight(const BlockHalf& half, Stash& stash);
+void mlp_backward_weight(const BlockHalf& half, HalfStash stash);
 
 }  // namespace smp::models

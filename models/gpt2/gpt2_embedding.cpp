@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "models/gpt2/gpt2_stash.h"
 #include "models/kernels/kernels.h"
 
 namespace smp::models {
@@ -13,6 +14,8 @@ namespace smp::models {
 namespace {
 
 enum Parameters { kTokens, kPositions };
+
+constexpr std::size_t kGradient = place(kEmbeddingStash, "gradient");
 
 }  // namespace
 
@@ -24,6 +27,7 @@ at::Tensor Embedding::forward(const at::Tensor& /*input*/, Stash& stash, const M
     if (length > options_.n_positions)
         throw std::logic_error(fmt::format("{} tokens do not fit {} positions", length, options_.n_positions));
     stash.clear();
+    if (microbatch.training) stash.resize(kEmbeddingStash.size());
     const std::int64_t first_row = first_own_row(context_, microbatch);
     at::Tensor x =
         kernels::embed_tokens(microbatch.inputs.reshape({-1}), views()[kTokens].value, shard_.first_token);  // [N, h]
@@ -50,12 +54,12 @@ kernels::DropoutKey Embedding::output_key(const Microbatch& microbatch) const {
 
 at::Tensor Embedding::backward_input(const at::Tensor& gradient, Stash& stash, const Microbatch& microbatch,
                                      Loss& /*loss*/) {
-    stash = {kernels::dropout_backward(gradient, output_key(microbatch))};
+    stash[kGradient] = kernels::dropout_backward(gradient, output_key(microbatch));
     return {};
 }
 
 void Embedding::backward_weight(Stash& stash, const Microbatch& microbatch) {
-    const at::Tensor gradient = gather_rows(context_, stash[0]);  // [N, h]
+    const at::Tensor gradient = gather_rows(context_, stash[kGradient]);  // [N, h]
     kernels::accumulate_token_gradient(views()[kTokens].gradient, gradient, microbatch.inputs.reshape({-1}),
                                        shard_.first_token);
     context_.progress();

@@ -15,30 +15,26 @@ double product_flops(std::int64_t m, std::int64_t n, std::int64_t k) {
 
 }  // namespace
 
-partition::ModuleGraph gpt2_graph(const ModelOptions& options, int tensor_degree, std::int64_t sequences_per_microbatch,
-                                  std::int64_t length, ActivationStorage storage) {
-    const Gpt2Shard shard = gpt2_shard(options, tensor_degree, 0);
-    const std::int64_t rows = sequences_per_microbatch * length;  // N
+partition::ModuleGraph gpt2_graph(const ModelOptions& options, const MicrobatchShare& share) {
+    const Gpt2Shard shard = gpt2_shard(options, share.tensor_degree, 0);
+    const std::int64_t rows = share.rows();  // N
     const std::int64_t h = options.n_embd, attended = shard.heads * shard.head_width;
-    const auto parameters = gpt2_parameters(options, tensor_degree, 0);
+    const auto parameters = gpt2_parameters(options, share.tensor_degree, 0);
     const int count = gpt2_module_count(options);
 
     const double linear = product_flops(rows, 3 * attended, h) + product_flops(rows, h, attended) +
                           product_flops(rows, shard.inner, h) + product_flops(rows, h, shard.inner);
-    const double attention = 2 * product_flops(rows, length, attended);  // q·kᵀ and p·v
+    const double attention = 2 * product_flops(rows, share.length, attended);  // q·kᵀ and p·v
     const double logits = product_flops(rows, shard.vocabulary, h);
 
     partition::ModuleGraph graph;
-    graph.precision = storage.precision;
+    graph.precision = share.storage.precision;
     for (int module = 0; module < count; ++module) {
         partition::Module cost{.name = gpt2_module_name(options, module)};
         for (const Parameter& parameter : parameters[module]) cost.parameter_count += parameter.slice.local_numel();
-        for (const StashEntry& entry :
-             gpt2_stash(options, tensor_degree, module, sequences_per_microbatch, length, storage))
-            cost.stash_bytes += entry.name == "input" ? 0 : entry.bytes;  // the boundary tensor before it
-        for (const StashEntry& entry :
-             gpt2_deferred(options, tensor_degree, module, sequences_per_microbatch, length, storage))
-            cost.deferred_bytes += entry.bytes;
+        const auto stash = gpt2_stash(options, module, share);
+        cost.stash_bytes = kept_bytes(stash, Pass::forward);
+        cost.deferred_bytes = kept_bytes(stash, Pass::backward_input);
         const bool is_head = module == count - 1;
         cost.is_layer = module > 0 && !is_head;
         if (cost.is_layer) {
@@ -50,8 +46,7 @@ partition::ModuleGraph gpt2_graph(const ModelOptions& options, int tensor_degree
             cost.backward_flops = 3 * logits;
             cost.logits_bytes = 4 * std::min(rows, kLogitsRows) * shard.vocabulary;  // fp32 in every precision
         }
-        if (!is_head)
-            cost.output_bytes = gpt2_boundary_bytes(options, tensor_degree, sequences_per_microbatch, length, storage);
+        if (!is_head) cost.output_bytes = share.boundary_rows() * options.n_embd * share.value_bytes();
         graph.modules.push_back(cost);
     }
 

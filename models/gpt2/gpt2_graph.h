@@ -9,14 +9,14 @@
 
 namespace smp::models {
 
-/// Costs of one rank of a tensor group and one microbatch of b sequences of length T. FLOPs count the matrix products
+/// Costs of one rank's share of a microbatch of b sequences of length T. FLOPs count the matrix products
 /// (2·m·n·k each) and attention's, causal attention in full: a layer's forward does 2·N·(4h² + 2·h·inner)/tp +
 /// 4·N·T·h/tp, its backward twice that, half of it without attention for weights. The head's product counts three times
 /// in its backward, none in its forward and none as weight_flops: loss, logits, their gradient and the weight gradient
 /// are all made chunk by chunk in backward_input. Padding is counted, since it is computed. Parameters include padding
-/// too. `storage` changes bytes (gpt2_stash), not FLOPs: what is sharded by rows beside them are no matrix products.
-partition::ModuleGraph gpt2_graph(const ModelOptions& options, int tensor_degree, std::int64_t sequences_per_microbatch,
-                                  std::int64_t length, ActivationStorage storage = {});
+/// too. MicrobatchShare::storage changes bytes (gpt2_stash), not FLOPs: what is sharded by rows beside them are no
+/// matrix products.
+partition::ModuleGraph gpt2_graph(const ModelOptions& options, const MicrobatchShare& share);
 
 /// FLOPs of the model for one token, forward and backward, as MFU counts them: 6·N + 12·L·h·s (PaLM, appendix B; N: all
 /// parameters, causal attention in full).

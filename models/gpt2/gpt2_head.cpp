@@ -1,12 +1,10 @@
 #include "models/gpt2/gpt2_head.h"
 
 #include <algorithm>
-#include <stdexcept>
 #include <utility>
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
-#include <fmt/format.h>
 
 #include "comms/communicator.h"
 #include "models/kernels/kernels.h"
@@ -17,7 +15,8 @@ namespace {
 
 enum Parameters { kGain, kBias, kWeight };  // weight: [V', h]
 
-enum Kept { kInput, kMean, kRstd, kNormalised };  // the last one unless it is recomputed
+constexpr std::size_t kInput = place(kHeadStash, kModuleInput), kMean = place(kHeadStash, "ln_f.mean"),
+                      kRstd = place(kHeadStash, "ln_f.rstd"), kNormalised = place(kHeadStash, "ln_f");
 
 }  // namespace
 
@@ -43,8 +42,11 @@ at::Tensor Head::forward(const at::Tensor& input, Stash& stash, const Microbatch
     context_.progress();
     stash.clear();
     if (microbatch.training) {
-        stash = {input, mean, rstd};
-        if (!context_.storage.recomputes_cheap) stash.push_back(normalised);
+        stash.resize(kHeadStash.size());
+        stash[kInput] = input;
+        stash[kMean] = mean;
+        stash[kRstd] = rstd;
+        if (!context_.storage.recomputes_cheap) stash[kNormalised] = normalised;
         return {};
     }
     normalised = gather_rows(context_, normalised);  // [N, h]
@@ -88,11 +90,11 @@ at::Tensor Head::backward_input(const at::Tensor& /*gradient*/, Stash& stash, co
     at::Tensor input_gradient = kernels::layer_norm_backward_input(normalised_gradient, stash[kInput], stash[kMean],
                                                                    stash[kRstd], views()[kGain].value, {});
     context_.progress();
-    stash.clear();
+    drop_used(stash, kHeadStash, Pass::backward_input);
     return input_gradient;
 }
 
-void Head::backward_weight(Stash& /*stash*/, const Microbatch& /*microbatch*/) {}
+void Head::backward_weight(Stash& stash, const Microbatch& /*microbatch*/) { stash.clear(); }
 
 at::Tensor Head::logits(const at::Tensor& input, std::int64_t first, std::int64_t count) {
     const at::Tensor rows = gather_rows(context_, input).narrow(0, first, count);
@@ -107,11 +109,6 @@ at::Tensor Head::logits(const at::Tensor& input, std::int64_t first, std::int64_
         all = gathered.transpose(0, 1).reshape({n, ranks * shard_.vocabulary});
     }
     return all.narrow(1, 0, options_.vocab_size).contiguous();
-}
-
-at::Tensor head_logits(Segment& head, const at::Tensor& input, std::int64_t first, std::int64_t count) {
-    if (auto* own = dynamic_cast<Head*>(&head)) return own->logits(input, first, count);
-    throw std::logic_error(fmt::format("{} is no head and has no logits", head.name()));
 }
 
 }  // namespace smp::models

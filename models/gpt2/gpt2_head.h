@@ -23,10 +23,7 @@ class Head final : public BoundSegment {
                               Loss& loss) override;
     void backward_weight(Stash& stash, const Microbatch& microbatch) override;
 
-    /// Boundary tensor, as forward takes it → logits [count, vocab_size], fp32, of rows [first, first + count) of the
-    /// microbatch, on every tensor rank. Collective over the tensor group; they exist at once, over the whole
-    /// vocabulary.
-    at::Tensor logits(const at::Tensor& input, std::int64_t first, std::int64_t count);
+    at::Tensor logits(const at::Tensor& input, std::int64_t first, std::int64_t count) override;
 
   private:
     struct Chunk {
@@ -36,8 +33,5 @@ class Head final : public BoundSegment {
     };
     Chunk chunk(const at::Tensor& rows, const at::Tensor& targets);
 };
-
-/// Logits for sampling: as Head::logits. Throws std::logic_error where `head` is no head.
-at::Tensor head_logits(Segment& head, const at::Tensor& input, std::int64_t first, std::int64_t count);
 
 }  // namespace smp::models

@@ -1,4 +1,5 @@
 #include "models/gpt2/gpt2_block_half.h"
+#include "models/gpt2/gpt2_stash.h"
 #include "models/kernels/kernels.h"
 
 namespace smp::models {
@@ -7,8 +8,12 @@ namespace {
 
 enum Parameters { kGain, kBias, kWeight, kWeightBias, kProjectionWeight, kProjectionBias };
 
-enum Kept { kInput, kMean, kRstd, kBeforeGelu, kNormalised, kAfterGelu };  // the last two unless they are recomputed
-enum Pending { kPendingNormalised, kBeforeGeluGradient, kPendingAfterGelu, kBranchGradient };
+constexpr std::size_t kInput = place(kMlpStash, "middle"), kMean = place(kMlpStash, "ln_2.mean"),
+                      kRstd = place(kMlpStash, "ln_2.rstd"), kNormalised = place(kMlpStash, "ln_2"),
+                      kBeforeGelu = place(kMlpStash, "mlp.before_gelu"),
+                      kAfterGelu = place(kMlpStash, "mlp.after_gelu"),
+                      kBeforeGeluGradient = place(kMlpStash, "mlp.before_gelu.gradient"),
+                      kBranchGradient = place(kMlpStash, "mlp.branch.gradient");
 
 kernels::DropoutKey output_key(const BlockHalf& half, const Microbatch& microbatch) {
     return own_rows_dropout_key(half.context, microbatch, half.options.resid_pdrop, half.layer,
@@ -17,7 +22,7 @@ kernels::DropoutKey output_key(const BlockHalf& half, const Microbatch& microbat
 
 }  // namespace
 
-at::Tensor mlp_forward(const BlockHalf& half, const at::Tensor& input, Stash& stash, const Microbatch& microbatch) {
+at::Tensor mlp_forward(const BlockHalf& half, const at::Tensor& input, HalfStash stash, const Microbatch& microbatch) {
     const auto& p = half.parameters;
     auto [normalised, mean, rstd] =
         kernels::layer_norm(input, p[kGain].value, p[kBias].value, half.options.layer_norm_epsilon);
@@ -32,12 +37,18 @@ at::Tensor mlp_forward(const BlockHalf& half, const at::Tensor& input, Stash& st
     branch = sum_to_own_rows(half.context, branch);
     at::Tensor output = kernels::add_residual(input, branch, p[kProjectionBias].value, output_key(half, microbatch));
     half.context.progress();
-    if (microbatch.training) stash = {input, mean, rstd, before};
-    if (microbatch.training && !half.context.storage.recomputes_cheap) stash.insert(stash.end(), {normalised, after});
+    if (!microbatch.training) return output;
+    stash[kInput] = input;
+    stash[kMean] = mean;
+    stash[kRstd] = rstd;
+    stash[kBeforeGelu] = before;
+    if (half.context.storage.recomputes_cheap) return output;
+    stash[kNormalised] = normalised;
+    stash[kAfterGelu] = after;
     return output;
 }
 
-at::Tensor mlp_backward_input(const BlockHalf& half, const at::Tensor& gradient, Stash& stash,
+at::Tensor mlp_backward_input(const BlockHalf& half, const at::Tensor& gradient, HalfStash stash,
                               const Microbatch& microbatch) {
     const auto& p = half.parameters;
     const at::Tensor branch_gradient = kernels::dropout_backward(gradient, output_key(half, microbatch));
@@ -47,7 +58,7 @@ at::Tensor mlp_backward_input(const BlockHalf& half, const at::Tensor& gradient,
     if (half.backward == Backward::split) rows = branch_gradient;
     half.context.progress();
     const bool again = half.context.storage.recomputes_cheap;
-    const at::Tensor after = again ? kernels::gelu(stash[kBeforeGelu]) : stash[kAfterGelu];
+    if (again) stash[kAfterGelu] = kernels::gelu(stash[kBeforeGelu]);
     kernels::gelu_backward(inner_gradient, stash[kBeforeGelu]);
     stash[kBeforeGelu].reset();
     half.context.progress();
@@ -60,27 +71,29 @@ at::Tensor mlp_backward_input(const BlockHalf& half, const at::Tensor& gradient,
     at::Tensor input_gradient = kernels::layer_norm_backward_input(normalised_gradient, stash[kInput], stash[kMean],
                                                                    stash[kRstd], p[kGain].value, gradient);
     half.context.progress();
-    const at::Tensor normalised =
-        again ? kernels::layer_norm(stash[kInput], p[kGain].value, p[kBias].value, half.options.layer_norm_epsilon).y
-              : stash[kNormalised];
-    stash = {normalised, inner_gradient, after, rows};
+    if (again)
+        stash[kNormalised] =
+            kernels::layer_norm(stash[kInput], p[kGain].value, p[kBias].value, half.options.layer_norm_epsilon).y;
+    stash[kBeforeGeluGradient] = inner_gradient;
+    stash[kBranchGradient] = rows;
+    drop_used(stash, kMlpStash, Pass::backward_input);
     return input_gradient;
 }
 
-void mlp_backward_weight(const BlockHalf& half, Stash& stash) {
+void mlp_backward_weight(const BlockHalf& half, HalfStash stash) {
     const auto& p = half.parameters;
     at::Tensor rows = stash[kBranchGradient];
     if (half.backward == Backward::split) rows = gather_rows(half.context, rows);  // [N, h]
-    kernels::linear_backward_weight(p[kProjectionWeight].gradient, stash[kPendingAfterGelu], rows);
+    kernels::linear_backward_weight(p[kProjectionWeight].gradient, stash[kAfterGelu], rows);
     half.context.progress();
     kernels::accumulate_column_sums(p[kProjectionBias].gradient, rows);
     half.context.progress();
-    rows = gather_rows(half.context, stash[kPendingNormalised]);
+    rows = gather_rows(half.context, stash[kNormalised]);
     kernels::linear_backward_weight(p[kWeight].gradient, rows, stash[kBeforeGeluGradient]);
     half.context.progress();
     kernels::accumulate_column_sums(p[kWeightBias].gradient, stash[kBeforeGeluGradient]);
     half.context.progress();
-    stash.clear();
+    drop_used(stash, kMlpStash, Pass::backward_weight);
 }
 
 }  // namespace smp::models

@@ -8,8 +8,10 @@ partition::ModuleGraph graph_of(const Job& job, int world) {
     const partition::Degrees degrees = partition::degrees_in(job.parallel, world);
     const std::int64_t sequences =
         global_batch(job.training, job.parallel, degrees.rdp) / degrees.rdp / job.parallel.microbatches;
-    return models::gpt2_graph(job.model, degrees.tp, sequences, sequence_length(job.training, job.model),
-                              models::storage_of(job.parallel));
+    return models::gpt2_graph(job.model, {.tensor_degree = degrees.tp,
+                                          .sequences = sequences,
+                                          .length = sequence_length(job.training, job.model),
+                                          .storage = models::storage_of(job.parallel)});
 }
 
 partition::Plan plan_of(const Job& job, int world) {

@@ -38,8 +38,10 @@ std::vector<partition::Problem> stage_problems(const Job& job) {
     const bool automatic = job.parallel.auto_partition && partition::chunk_count(job.parallel) <= job.model.n_layer;
     if (automatic || !models::validate(job.model).empty() || !partition::validate(job.parallel).empty()) return {};
     try {
-        partition::assign_stages(
-            models::gpt2_graph(job.model, 1, 1, job.model.n_positions, models::storage_of(job.parallel)), job.parallel);
+        partition::assign_stages(models::gpt2_graph(job.model, {.sequences = 1,
+                                                                .length = job.model.n_positions,
+                                                                .storage = models::storage_of(job.parallel)}),
+                                 job.parallel);
     } catch (const partition::ConfigError& error) {
         return error.problems();
     }

@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include "models/gpt2/gpt2.h"
-#include "models/gpt2/gpt2_stash.h"
 
 namespace smp::runtime {
 
@@ -102,7 +101,9 @@ int Stage::holder_of(const std::string& shared) const {
 }
 
 std::int64_t Stage::boundary_rows(std::int64_t sequences, std::int64_t length) const {
-    return models::gpt2_boundary_rows(tensor_degree_, sequences, length, optimize_);
+    const models::MicrobatchShare share{
+        .tensor_degree = tensor_degree_, .sequences = sequences, .length = length, .storage = {.optimize = optimize_}};
+    return share.boundary_rows();
 }
 
 std::vector<at::Tensor> Stage::row_gradients(int chunk) const {

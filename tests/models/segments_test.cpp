@@ -193,7 +193,7 @@ TEST(SegmentChecks, RefuseMistakesOfTheCaller) {
         EXPECT_THROW(segments[0]->bind({}), std::logic_error);
         const at::Tensor wrong = at::zeros({29, 47});
         EXPECT_THROW(segments[0]->bind({{wrong, wrong}, {wrong, wrong}}), std::logic_error);
-        EXPECT_THROW(head_logits(*segments[1], at::zeros({1, 48}), 0, 1), std::logic_error);
+        EXPECT_THROW(segments[1]->logits(at::zeros({1, 48}), 0, 1), std::logic_error);
     });
 }
 

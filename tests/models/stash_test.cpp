@@ -11,6 +11,7 @@
 #include "comms/communicator.h"
 #include "models/gpt2/gpt2_graph.h"
 #include "models/gpt2/gpt2_parameters.h"
+#include "models/gpt2/gpt2_stash.h"
 #include "tests/models/reference_gpt2.h"
 #include "tests/models/tensor_group.h"
 
@@ -45,17 +46,21 @@ std::vector<Choice> choices() {
     return all;
 }
 
-/// One entry a tensor, with the declared size, of a storage that is in none of `storages` yet, so that no entry keeps
-/// more alive than it shows and nothing is counted twice.
-void expect_as_declared(const Stash& stash, const std::vector<StashEntry>& declared, std::int64_t bytes_of_module,
-                        std::set<const void*>& storages, const std::string& module) {
+/// Behind `pass` the stash holds the tensors that are declared to be kept, in their places, with the declared sizes, of
+/// storages that are in none of `storages` yet, so that none keeps more alive than it shows and nothing is counted
+/// twice.
+void expect_as_declared(const Stash& stash, const std::vector<StashEntry>& declared, Pass pass,
+                        std::int64_t bytes_of_module, std::set<const void*>& storages, const std::string& module) {
     ASSERT_EQ(stash.size(), declared.size()) << module;
     std::int64_t bytes = 0;
     for (std::size_t i = 0; i < stash.size(); ++i) {
+        ASSERT_EQ(stash[i].defined(), is_kept(declared[i], pass)) << module << " " << declared[i].name;
+        if (!stash[i].defined()) continue;
         EXPECT_EQ(static_cast<std::int64_t>(stash[i].storage().nbytes()), declared[i].bytes)
             << module << " " << declared[i].name;
         EXPECT_TRUE(storages.insert(stash[i].storage().data()).second) << module << " " << declared[i].name;
-        if (declared[i].name != "input") bytes += declared[i].bytes;  // the boundary tensor: counted where it is made
+        // The boundary tensor: counted where it is made.
+        if (declared[i].name != "input" || pass != Pass::forward) bytes += declared[i].bytes;
     }
     EXPECT_EQ(bytes, bytes_of_module) << module;
 }
@@ -87,7 +92,8 @@ TEST(Stash, IsWhatIsDeclaredEntryByEntry) {
             const auto weights = testing::random_weights(options, at::kFloat, 1);
             const auto batch = testing::random_batch(options, 3, 64, 2);
             const ActivationStorage storage{optimize, precision, recomputes_cheap};
-            const auto graph = gpt2_graph(options, degree, 3, 64, storage);
+            const MicrobatchShare share{.tensor_degree = degree, .sequences = 3, .length = 64, .storage = storage};
+            const auto graph = gpt2_graph(options, share);
             testing::on_tensor_ranks(degree, [&](comms::Communicator& group) {
                 SegmentContext context;
                 context.tensor_group = &group;
@@ -100,10 +106,11 @@ TEST(Stash, IsWhatIsDeclaredEntryByEntry) {
                 at::Tensor x;
                 for (std::size_t i = 0; i < bound.segments.size(); ++i) {
                     const Segment& segment = *bound.segments[i];
+                    const auto declared = gpt2_stash(options, static_cast<int>(i), share);
                     Stash stash;
                     x = bound.segments[i]->forward(x, stash, microbatch, loss);
                     std::set<const void*> storages;
-                    expect_as_declared(stash, segment.stash_entries(3, 64), graph.modules[i].stash_bytes, storages,
+                    expect_as_declared(stash, declared, Pass::forward, graph.modules[i].stash_bytes, storages,
                                        segment.name());
                     EXPECT_EQ(x.defined() ? static_cast<std::int64_t>(x.nbytes()) : 0, graph.modules[i].output_bytes);
                     std::int64_t parameters = 0;
@@ -125,7 +132,8 @@ TEST(Deferred, IsWhatIsDeclaredOverTheWholeChain) {
             const auto weights = testing::random_weights(options, at::kFloat, 1);
             const auto batch = testing::random_batch(options, 3, 64, 2);
             const ActivationStorage storage{optimize, precision, recomputes_cheap};
-            const auto graph = gpt2_graph(options, degree, 3, 64, storage);
+            const MicrobatchShare share{.tensor_degree = degree, .sequences = 3, .length = 64, .storage = storage};
+            const auto graph = gpt2_graph(options, share);
             testing::on_tensor_ranks(degree, [&](comms::Communicator& group) {
                 SegmentContext context;
                 context.tensor_group = &group;
@@ -148,8 +156,8 @@ TEST(Deferred, IsWhatIsDeclaredOverTheWholeChain) {
                 std::int64_t declared = 0;
                 for (std::size_t i = 0; i < bound.segments.size(); ++i) {
                     const Segment& segment = *bound.segments[i];
-                    expect_as_declared(stashes[i], segment.deferred_entries(3, 64), graph.modules[i].deferred_bytes,
-                                       storages, segment.name());
+                    expect_as_declared(stashes[i], gpt2_stash(options, static_cast<int>(i), share),
+                                       Pass::backward_input, graph.modules[i].deferred_bytes, storages, segment.name());
                     if (graph.modules[i].is_layer && !recomputes_cheap) {
                         EXPECT_LE(graph.modules[i].deferred_bytes,
                                   graph.modules[i].stash_bytes + graph.modules[i - 1].output_bytes);

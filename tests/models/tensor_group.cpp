@@ -142,7 +142,7 @@ ModelRun run_model(const ModelOptions& options, const NamedTensors& weights, con
                 at::Tensor x;
                 for (std::size_t i = 0; i < segments.size(); ++i) {
                     if (choices.logits && i + 1 == segments.size())
-                        logits.push_back(head_logits(*segments[i], x, 0, microbatch.sequences * microbatch.length));
+                        logits.push_back(segments[i]->logits(x, 0, microbatch.sequences * microbatch.length));
                     x = segments[i]->forward(x, stashes[i], microbatch, loss);
                 }
                 at::Tensor gradient;

@@ -46,7 +46,7 @@ void run_changed(const Layout& layout, const std::function<void(std::vector<Rank
     parallel.virtual_pipeline_degree = layout.chunks;
     parallel.pipeline = layout.schedule;
     parallel.microbatches = kMicrobatches;
-    const auto graph = models::gpt2_graph(model(), 1, 1, 6);
+    const auto graph = models::gpt2_graph(model(), {.sequences = 1, .length = 6});
     const auto plan = partition::make_plan(graph, parallel, {.pp = layout.stages, .tp = 1, .rdp = 1}, 1);
     auto programs = plan.training;
     change(programs);
