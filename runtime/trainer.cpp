@@ -119,8 +119,8 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
 
     groups_ = make_groups(plan_.topology, world_);
     cut_.replica = groups_.at.rdp;
-    needs_ = {.inputs = groups_.at.pp == plan_.chunks.front().stage,
-              .targets = groups_.at.pp == plan_.chunks.back().stage};
+    needs_ = {.inputs = groups_.at.stage() == plan_.chunks.front().stage,
+              .targets = groups_.at.stage() == plan_.chunks.back().stage};
     stage_.emplace(job_.model, plan_, groups_, meter_, job_.parallel, at::kCPU);
     exchange_.emplace(*groups_.data, stage_->layout());
     stale_.assign(stage_->chunks().size(), false);
@@ -150,7 +150,7 @@ void Trainer::Impl::prepare_locally(std::optional<partition::Plan> plan) {
             .microbatches = plan_.microbatches};
     graph_ = graph_of(job_, world_.size());
     const auto timeline = modelled_timeline(plan_, graph_);
-    for (int stage = 0; stage < degrees.pp; ++stage)
+    for (const partition::StageId stage : plan_.training.ids())
         predicted_memory_ = std::max(predicted_memory_, memory_forecast(plan_, graph_, timeline, stage).device_peak);
     if (const auto limit = memory_limit(job_.cluster))
         if (const auto sentence = misfit(plan_, graph_, timeline, *limit)) throw MemoryError(*sentence);
@@ -205,7 +205,7 @@ StepRecord Trainer::Impl::step(partition::StepTimes* times) {
     stage_->zero_gradients();
 
     StepDuties duties = forward_duties();
-    duties.reduce_gradients = [&](int chunk) {
+    duties.reduce_gradients = [&](partition::ChunkId chunk) {
         const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::communication);
         // As in compute actions, the tensor ranks of a stage, which run one program, meet here.
         sum_in_one(*groups_.tensor, stage_->row_gradients(chunk));
@@ -228,7 +228,7 @@ StepRecord Trainer::Impl::step(partition::StepTimes* times) {
         stale_.assign(stale_.size(), plan_.shard_optimizer_state);
     };
     const auto own_times = times != nullptr ? std::make_shared<partition::ActionTimes>() : nullptr;
-    executor_->run(plan_.training[groups_.at.pp], batch, duties, own_times);
+    executor_->run(plan_.training[groups_.at.stage()], batch, duties, own_times);
     if (!std::isfinite(loss) || (!updates && !loss_scale_)) refuse_non_finite(loss, batch);
     ++steps_done_;
     std::string notice;
@@ -276,11 +276,11 @@ void Trainer::Impl::refuse_non_finite(double loss, std::span<const models::Micro
         duties.after_forward = [&](int module, const at::Tensor& output) {
             if (output.defined() && !is_finite(output)) first = std::min(module, first.value_or(module));
         };
-        executor_->run(plan_.evaluation[groups_.at.pp], batch, duties);
+        executor_->run(plan_.evaluation[groups_.at.stage()], batch, duties);
         place = search.in_outputs(first);
     }
     if (!place) place = search.in_gradients(updated());
-    const int head = partition::rank_of(plan_.topology, {.pp = plan_.chunks.back().stage, .tp = 0, .rdp = 0});
+    const int head = partition::rank_of(plan_.topology, {.pp = plan_.chunks.back().stage.number(), .tp = 0, .rdp = 0});
     if (!place) place = {.where = "the logits of lm_head", .rank = head};
     const bool read = in_values && steps_done_ == 0 && !job_.training.initial_weights.empty();
     throw AgreedFailure(
@@ -294,7 +294,7 @@ void Trainer::Impl::refuse_non_finite(double loss, std::span<const models::Micro
 
 StepDuties Trainer::Impl::forward_duties() {
     StepDuties duties;
-    duties.gather_parameters = [this](int chunk) { return gather_values(stage_->section(chunk)); };
+    duties.gather_parameters = [this](partition::ChunkId chunk) { return gather_values(stage_->section(chunk)); };
     return duties;
 }
 
@@ -329,14 +329,15 @@ double Trainer::Impl::evaluate() {
     const std::int64_t batches = job_.training.evaluation_batches;
     for (std::int64_t i = 0; i < batches; ++i) {
         const auto batch = microbatches(*validation_, i * cut_.global_batch, /*training=*/false);
-        add_losses(executor_->run(plan_.evaluation[groups_.at.pp], batch, forward_duties()), losses);
+        add_losses(executor_->run(plan_.evaluation[groups_.at.stage()], batch, forward_duties()), losses);
     }
     return sum_over_world({losses}).front() / (tokens_per_batch() * static_cast<double>(batches));
 }
 
 std::vector<std::int64_t> Trainer::Impl::sample() {
     TextSampler sampler(job_, cut_.length, static_cast<std::uint64_t>(steps_done_));
-    const int source = partition::rank_of(plan_.topology, {.pp = plan_.chunks.back().stage, .tp = 0, .rdp = 0});
+    const int source =
+        partition::rank_of(plan_.topology, {.pp = plan_.chunks.back().stage.number(), .tp = 0, .rdp = 0});
     while (!sampler.complete()) {
         std::vector<models::Microbatch> batch(1);
         batch[0].sequences = 1;
@@ -348,7 +349,7 @@ std::vector<std::int64_t> Trainer::Impl::sample() {
         duties.at_head = [&](models::Segment& head, const at::Tensor& hidden) {
             token = sampler.draw(head.logits(hidden, sampler.position(), 1));
         };
-        executor_->run(plan_.sampling[groups_.at.pp], batch, duties);
+        executor_->run(plan_.sampling[groups_.at.stage()], batch, duties);
         const at::Tensor shared = at::full({1}, token, at::kLong);
         world_.broadcast(shared, source).wait();
         sampler.append(shared.item<std::int64_t>());

@@ -36,9 +36,9 @@ Json chunks_of(const PlanReport& report) {
 Json prediction_of(const PlanReport& report) {
     const partition::Timeline& timeline = report.timeline;
     Json stages = Json::array();
-    for (std::size_t stage = 0; stage < timeline.stages.size(); ++stage) {
+    for (const partition::StageId stage : timeline.stages.ids()) {
         const partition::StageTime& time = timeline.stages[stage];
-        const auto memory = partition::memory_forecast(report.plan, report.graph, timeline, static_cast<int>(stage));
+        const auto memory = partition::memory_forecast(report.plan, report.graph, timeline, stage);
         Json categories;
         for (std::size_t i = 0; i < partition::kMemoryCategories; ++i)
             categories[std::string(partition::Words<partition::MemoryCategory>::list[i])] = memory.peak[i];
@@ -76,13 +76,13 @@ std::string to_trace(const PlanReport& report) {
     trace.tracks = runtime::action_tracks();
     trace.facts = {{"what", "predicted by smp_plan"},
                    {"plan", fmt::format("{:016x}", partition::hash_of(report.plan))}};
-    for (std::size_t stage = 0; stage < report.plan.training.size(); ++stage) {
+    for (const partition::StageId stage : report.plan.training.ids()) {
         trace.processes.push_back(fmt::format("stage {}", stage));
         const auto& actions = report.plan.training[stage].actions;
-        for (std::size_t i = 0; i < actions.size(); ++i) {
+        for (const partition::ActionId i : actions.ids()) {
             const partition::ActionSpan& run = report.timeline.spans[stage][i];
             runtime::TraceSpan span = runtime::span_of(actions[i]);
-            span.process = static_cast<int>(stage);
+            span.process = stage.number();
             span.start_ns = run.start;
             span.duration_ns = run.end - run.start;
             trace.spans.push_back(std::move(span));

@@ -60,7 +60,7 @@ std::string proof_of(const partition::Plan& plan) {
 int peak_microbatches(const RankProgram& program) {
     int held = 0, peak = 0;
     for (const auto& action : program.actions) {
-        if (action.group > 0) continue;  // the first group's forward begins, its backward ends
+        if (action.group > partition::GroupId(0)) continue;  // the first group's forward begins, its backward ends
         if (action.kind == ActionKind::forward) peak = std::max(peak, ++held);
         if (action.kind == ActionKind::backward || action.kind == ActionKind::backward_input) --held;
     }

@@ -98,12 +98,12 @@ std::string chunks_table(const PlanReport& report) {
     const auto flops = partition::stage_flops(report.graph, report.plan.chunks, report.plan.topology.degrees.pp);
     const double total = std::accumulate(flops.begin(), flops.end(), 0.0);
     Rows rows = {{"stage", "chunk", "modules", "layers", "parameters", "FLOPs", "share"}};
-    for (std::size_t i = 0; i < report.plan.chunks.size(); ++i) {
+    for (const partition::ChunkId i : report.plan.chunks.ids()) {
         const auto& chunk = report.plan.chunks[i];
         const partition::ChunkCosts costs = partition::costs_of(report.graph, chunk);
         const std::string& first = modules[static_cast<std::size_t>(chunk.first_module)].name;
         const std::string& last = modules[static_cast<std::size_t>(chunk.end_module) - 1].name;
-        rows.push_back({std::to_string(chunk.stage), std::to_string(i),
+        rows.push_back({fmt::to_string(chunk.stage), fmt::to_string(i),
                         first == last ? first : fmt::format("{} - {}", first, last), std::to_string(costs.layers),
                         shown_count(static_cast<double>(costs.parameter_count)), shown_si(costs.flops()),
                         shown_percent(total > 0 ? costs.flops() / total : 0)});
@@ -141,9 +141,9 @@ std::string step_table(const PlanReport& report) {
     Rows rows(1, {"stage"});
     for (const Column& column : columns) rows[0].push_back(column.title);
     rows[0].insert(rows[0].end(), {"in flight", "computes", "waits for transfers", "bubble"});
-    for (std::size_t stage = 0; stage < report.plan.training.size(); ++stage) {
+    for (const partition::StageId stage : report.plan.training.ids()) {
         const auto& program = report.plan.training[stage];
-        std::vector<std::string> row = {std::to_string(stage)};
+        std::vector<std::string> row = {fmt::to_string(stage)};
         for (const Column& column : columns) {
             row.push_back(
                 std::to_string(std::count_if(program.actions.begin(), program.actions.end(), [&](const Action& action) {
@@ -161,7 +161,7 @@ std::string step_table(const PlanReport& report) {
 /// Categories that some stage has, and all together.
 std::string memory_table(const PlanReport& report) {
     std::vector<partition::MemoryForecast> stages;
-    for (int stage = 0; stage < report.plan.topology.degrees.pp; ++stage)
+    for (const partition::StageId stage : report.plan.training.ids())
         stages.push_back(partition::memory_forecast(report.plan, report.graph, report.timeline, stage));
     Rows rows(1, {"stage"});
     for (std::size_t stage = 0; stage < stages.size(); ++stage) rows.push_back({std::to_string(stage)});
@@ -203,12 +203,11 @@ std::string path_text(const PlanReport& report) {
         std::int64_t ticks = 0;
         std::map<std::string, int> counts;
     };
-    std::map<int, Share> stages;
+    std::map<partition::StageId, Share> stages;
     for (const partition::Place& place : partition::critical_path(timeline)) {
-        const auto stage = static_cast<std::size_t>(place.stage), position = static_cast<std::size_t>(place.position);
-        const partition::ActionSpan& run = timeline.spans[stage][position];
+        const partition::ActionSpan& run = timeline.spans[place.stage][place.position];
         if (run.end == run.start) continue;
-        const std::string name = partition::name_of(report.plan.training[stage].actions[position]);
+        const std::string name = partition::name_of(report.plan.training[place.stage].actions[place.position]);
         const bool is_whole = name.find(" mb") == std::string::npos;
         Share& share = stages[place.stage];
         share.ticks += run.end - run.start;

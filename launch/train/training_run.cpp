@@ -167,7 +167,7 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     }
     if (leader) {
         console->say(LogLevel::info, partition::memory_comparison(trainer.plan(), trainer.graph(),
-                                                                  trainer.coordinate().pp, trainer.memory()));
+                                                                  trainer.coordinate().stage(), trainer.memory()));
         console->say(LogLevel::info, fmt::format("done: results in {}", arguments.output));
     }
     return 0;

@@ -9,37 +9,36 @@ namespace smp::partition::passes {
 namespace {
 
 struct Access {
-    int position = 0;
+    ActionId position = {};
     bool writes = false;
     bool frees = false;
 };
 
 /// All accesses to each buffer, in list order; an action that writes and frees what it reads is one access.
-std::vector<std::vector<Access>> accesses_of(const RankProgram& program) {
-    std::vector<std::vector<Access>> accesses(program.buffers.size());
-    for (std::size_t i = 0; i < program.actions.size(); ++i) {
-        const auto access = [&](int buffer) -> Access& {
-            auto& list = accesses[static_cast<std::size_t>(buffer)];
-            if (list.empty() || list.back().position != static_cast<int>(i))
-                list.push_back({.position = static_cast<int>(i)});
+Table<BufferId, std::vector<Access>> accesses_of(const RankProgram& program) {
+    Table<BufferId, std::vector<Access>> accesses(program.buffers.size());
+    for (const ActionId i : program.actions.ids()) {
+        const auto access = [&](BufferId buffer) -> Access& {
+            auto& list = accesses[buffer];
+            if (list.empty() || list.back().position != i) list.push_back({.position = i});
             return list.back();
         };
         const Action& action = program.actions[i];
-        for (const int buffer : action.reads) access(buffer);
-        for (const int buffer : action.writes) access(buffer).writes = true;
-        for (const int buffer : action.frees) access(buffer).frees = true;
+        for (const BufferId buffer : action.reads) access(buffer);
+        for (const BufferId buffer : action.writes) access(buffer).writes = true;
+        for (const BufferId buffer : action.frees) access(buffer).frees = true;
     }
     return accesses;
 }
 
 class BufferPass {
   public:
-    BufferPass(const std::vector<RankProgram>& programs, int stage, Findings& findings)
+    BufferPass(const Programs& programs, StageId stage, Findings& findings)
         : programs_(programs), stage_(stage), findings_(findings), order_(program()) {}
 
     void run() {
         const auto accesses = accesses_of(program());
-        for (std::size_t b = 0; b < accesses.size(); ++b) {
+        for (const BufferId b : accesses.ids()) {
             const Buffer& buffer = program().buffers[b];
             buffer_ = name_of(buffer);
             if (buffer.kind == BufferKind::gradients || buffer.kind == BufferKind::parameters) {
@@ -51,7 +50,7 @@ class BufferPass {
     }
 
   private:
-    const RankProgram& program() const { return programs_[static_cast<std::size_t>(stage_)]; }
+    const RankProgram& program() const { return programs_[stage_]; }
     std::string name(const Access& access) const { return shown(programs_, {stage_, access.position}); }
     void add(std::string finding) { findings_.push_back(std::move(finding)); }
 
@@ -109,8 +108,8 @@ class BufferPass {
                                     name(earlier)));
     }
 
-    const std::vector<RankProgram>& programs_;
-    int stage_;
+    const Programs& programs_;
+    StageId stage_;
     Findings& findings_;
     HappensBefore order_;
     std::string buffer_;
@@ -118,9 +117,9 @@ class BufferPass {
 
 }  // namespace
 
-Findings check_buffers(const std::vector<RankProgram>& programs) {
+Findings check_buffers(const Programs& programs) {
     Findings findings;
-    for (int stage = 0; stage < static_cast<int>(programs.size()); ++stage) BufferPass(programs, stage, findings).run();
+    for (const StageId stage : programs.ids()) BufferPass(programs, stage, findings).run();
     return findings;
 }
 

@@ -15,9 +15,9 @@ namespace {
 /// What an action needs to touch, beside the flat buffers.
 struct Need {
     BufferKind kind = BufferKind::stash;
-    int microbatch = -1;
-    int chunk = -1;
-    int group = -1;
+    MicrobatchId microbatch = {};
+    ChunkId chunk = {};
+    GroupId group = {};
 
     bool is(const Buffer& b) const {
         return b.kind == kind && b.microbatch == microbatch && b.chunk == chunk && b.group == group;
@@ -32,10 +32,10 @@ bool is_backward(ActionKind kind) { return kind == ActionKind::backward || kind 
 
 class ComputePass {
   public:
-    ComputePass(const std::vector<RankProgram>& programs, const Duty& duty)
+    ComputePass(const Programs& programs, const Duty& duty)
         : programs_(programs), duty_(duty), stages_(static_cast<int>(programs.size())) {
         first_part_.push_back(0);
-        for (int chunk = 0; chunk < duty.chunks; ++chunk)
+        for (const ChunkId chunk : first_ids<ChunkId>(duty.chunks))
             first_part_.push_back(first_part_.back() + static_cast<std::size_t>(std::max(1, groups_of(chunk))));
         const std::size_t steps = first_part_.back() * static_cast<std::size_t>(duty.microbatches);
         for (auto* places : {&forwards_, &offloads_, &fetches_, &recomputed_, &backwards_, &weights_})
@@ -44,11 +44,11 @@ class ComputePass {
     }
 
     Findings run() {
-        for (int stage = 0; stage < stages_; ++stage) check_stage(stage);
-        for (int chunk = 0; chunk < duty_.chunks; ++chunk) {
-            const int groups = groups_of(chunk);
-            for (int group = groups == 0 ? -1 : 0; group < groups; ++group) {
-                for (int microbatch = 0; microbatch < duty_.microbatches; ++microbatch)
+        for (const StageId stage : programs_.ids()) check_stage(stage);
+        for (const ChunkId chunk : first_ids<ChunkId>(duty_.chunks)) {
+            const int groups = std::max(1, groups_of(chunk));
+            for (GroupId group = first_group(chunk); group < first_group(chunk) + groups; ++group) {
+                for (const MicrobatchId microbatch : first_ids<MicrobatchId>(duty_.microbatches))
                     check_all_ran(microbatch, chunk, group);
             }
         }
@@ -60,14 +60,11 @@ class ComputePass {
 
     std::string name(Place place) const { return shown(programs_, place); }
     /// Of a chunk: 0 where nothing is recomputed.
-    int groups_of(int chunk) const {
-        return duty_.training && !duty_.groups.empty() ? duty_.groups[static_cast<std::size_t>(chunk)] : 0;
-    }
-    int first_group(int chunk) const { return groups_of(chunk) == 0 ? -1 : 0; }
-    std::optional<Place>& of(Places& places, int microbatch, int chunk, int group) {
-        const std::size_t part =
-            first_part_[static_cast<std::size_t>(chunk)] + static_cast<std::size_t>(std::max(0, group));
-        return places[part * static_cast<std::size_t>(duty_.microbatches) + static_cast<std::size_t>(microbatch)];
+    int groups_of(ChunkId chunk) const { return duty_.training && !duty_.groups.empty() ? duty_.groups[chunk] : 0; }
+    GroupId first_group(ChunkId chunk) const { return groups_of(chunk) == 0 ? kNone : GroupId(0); }
+    std::optional<Place>& of(Places& places, MicrobatchId microbatch, ChunkId chunk, GroupId group) {
+        const std::size_t part = first_part_[chunk] + (group == kNone ? 0 : group.index());
+        return places[part * static_cast<std::size_t>(duty_.microbatches) + microbatch.index()];
     }
     Places& places_of(ActionKind kind) {
         if (kind == ActionKind::forward) return forwards_;
@@ -76,15 +73,15 @@ class ComputePass {
         if (kind == ActionKind::prefetch) return fetches_;
         return is_backward(kind) ? backwards_ : weights_;
     }
-    bool is_local(int chunk, int next) const { return chunk % stages_ == next % stages_; }
+    StageId stage_of(ChunkId chunk) const { return StageId(chunk.number() % stages_); }
+    bool is_local(ChunkId chunk, ChunkId next) const { return stage_of(chunk) == stage_of(next); }
 
-    void check_stage(int stage) {
-        const auto actions = static_cast<int>(programs_[static_cast<std::size_t>(stage)].actions.size());
+    void check_stage(StageId stage) {
         held_ = {};
         tasks_ = 0;
         computed_.reset();
         fetched_at_.clear();
-        for (int i = 0; i < actions; ++i) {
+        for (const ActionId i : programs_[stage].actions.ids()) {
             const Place here{stage, i};
             switch (at(programs_, here).kind) {
                 case ActionKind::forward:
@@ -108,9 +105,9 @@ class ComputePass {
     bool check_step(Place here) {
         const Action& action = at(programs_, here);
         const bool is_forward = action.kind == ActionKind::forward;
-        const bool in_range = action.microbatch >= 0 && action.microbatch < duty_.microbatches && action.chunk >= 0 &&
-                              action.chunk < duty_.chunks && has_group(action);
-        if (!in_range || action.chunk % stages_ != here.stage || (!is_forward && !duty_.training)) {
+        const bool in_range = action.microbatch != kNone && action.microbatch < MicrobatchId(duty_.microbatches) &&
+                              is_chunk(action.chunk) && has_group(action);
+        if (!in_range || stage_of(action.chunk) != here.stage || (!is_forward && !duty_.training)) {
             findings_.push_back(fmt::format("{} is not among this stage's steps", name(here)));
             return false;
         }
@@ -128,7 +125,7 @@ class ComputePass {
         check_neighbour(here);
         if (!is_forward && action.kind != ActionKind::recompute) {
             // The head adds its weight's gradient in the input part, all others in the weight part: both ascend.
-            auto& last = last_weights_[static_cast<std::size_t>(action.chunk)][is_backward(action.kind) ? 0 : 1];
+            auto& last = last_weights_[action.chunk][is_backward(action.kind) ? 0 : 1];
             if (last && at(programs_, *last).microbatch > action.microbatch)
                 findings_.push_back(
                     fmt::format("{} adds weight gradients after {}; microbatches must add theirs in ascending order",
@@ -140,12 +137,13 @@ class ComputePass {
         return true;
     }
 
+    bool is_chunk(ChunkId chunk) const { return chunk != kNone && chunk < ChunkId(duty_.chunks); }
     bool has_group(const Action& action) const {
         const int groups = groups_of(action.chunk);
         const bool is_copy = action.kind == ActionKind::offload || action.kind == ActionKind::prefetch;
-        if (groups == 0) return action.group == -1 && action.kind != ActionKind::recompute && !is_copy;
-        const bool has_input = action.group > 0 || action.chunk > 0;
-        return action.group >= 0 && action.group < groups && (has_input || !is_copy) &&
+        if (groups == 0) return action.group == kNone && action.kind != ActionKind::recompute && !is_copy;
+        const bool has_input = action.group > GroupId(0) || action.chunk > ChunkId(0);
+        return action.group != kNone && action.group < GroupId(groups) && (has_input || !is_copy) &&
                (duty_.loading_horizon > 0 || !is_copy);
     }
 
@@ -156,7 +154,7 @@ class ComputePass {
             return other.kind == ActionKind::recompute && other.microbatch == action.microbatch &&
                    other.chunk == action.chunk && other.group == action.group;
         };
-        if (is_backward(action.kind) && action.group >= 0 && computed_ &&
+        if (is_backward(action.kind) && action.group != kNone && computed_ &&
             !is_recomputation_of_it(at(programs_, *computed_)))
             findings_.push_back(
                 fmt::format("{} does not follow its recomputation but {}", name(here), name(*computed_)));
@@ -164,13 +162,15 @@ class ComputePass {
     }
 
     /// A group's input, as its forward finds it.
-    static Need input_of(int mb, int chunk, int group) {
-        return {group <= 0 ? BufferKind::activation_in : BufferKind::checkpoint, mb, chunk, group};
+    static Need input_of(MicrobatchId mb, ChunkId chunk, GroupId group) {
+        return {group <= GroupId(0) ? BufferKind::activation_in : BufferKind::checkpoint, mb, chunk, group};
     }
 
     void check_copy(Place here) {
         const Action& action = at(programs_, here);
-        const int mb = action.microbatch, chunk = action.chunk, group = action.group;
+        const MicrobatchId mb = action.microbatch;
+        const ChunkId chunk = action.chunk;
+        const GroupId group = action.group;
         const bool is_offload = action.kind == ActionKind::offload;
         if (is_offload && !of(forwards_, mb, chunk, group))
             findings_.push_back(fmt::format("{} comes before the forward has read what it takes away", name(here)));
@@ -199,10 +199,12 @@ class ComputePass {
 
     void check_accesses(Place here) {
         const Action& action = at(programs_, here);
-        const int mb = action.microbatch, chunk = action.chunk;
-        const int group = action.group, groups = groups_of(chunk);
-        const bool is_first = group <= 0, is_last = group + 1 >= groups;  // of the chunk
-        const bool has_input = !is_first || chunk > 0, has_output = !is_last || chunk + 1 < duty_.chunks;
+        const MicrobatchId mb = action.microbatch;
+        const ChunkId chunk = action.chunk;
+        const GroupId group = action.group;
+        const int groups = groups_of(chunk);
+        const bool is_first = group <= GroupId(0), is_last = group + 1 >= GroupId(groups);  // of the chunk
+        const bool has_input = !is_first || chunk > ChunkId(0), has_output = !is_last || is_chunk(chunk + 1);
         const bool is_forward = action.kind == ActionKind::forward,
                    is_weight = action.kind == ActionKind::backward_weight;
         const bool is_recomputation = action.kind == ActionKind::recompute;
@@ -235,38 +237,38 @@ class ComputePass {
             findings_.push_back(fmt::format("{} does not read parameters chunk{}", name(here), chunk));
         if (!is_forward && !is_recomputation)
             require_chunk_buffer(programs_, here, BufferKind::gradients, chunk, findings_);
-        for (const int b : action.writes) {
+        for (const BufferId b : action.writes) {
             if (!is_tied(buffer(here, b))) continue;
             const bool is_complete = (action.kind == ActionKind::backward || is_weight) && is_first &&
-                                     mb + 1 == duty_.microbatches && buffer(here, b).chunk == chunk;
+                                     mb + 1 == MicrobatchId(duty_.microbatches) && buffer(here, b).chunk == chunk;
             if (!is_complete)
                 findings_.push_back(fmt::format("{} must not write {}: it is not the last to add to it", name(here),
                                                 name_of(buffer(here, b))));
         }
     }
 
-    Need output_of(int mb, int chunk, int group, bool is_last) const {
+    Need output_of(MicrobatchId mb, ChunkId chunk, GroupId group, bool is_last) const {
         if (!is_last) return {BufferKind::checkpoint, mb, chunk, group + 1};
         if (is_local(chunk, chunk + 1)) return {BufferKind::activation_in, mb, chunk + 1, first_group(chunk + 1)};
         return {BufferKind::activation_out, mb, chunk};
     }
-    Need input_gradient_of(int mb, int chunk, int group, bool is_first) const {
+    Need input_gradient_of(MicrobatchId mb, ChunkId chunk, GroupId group, bool is_first) const {
         if (!is_first) return {BufferKind::checkpoint_gradient, mb, chunk, group};
         if (is_local(chunk, chunk - 1)) return {BufferKind::gradient_in, mb, chunk - 1};
         return {BufferKind::gradient_out, mb, chunk};
     }
 
-    const Buffer& buffer(Place here, int id) const { return buffer_of(programs_, here, id); }
+    const Buffer& buffer(Place here, BufferId id) const { return buffer_of(programs_, here, id); }
 
-    void check_needs(Place here, const char* verb, const std::vector<int>& list, std::span<const Need> needs) {
+    void check_needs(Place here, const char* verb, const std::vector<BufferId>& list, std::span<const Need> needs) {
         for (const Need& need : needs) {
-            if (std::any_of(list.begin(), list.end(), [&](int b) { return need.is(buffer(here, b)); })) continue;
+            if (std::any_of(list.begin(), list.end(), [&](BufferId b) { return need.is(buffer(here, b)); })) continue;
             findings_.push_back(fmt::format(
                 "{} does not {} {}", name(here), verb,
                 name_of(Buffer{
                     .kind = need.kind, .microbatch = need.microbatch, .chunk = need.chunk, .group = need.group})));
         }
-        for (const int b : list) {
+        for (const BufferId b : list) {
             if (is_flat(buffer(here, b)) || is_tied(buffer(here, b)) || is_logits(buffer(here, b))) continue;
             if (std::any_of(needs.begin(), needs.end(), [&](const Need& need) { return need.is(buffer(here, b)); }))
                 continue;
@@ -277,8 +279,7 @@ class ComputePass {
     /// A transfer moves the buffer that its channel, microbatch and chunk say.
     void check_transfer(Place here) {
         const Action& action = at(programs_, here);
-        if (action.channel != Channel::tied &&
-            (action.chunk < 0 || action.chunk >= duty_.chunks || action.chunk % stages_ != here.stage)) {
+        if (action.channel != Channel::tied && (!is_chunk(action.chunk) || stage_of(action.chunk) != here.stage)) {
             findings_.push_back(fmt::format("{} is of no chunk of this stage", name(here)));
             return;
         }
@@ -292,7 +293,7 @@ class ComputePass {
         if (action.reads.empty() == is_send)
             findings_.push_back(
                 fmt::format("{} {} its buffer", name(here), is_send ? "does not read" : "does not write"));
-        const int group = kind == BufferKind::activation_in ? first_group(action.chunk) : -1;
+        const GroupId group = kind == BufferKind::activation_in ? first_group(action.chunk) : kNone;
         if (!Need{kind, action.microbatch, action.chunk, group}.is(moved))
             findings_.push_back(fmt::format("{} moves {}", name(here), name_of(moved)));
         if (action.bytes != moved.bytes)
@@ -312,13 +313,13 @@ class ComputePass {
         const Action& action = at(programs_, here);
         const bool is_forward = action.kind == ActionKind::forward;
         // A microbatch is in flight from its first group's forward to the same group's backward, the last one.
-        const int change = action.group > 0 ? 0 : is_forward ? 1 : is_backward(action.kind) ? -1 : 0;
+        const int change = action.group > GroupId(0) ? 0 : is_forward ? 1 : is_backward(action.kind) ? -1 : 0;
         const bool keeps_stash = groups_of(action.chunk) == 0;
         held_.in_flight += change;
-        if (action.chunk == 0) held_.active += change;
-        const auto bytes_of = [&](const std::vector<int>& list) {
+        if (action.chunk == ChunkId(0)) held_.active += change;
+        const auto bytes_of = [&](const std::vector<BufferId>& list) {
             std::int64_t bytes = 0;
-            for (const int b : list) {
+            for (const BufferId b : list) {
                 const BufferKind kind = buffer(here, b).kind;
                 const bool is_kept = kind == BufferKind::activation_in || kind == BufferKind::checkpoint ||
                                      kind == BufferKind::prefetched || kind == BufferKind::deferred ||
@@ -330,24 +331,23 @@ class ComputePass {
         // An input is kept for the backward from when the first group's forward reads it.
         if (change > 0) held_.bytes += bytes_of(action.reads);
         held_.bytes += bytes_of(action.writes) - bytes_of(action.frees);
-        const auto stage = static_cast<std::size_t>(here.stage);
         const auto refuse = [&](const std::string& what, auto limit) {
             findings_.push_back(fmt::format("{} makes {} on stage {} right after {}, where at most {} may be",
                                             name(here), what, here.stage,
                                             held_.previous ? name(*held_.previous) : "nothing", limit));
         };
         if (duty_.training && is_forward && change > 0) {
-            if (action.chunk == 0 && held_.active > duty_.active_microbatches)
+            if (action.chunk == ChunkId(0) && held_.active > duty_.active_microbatches)
                 refuse(fmt::format("{} microbatches active", held_.active), duty_.active_microbatches);
-            else if (!duty_.in_flight.empty() && held_.in_flight > duty_.in_flight[stage])
-                refuse(fmt::format("{} microbatches in flight", held_.in_flight), duty_.in_flight[stage]);
+            else if (!duty_.in_flight.empty() && held_.in_flight > duty_.in_flight[here.stage])
+                refuse(fmt::format("{} microbatches in flight", held_.in_flight), duty_.in_flight[here.stage]);
         }
-        if (duty_.training && !duty_.held_bytes.empty() && held_.bytes > duty_.held_bytes[stage])
-            refuse(fmt::format("{} bytes held", held_.bytes), duty_.held_bytes[stage]);
+        if (duty_.training && !duty_.held_bytes.empty() && held_.bytes > duty_.held_bytes[here.stage])
+            refuse(fmt::format("{} bytes held", held_.bytes), duty_.held_bytes[here.stage]);
         held_.previous = here;
     }
 
-    void check_all_ran(int microbatch, int chunk, int group) {
+    void check_all_ran(MicrobatchId microbatch, ChunkId chunk, GroupId group) {
         const auto& forward_place = of(forwards_, microbatch, chunk, group);
         const auto& recomputed_place = of(recomputed_, microbatch, chunk, group);
         const auto& backward_place = of(backwards_, microbatch, chunk, group);
@@ -356,7 +356,7 @@ class ComputePass {
             const std::string step =
                 name_of(Action{.kind = kind, .microbatch = microbatch, .chunk = chunk, .group = group});
             findings_.push_back(other ? fmt::format("{} has no {}", name(*other), step)
-                                      : fmt::format("stage {} never runs {}", chunk % stages_, step));
+                                      : fmt::format("stage {} never runs {}", stage_of(chunk), step));
         };
         const auto in_order = [&](const std::optional<Place>& earlier, const std::optional<Place>& later) {
             if (earlier && later && earlier->position > later->position)
@@ -369,30 +369,28 @@ class ComputePass {
         if (is_split && !weight_place) missing(ActionKind::backward_weight, backward_place);
         if (backward_place && !is_split && weight_place)
             findings_.push_back(fmt::format("{} repeats what {} did", name(*weight_place), name(*backward_place)));
-        if (group >= 0 && !recomputed_place) missing(ActionKind::recompute, backward_place);
-        in_order(forward_place, group >= 0 ? recomputed_place : backward_place);
+        if (group != kNone && !recomputed_place) missing(ActionKind::recompute, backward_place);
+        in_order(forward_place, group != kNone ? recomputed_place : backward_place);
         in_order(recomputed_place, backward_place);
         in_order(backward_place, weight_place);
     }
 
-    const std::vector<RankProgram>& programs_;
+    const Programs& programs_;
     const Duty& duty_;
     int stages_;
-    std::vector<std::size_t> first_part_;  // by chunk: parts (groups, or 1) of those before
+    Table<ChunkId, std::size_t> first_part_;  // parts (groups, or 1) of those before
     // By part and microbatch.
     Places forwards_, offloads_, fetches_, recomputed_, backwards_, weights_;
-    std::vector<std::array<std::optional<Place>, 2>> last_weights_;  // by chunk: backward or input part; weight part
-    int tasks_ = 0;                                                  // of the stage, so far
-    std::map<std::tuple<int, int, int>, int> fetched_at_;            // by microbatch, chunk, group: tasks before
-    std::optional<Place> computed_;                                  // the stage's last compute action so far
+    Table<ChunkId, std::array<std::optional<Place>, 2>> last_weights_;      // backward or input part; weight part
+    int tasks_ = 0;                                                         // of the stage, so far
+    std::map<std::tuple<MicrobatchId, ChunkId, GroupId>, int> fetched_at_;  // tasks before
+    std::optional<Place> computed_;                                         // the stage's last compute action so far
     Held held_;
     Findings findings_;
 };
 
 }  // namespace
 
-Findings check_compute(const std::vector<RankProgram>& programs, const Duty& duty) {
-    return ComputePass(programs, duty).run();
-}
+Findings check_compute(const Programs& programs, const Duty& duty) { return ComputePass(programs, duty).run(); }
 
 }  // namespace smp::partition::passes

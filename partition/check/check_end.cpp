@@ -11,14 +11,14 @@ namespace {
 
 class Machine {
   public:
-    explicit Machine(const std::vector<RankProgram>& programs)
-        : programs_(programs), next_(programs.size(), 0), joined_(programs.size(), 0) {
+    explicit Machine(const Programs& programs)
+        : programs_(programs), next_(programs.size(), ActionId(0)), joined_(programs.size(), 0) {
         for (const RankProgram& program : programs) {
             done_.emplace_back(program.actions.size(), false);
-            signaller_.emplace_back(static_cast<std::size_t>(program.events), -1);
-            for (std::size_t i = 0; i < program.actions.size(); ++i) {
-                const int event = program.actions[i].signals;
-                if (event >= 0) signaller_.back()[static_cast<std::size_t>(event)] = static_cast<int>(i);
+            signaller_.emplace_back(static_cast<std::size_t>(program.events));
+            for (const ActionId i : program.actions.ids()) {
+                const EventId event = program.actions[i].signals;
+                if (event != kNone) signaller_.back()[event] = i;
             }
         }
         pair_messages();
@@ -27,28 +27,21 @@ class Machine {
     Findings run() {
         for (bool moved = true; moved;) {
             moved = false;
-            for (int stage = 0; stage < stages(); ++stage) moved = advance(stage) || moved;
+            for (const StageId stage : programs_.ids()) moved = advance(stage) || moved;
         }
         Findings findings;
-        for (int stage = 0; stage < stages(); ++stage) {
-            if (next(stage) < size(stage)) findings.push_back(explain(stage));
+        for (const StageId stage : programs_.ids()) {
+            if (next(stage) < end(stage)) findings.push_back(explain(stage));
         }
         return findings;
     }
 
   private:
-    int stages() const { return static_cast<int>(programs_.size()); }
-    int size(int stage) const { return static_cast<int>(programs_[static_cast<std::size_t>(stage)].actions.size()); }
-    int& next(int stage) { return next_[static_cast<std::size_t>(stage)]; }
-    bool is_done(Place place) const {
-        return done_[static_cast<std::size_t>(place.stage)][static_cast<std::size_t>(place.position)];
-    }
-    void set_done(Place place) {
-        done_[static_cast<std::size_t>(place.stage)][static_cast<std::size_t>(place.position)] = true;
-    }
-    int signaller(int stage, int event) const {
-        return signaller_[static_cast<std::size_t>(stage)][static_cast<std::size_t>(event)];
-    }
+    ActionId end(StageId stage) const { return programs_[stage].actions.end_id(); }
+    ActionId& next(StageId stage) { return next_[stage]; }
+    bool is_done(Place place) const { return done_[place.stage][place.position]; }
+    void set_done(Place place) { done_[place.stage][place.position] = true; }
+    ActionId signaller(StageId stage, EventId event) const { return signaller_[stage][event]; }
 
     void pair_messages() {
         for (const RankProgram& program : programs_) counterpart_.emplace_back(program.actions.size());
@@ -59,23 +52,21 @@ class Machine {
             }
         }
     }
-    Place& counterpart(Place place) {
-        return counterpart_[static_cast<std::size_t>(place.stage)][static_cast<std::size_t>(place.position)];
-    }
+    Place& counterpart(Place place) { return counterpart_[place.stage][place.position]; }
 
-    /// Position of the action that a stage's next one still waits for; −1 if none.
-    int awaited(int stage) const {
-        for (const int event : at(programs_, {stage, next_[static_cast<std::size_t>(stage)]}).waits) {
+    /// Position of the action that a stage's next one still waits for; none if it does not.
+    ActionId awaited(StageId stage) const {
+        for (const EventId event : at(programs_, {stage, next_[stage]}).waits) {
             if (!is_done({stage, signaller(stage, event)})) return signaller(stage, event);
         }
-        return -1;
+        return kNone;
     }
 
-    bool advance(int stage) {
+    bool advance(StageId stage) {
         bool moved = false;
-        for (; next(stage) < size(stage); ++next(stage), moved = true) {
+        for (; next(stage) < end(stage); ++next(stage), moved = true) {
             const Place here{stage, next(stage)};
-            if (awaited(stage) >= 0) break;
+            if (awaited(stage) != kNone) break;
             const Action& action = at(programs_, here);
             if (action.kind == ActionKind::send || action.kind == ActionKind::receive) {
                 const Place other = counterpart(here);
@@ -84,7 +75,7 @@ class Machine {
                     set_done(other);
                 }
             } else if (action.channel == Channel::world) {
-                auto& joined = joined_[static_cast<std::size_t>(stage)];
+                auto& joined = joined_[stage];
                 if (!is_waiting_in_collective(stage)) {
                     ++joined;
                     waiting_.push_back(stage);
@@ -99,38 +90,39 @@ class Machine {
         }
         return moved;
     }
-    bool is_waiting_in_collective(int stage) const {
+    bool is_waiting_in_collective(StageId stage) const {
         return std::find(waiting_.begin(), waiting_.end(), stage) != waiting_.end();
     }
     bool all_joined(int count) const {
         return std::all_of(joined_.begin(), joined_.end(), [&](int joined) { return joined >= count; });
     }
 
-    std::string explain(int stage) {
+    std::string explain(StageId stage) {
         const Place here{stage, next(stage)};
-        const int source = awaited(stage);
-        if (source < 0) return fmt::format("{} waits for ever for the other stages to join", shown(programs_, here));
+        const ActionId source = awaited(stage);
+        if (source == kNone)
+            return fmt::format("{} waits for ever for the other stages to join", shown(programs_, here));
         const Place other = counterpart({stage, source});
         std::string text =
             fmt::format("{} waits for ever for action {} ({}): {} is never posted", shown(programs_, here), source,
                         name_of(at(programs_, {stage, source})), shown(programs_, other));
-        if (next(other.stage) < size(other.stage))
+        if (next(other.stage) < end(other.stage))
             text += fmt::format(", since stage {} is stopped at {}", other.stage,
                                 shown(programs_, {other.stage, next(other.stage)}));
         return text;
     }
 
-    const std::vector<RankProgram>& programs_;
-    std::vector<int> next_;    // position of the action that each stage issues next
-    std::vector<int> joined_;  // collectives that each stage has entered
-    std::vector<int> waiting_;
-    std::vector<std::vector<bool>> done_;
-    std::vector<std::vector<int>> signaller_;
-    std::vector<std::vector<Place>> counterpart_;
+    const Programs& programs_;
+    Table<StageId, ActionId> next_;  // that each stage issues
+    Table<StageId, int> joined_;     // collectives that each stage has entered
+    std::vector<StageId> waiting_;
+    Table<StageId, Table<ActionId, bool>> done_;
+    Table<StageId, Table<EventId, ActionId>> signaller_;
+    Table<StageId, Table<ActionId, Place>> counterpart_;
 };
 
 }  // namespace
 
-Findings check_end(const std::vector<RankProgram>& programs) { return Machine(programs).run(); }
+Findings check_end(const Programs& programs) { return Machine(programs).run(); }
 
 }  // namespace smp::partition::passes

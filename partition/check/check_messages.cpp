@@ -7,14 +7,14 @@
 namespace smp::partition::passes {
 namespace {
 
-const Buffer& moved_by(const std::vector<RankProgram>& programs, Place place) {
+const Buffer& moved_by(const Programs& programs, Place place) {
     const Action& action = at(programs, place);
-    const int id = action.kind == ActionKind::send ? action.reads.front() : action.writes.front();
-    return programs[static_cast<std::size_t>(place.stage)].buffers[static_cast<std::size_t>(id)];
+    const BufferId id = action.kind == ActionKind::send ? action.reads.front() : action.writes.front();
+    return programs[place.stage].buffers[id];
 }
 
 /// What differs between a send and the receive that it meets; empty if they fit.
-std::string difference(const std::vector<RankProgram>& programs, Place sent, Place received) {
+std::string difference(const Programs& programs, Place sent, Place received) {
     const Action& send = at(programs, sent);
     const Action& receive = at(programs, received);
     if (send.microbatch != receive.microbatch) return "another microbatch";
@@ -27,7 +27,7 @@ std::string difference(const std::vector<RankProgram>& programs, Place sent, Pla
     return "";
 }
 
-void compare(const std::vector<RankProgram>& programs, const Pairing& pairing, Findings& findings) {
+void compare(const Programs& programs, const Pairing& pairing, Findings& findings) {
     const std::size_t met = std::min(pairing.sends.size(), pairing.receives.size());
     for (std::size_t n = 0; n < met; ++n) {
         const std::string what = difference(programs, pairing.sends[n], pairing.receives[n]);
@@ -48,23 +48,21 @@ void compare(const std::vector<RankProgram>& programs, const Pairing& pairing, F
 
 /// Collectives over the world come in the same order on every stage. Those of a data group are in the same program on
 /// all its ranks.
-void compare_collectives(const std::vector<RankProgram>& programs, Findings& findings) {
-    std::vector<std::vector<Place>> collectives(programs.size());
-    for (int stage = 0; stage < static_cast<int>(programs.size()); ++stage) {
-        const auto actions = static_cast<int>(programs[static_cast<std::size_t>(stage)].actions.size());
-        for (int i = 0; i < actions; ++i) {
-            if (at(programs, {stage, i}).channel == Channel::world)
-                collectives[static_cast<std::size_t>(stage)].push_back({stage, i});
+void compare_collectives(const Programs& programs, Findings& findings) {
+    Table<StageId, std::vector<Place>> collectives(programs.size());
+    for (const StageId stage : programs.ids()) {
+        for (const ActionId i : programs[stage].actions.ids()) {
+            if (at(programs, {stage, i}).channel == Channel::world) collectives[stage].push_back({stage, i});
         }
     }
-    for (std::size_t stage = 1; stage < programs.size(); ++stage) {
-        const auto& first = collectives[0];
+    for (const StageId stage : programs.ids()) {
+        const auto& first = collectives.front();
         const auto& here = collectives[stage];
         for (std::size_t n = 0; n < std::max(first.size(), here.size()); ++n) {
             if (n >= first.size() || n >= here.size()) {
                 findings.push_back(fmt::format("{} is a collective that stage {} does not join",
                                                shown(programs, n < here.size() ? here[n] : first[n]),
-                                               n < here.size() ? 0 : stage));
+                                               n < here.size() ? StageId(0) : stage));
                 break;
             }
             const Action &a = at(programs, first[n]), &b = at(programs, here[n]);
@@ -78,11 +76,10 @@ void compare_collectives(const std::vector<RankProgram>& programs, Findings& fin
 
 }  // namespace
 
-std::map<std::tuple<int, int, Channel>, Pairing> pairings_of(const std::vector<RankProgram>& programs) {
-    std::map<std::tuple<int, int, Channel>, Pairing> pairings;
-    for (int stage = 0; stage < static_cast<int>(programs.size()); ++stage) {
-        const auto actions = static_cast<int>(programs[static_cast<std::size_t>(stage)].actions.size());
-        for (int i = 0; i < actions; ++i) {
+std::map<std::tuple<StageId, StageId, Channel>, Pairing> pairings_of(const Programs& programs) {
+    std::map<std::tuple<StageId, StageId, Channel>, Pairing> pairings;
+    for (const StageId stage : programs.ids()) {
+        for (const ActionId i : programs[stage].actions.ids()) {
             const Action& action = at(programs, {stage, i});
             if (action.kind == ActionKind::send)
                 pairings[{stage, action.peer, action.channel}].sends.push_back({stage, i});
@@ -93,7 +90,7 @@ std::map<std::tuple<int, int, Channel>, Pairing> pairings_of(const std::vector<R
     return pairings;
 }
 
-Findings check_messages(const std::vector<RankProgram>& programs) {
+Findings check_messages(const Programs& programs) {
     Findings findings;
     for (const auto& [pair, pairing] : pairings_of(programs)) compare(programs, pairing, findings);
     compare_collectives(programs, findings);

@@ -10,16 +10,14 @@
 
 namespace smp::partition::passes {
 
-bool touches(const std::vector<RankProgram>& programs, Place here, const std::vector<int>& list, BufferKind kind,
-             int chunk) {
-    return std::any_of(list.begin(), list.end(), [&](int b) {
+bool touches(const Programs& programs, Place here, const std::vector<BufferId>& list, BufferKind kind, ChunkId chunk) {
+    return std::any_of(list.begin(), list.end(), [&](BufferId b) {
         const Buffer& buffer = buffer_of(programs, here, b);
         return buffer.kind == kind && buffer.chunk == chunk;
     });
 }
 
-void require_chunk_buffer(const std::vector<RankProgram>& programs, Place here, BufferKind kind, int chunk,
-                          Findings& findings) {
+void require_chunk_buffer(const Programs& programs, Place here, BufferKind kind, ChunkId chunk, Findings& findings) {
     const Action& action = at(programs, here);
     const auto wanted = name_of(Buffer{.kind = kind, .chunk = chunk});
     if (!touches(programs, here, action.reads, kind, chunk))
@@ -27,7 +25,7 @@ void require_chunk_buffer(const std::vector<RankProgram>& programs, Place here, 
     if (!touches(programs, here, action.writes, kind, chunk))
         findings.push_back(fmt::format("{} does not write {}", shown(programs, here), wanted));
     for (const auto* list : {&action.reads, &action.writes}) {
-        for (const int b : *list) {
+        for (const BufferId b : *list) {
             const Buffer& buffer = buffer_of(programs, here, b);
             if (buffer.kind == kind && buffer.chunk != chunk)
                 findings.push_back(fmt::format("{} must not use {}", shown(programs, here), name_of(buffer)));
@@ -40,7 +38,7 @@ namespace {
 /// One stage's program.
 class UpdatePass {
   public:
-    UpdatePass(const std::vector<RankProgram>& programs, const Duty& duty, int stage, Findings& findings)
+    UpdatePass(const Programs& programs, const Duty& duty, StageId stage, Findings& findings)
         : programs_(programs),
           duty_(duty),
           stage_(stage),
@@ -48,31 +46,33 @@ class UpdatePass {
           findings_(findings) {}
 
     void run() {
-        const auto actions = static_cast<int>(programs_[static_cast<std::size_t>(stage_)].actions.size());
-        for (int i = 0; i < actions; ++i) read({stage_, i});
-        const std::string last = actions > 0 ? name({stage_, actions - 1}) : "nothing";
-        for (int chunk = stage_; chunk < duty_.chunks; chunk += stages_) {
+        const auto& actions = programs_[stage_].actions;
+        for (const ActionId i : actions.ids()) read({stage_, i});
+        const std::string last = actions.empty() ? "nothing" : name({stage_, actions.last_id()});
+        for (const ChunkId chunk : first_ids<ChunkId>(duty_.chunks)) {
+            if (!is_here(chunk)) continue;
             if (duty_.training && !reductions_.contains(chunk)) miss(ActionKind::reduce_gradients, chunk, last);
             if (duty_.gathers_parameters && !gathers_.contains(chunk)) miss(ActionKind::gather_parameters, chunk, last);
         }
-        if (duty_.training && !update_) miss(ActionKind::optimizer_step, -1, last);
+        if (duty_.training && !update_) miss(ActionKind::optimizer_step, kNone, last);
     }
 
   private:
-    using PlaceOfChunk = std::map<int, Place>;
+    using PlaceOfChunk = std::map<ChunkId, Place>;
 
+    bool is_here(ChunkId chunk) const { return chunk.number() % stages_ == stage_.number(); }
     std::string name(Place place) const { return shown(programs_, place); }
     const Action& action(Place place) const { return at(programs_, place); }
-    const Buffer& buffer(Place here, int id) const { return buffer_of(programs_, here, id); }
+    const Buffer& buffer(Place here, BufferId id) const { return buffer_of(programs_, here, id); }
     void add(std::string finding) { findings_.push_back(std::move(finding)); }
-    void miss(ActionKind kind, int chunk, const std::string& last) {
+    void miss(ActionKind kind, ChunkId chunk, const std::string& last) {
         add(fmt::format("stage {} ends with {} without {}", stage_, last,
                         name_of(Action{.kind = kind, .chunk = chunk})));
     }
     void refuse_after(Place here, const std::optional<Place>& earlier) {
         if (earlier) add(fmt::format("{} comes after {}", name(here), name(*earlier)));
     }
-    static std::optional<Place> find(const PlaceOfChunk& places, int chunk) {
+    static std::optional<Place> find(const PlaceOfChunk& places, ChunkId chunk) {
         const auto found = places.find(chunk);
         return found == places.end() ? std::nullopt : std::optional(found->second);
     }
@@ -103,12 +103,12 @@ class UpdatePass {
     }
 
     bool belongs(Place here, bool wanted) {
-        const int chunk = action(here).chunk;
+        const ChunkId chunk = action(here).chunk;
         const bool needs_chunk = action(here).channel == Channel::data;
         if (!wanted) {
             add(fmt::format("{} does not belong into {} program", name(here),
                             duty_.training ? "this" : "a forward-only"));
-        } else if (needs_chunk && (chunk < 0 || chunk >= duty_.chunks || chunk % stages_ != stage_)) {
+        } else if (needs_chunk && (chunk == kNone || chunk >= ChunkId(duty_.chunks) || !is_here(chunk))) {
             add(fmt::format("{} is not of a chunk of this stage", name(here)));
         } else {
             return true;
@@ -117,7 +117,7 @@ class UpdatePass {
     }
 
     void require_bytes(Place here, BufferKind kind) {
-        for (const int b : action(here).writes) {
+        for (const BufferId b : action(here).writes) {
             if (buffer(here, b).kind == kind && action(here).bytes != buffer(here, b).bytes)
                 add(fmt::format("{} has {} bytes of {}, which has {}", name(here), action(here).bytes,
                                 name_of(buffer(here, b)), buffer(here, b).bytes));
@@ -126,7 +126,7 @@ class UpdatePass {
 
     void read_gather(Place here) {
         if (!belongs(here, duty_.gathers_parameters)) return;
-        const int chunk = action(here).chunk;
+        const ChunkId chunk = action(here).chunk;
         require_chunk_buffer(programs_, here, BufferKind::parameters, chunk, findings_);
         require_bytes(here, BufferKind::parameters);
         refuse_after(here, find(gathers_, chunk));
@@ -136,7 +136,7 @@ class UpdatePass {
 
     void read_reduction(Place here) {
         if (!belongs(here, duty_.training)) return;
-        const int chunk = action(here).chunk;
+        const ChunkId chunk = action(here).chunk;
         require_chunk_buffer(programs_, here, BufferKind::gradients, chunk, findings_);
         require_bytes(here, BufferKind::gradients);
         refuse_after(here, find(reductions_, chunk));
@@ -146,7 +146,8 @@ class UpdatePass {
 
     void read_update(Place here) {
         if (!belongs(here, duty_.training)) return;
-        for (int chunk = stage_; chunk < duty_.chunks; chunk += stages_) {
+        for (const ChunkId chunk : first_ids<ChunkId>(duty_.chunks)) {
+            if (!is_here(chunk)) continue;
             if (!touches(programs_, here, action(here).reads, BufferKind::gradients, chunk))
                 add(fmt::format("{} does not read gradients chunk{}", name(here), chunk));
             if (!touches(programs_, here, action(here).writes, BufferKind::parameters, chunk))
@@ -161,7 +162,7 @@ class UpdatePass {
     void read_sum(Place here) {
         if (!belongs(here, duty_.training)) return;
         const Buffer* previous = nullptr;
-        for (const int b : action(here).reads) {
+        for (const BufferId b : action(here).reads) {
             const Buffer& copy = buffer(here, b);
             if (copy.kind != BufferKind::tied_gradient && copy.kind != BufferKind::tied_received) continue;
             if (previous && (previous->shared != copy.shared || previous->module >= copy.module))
@@ -171,19 +172,19 @@ class UpdatePass {
                 !touches(programs_, here, action(here).writes, BufferKind::gradients, copy.chunk))
                 add(fmt::format("{} does not write gradients chunk{}", name(here), copy.chunk));
         }
-        for (const int b : action(here).frees) {
+        for (const BufferId b : action(here).frees) {
             const auto& reads = action(here).reads;
             if (std::find(reads.begin(), reads.end(), b) == reads.end())
                 add(fmt::format("{} frees {} without adding it", name(here), name_of(buffer(here, b))));
         }
-        for (const int b : action(here).writes) refuse_after(here, find(reductions_, buffer(here, b).chunk));
+        for (const BufferId b : action(here).writes) refuse_after(here, find(reductions_, buffer(here, b).chunk));
         refuse_after(here, update_);
         last_sum_ = here;
     }
 
-    const std::vector<RankProgram>& programs_;
+    const Programs& programs_;
     const Duty& duty_;
-    int stage_;
+    StageId stage_;
     int stages_;
     Findings& findings_;
     PlaceOfChunk forwards_, gathers_, reductions_;  // the first of each chunk
@@ -192,10 +193,9 @@ class UpdatePass {
 
 }  // namespace
 
-Findings check_update(const std::vector<RankProgram>& programs, const Duty& duty) {
+Findings check_update(const Programs& programs, const Duty& duty) {
     Findings findings;
-    for (int stage = 0; stage < static_cast<int>(programs.size()); ++stage)
-        UpdatePass(programs, duty, stage, findings).run();
+    for (const StageId stage : programs.ids()) UpdatePass(programs, duty, stage, findings).run();
     return findings;
 }
 

@@ -9,21 +9,19 @@
 namespace smp::partition {
 namespace passes {
 
-const Action& at(const std::vector<RankProgram>& programs, Place place) {
-    return programs[static_cast<std::size_t>(place.stage)].actions[static_cast<std::size_t>(place.position)];
+const Action& at(const Programs& programs, Place place) { return programs[place.stage].actions[place.position]; }
+
+const Buffer& buffer_of(const Programs& programs, Place place, BufferId id) {
+    return programs[place.stage].buffers[id];
 }
 
-const Buffer& buffer_of(const std::vector<RankProgram>& programs, Place place, int id) {
-    return programs[static_cast<std::size_t>(place.stage)].buffers[static_cast<std::size_t>(id)];
-}
-
-std::string shown(const std::vector<RankProgram>& programs, Place place) {
+std::string shown(const Programs& programs, Place place) {
     return fmt::format("stage {} action {} ({})", place.stage, place.position, name_of(at(programs, place)));
 }
 
 }  // namespace passes
 
-std::vector<std::string> check(const std::vector<RankProgram>& programs, const Duty& duty) {
+std::vector<std::string> check(const Programs& programs, const Duty& duty) {
     auto findings = passes::check_form(programs);
     if (findings.empty()) findings = passes::check_compute(programs, duty);
     if (findings.empty()) findings = passes::check_update(programs, duty);
@@ -42,7 +40,7 @@ std::vector<std::string> check(const Plan& plan) {
                   .active_microbatches = plan.active_microbatches};
     training.loading_horizon = plan.loading_horizon;
     for (const Chunk& chunk : plan.chunks) training.groups.push_back(static_cast<int>(chunk.groups.size()));
-    for (int r = 0; r < stages && plan.schedule != PipelineSchedule::simple; ++r) {
+    for (const StageId r : first_ids<StageId>(plan.schedule == PipelineSchedule::simple ? 0 : stages)) {
         const int per_stage = training.chunks / stages;
         training.in_flight.push_back(
             per_stage > 1 ? chunked_limit(r, stages, per_stage, largest_chunked_group(stages, plan.microbatches))
@@ -55,7 +53,7 @@ std::vector<std::string> check(const Plan& plan) {
     sampling.microbatches = 1;
 
     std::vector<std::string> findings;
-    const auto append = [&](const char* what, const std::vector<RankProgram>& programs, const Duty& duty) {
+    const auto append = [&](const char* what, const Programs& programs, const Duty& duty) {
         if (static_cast<int>(programs.size()) != stages) {
             findings.push_back(fmt::format("{}: {} programs for {} stages", what, programs.size(), stages));
             return;

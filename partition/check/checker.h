@@ -17,13 +17,13 @@ struct Duty {
     bool training = true;             // otherwise forwards only
     bool gathers_parameters = false;  // of each chunk, before its first forward
     int active_microbatches = 1;      // bound between the first forward and the last backward, in training
-    std::vector<int> groups = {};     // of each chunk, in training: how many are recomputed (0: none); empty: none
+    Table<ChunkId, int> groups = {};  // in training: how many are recomputed (0: none); empty: none
     int loading_horizon = 0;          // tasks that a checkpointed input comes back ahead at most; 0: nothing leaves
     /// Bounds on each stage, in training; empty: none but the one above. Microbatches between forward and backward (or
     /// its input part), counted on each chunk; and bytes of what is kept for a backward or its weight part (inputs, and
     /// stashes or, where these are recomputed, checkpoints).
-    std::vector<int> in_flight = {};
-    std::vector<std::int64_t> held_bytes = {};
+    Table<StageId, int> in_flight = {};
+    Table<StageId, std::int64_t> held_bytes = {};
 };
 
 /// What is wrong with the programs, in sentences that name the actions which disagree, with stage, position in its
@@ -40,7 +40,7 @@ struct Duty {
 /// 5. end: the abstract machine runs all programs to their end;
 /// 6. buffers: written once, before they are read; freed once, after the last use; conflicting accesses ordered by
 ///    happens-before.
-std::vector<std::string> check(const std::vector<RankProgram>& programs, const Duty& duty);
+std::vector<std::string> check(const Programs& programs, const Duty& duty);
 
 /// The same for all programs of a plan; sentences start with "training: ", "evaluation: " or "sampling: ".
 std::vector<std::string> check(const Plan& plan);

@@ -10,11 +10,11 @@
 
 namespace smp::partition::passes {
 
-const Action& at(const std::vector<RankProgram>& programs, Place place);
-const Buffer& buffer_of(const std::vector<RankProgram>& programs, Place place, int id);
+const Action& at(const Programs& programs, Place place);
+const Buffer& buffer_of(const Programs& programs, Place place, BufferId id);
 
 /// "stage 1 action 7 (B mb2 chunk1)"
-std::string shown(const std::vector<RankProgram>& programs, Place place);
+std::string shown(const Programs& programs, Place place);
 
 /// The messages of one ordered pair of stages on one channel, as each side posts them: the n-th send meets the n-th
 /// receive.
@@ -23,22 +23,20 @@ struct Pairing {
 };
 
 /// By (sending stage, receiving stage, channel).
-std::map<std::tuple<int, int, Channel>, Pairing> pairings_of(const std::vector<RankProgram>& programs);
+std::map<std::tuple<StageId, StageId, Channel>, Pairing> pairings_of(const Programs& programs);
 
 using Findings = std::vector<std::string>;
 
-Findings check_form(const std::vector<RankProgram>& programs);
+Findings check_form(const Programs& programs);
 /// Whether the action's `list` (its reads, or its writes) has the buffer of this kind and chunk.
-bool touches(const std::vector<RankProgram>& programs, Place here, const std::vector<int>& list, BufferKind kind,
-             int chunk);
+bool touches(const Programs& programs, Place here, const std::vector<BufferId>& list, BufferKind kind, ChunkId chunk);
 /// The action reads and writes the buffer of this kind of one chunk, and of no other.
-void require_chunk_buffer(const std::vector<RankProgram>& programs, Place here, BufferKind kind, int chunk,
-                          Findings& findings);
+void require_chunk_buffer(const Programs& programs, Place here, BufferKind kind, ChunkId chunk, Findings& findings);
 
-Findings check_compute(const std::vector<RankProgram>& programs, const Duty& duty);
-Findings check_update(const std::vector<RankProgram>& programs, const Duty& duty);
-Findings check_messages(const std::vector<RankProgram>& programs);
-Findings check_end(const std::vector<RankProgram>& programs);
-Findings check_buffers(const std::vector<RankProgram>& programs);
+Findings check_compute(const Programs& programs, const Duty& duty);
+Findings check_update(const Programs& programs, const Duty& duty);
+Findings check_messages(const Programs& programs);
+Findings check_end(const Programs& programs);
+Findings check_buffers(const Programs& programs);
 
 }  // namespace smp::partition::passes

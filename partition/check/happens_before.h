@@ -18,12 +18,12 @@ class HappensBefore {
     explicit HappensBefore(const RankProgram& program);
 
     /// Has action `earlier` ended before action `later` starts, in every execution?
-    bool ends_before(int earlier, int later) const;
+    bool ends_before(ActionId earlier, ActionId later) const;
 
   private:
     const RankProgram& program_;
     /// For each action, from which position on each stream it is known to have ended.
-    std::array<std::vector<int>, kStreams> known_on_;
+    std::array<Table<ActionId, ActionId>, kStreams> known_on_;
 };
 
 }  // namespace smp::partition

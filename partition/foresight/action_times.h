@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "partition/job/ids.h"
+
 namespace smp::partition {
 
 /// In nanoseconds of the rank's steady clock, or of rank 0's where all ranks' stand together.
@@ -16,7 +18,7 @@ struct ActionTime {
 };
 
 /// By position in the rank's program.
-using ActionTimes = std::vector<ActionTime>;
+using ActionTimes = Table<ActionId, ActionTime>;
 
 /// One training step of a whole world.
 struct StepTimes {

@@ -42,15 +42,14 @@ class Pricing {
           parameters_of_stage_(plan.training.size()) {
         for (const Chunk& chunk : plan.chunks) {
             chunks_.push_back(costs_of(graph, chunk));
-            parameters_of_stage_[static_cast<std::size_t>(chunk.stage)] +=
-                static_cast<double>(chunks_.back().parameter_count);
+            parameters_of_stage_[chunk.stage] += static_cast<double>(chunks_.back().parameter_count);
             auto& groups = groups_.emplace_back();
-            for (int g = 0; g < static_cast<int>(chunk.groups.size()); ++g)
-                groups.push_back(costs_of(graph, chunk.groups[static_cast<std::size_t>(g)], chunk.group_end(g)));
+            for (const GroupId g : chunk.groups.ids())
+                groups.push_back(costs_of(graph, chunk.groups[g], chunk.group_end(g)));
         }
     }
 
-    ActionDuration of(const RankProgram& program, std::size_t stage, const Action& action) const {
+    ActionDuration of(const RankProgram& program, StageId stage, const Action& action) const {
         switch (action.kind) {
             case ActionKind::forward:
             case ActionKind::recompute: return compute(part(action).forward_flops);
@@ -75,8 +74,7 @@ class Pricing {
 
   private:
     const ChunkCosts& part(const Action& action) const {
-        const auto chunk = static_cast<std::size_t>(action.chunk);
-        return action.group < 0 ? chunks_[chunk] : groups_[chunk].at(static_cast<std::size_t>(action.group));
+        return action.group == kNone ? chunks_[action.chunk] : groups_[action.chunk].at(action.group);
     }
     std::int64_t hop() const { return ticks(rates_.link_latency_seconds, 1); }
     ActionDuration compute(double flops) const { return {.duration = ticks(flops, rates_.flops_per_second)}; }
@@ -91,8 +89,8 @@ class Pricing {
     /// Every copy is read once, their sum is written once.
     static double sum_bytes(const RankProgram& program, const Action& action) {
         double bytes = 0, of_one = 0;
-        for (const int id : action.reads) {
-            const Buffer& buffer = program.buffers[static_cast<std::size_t>(id)];
+        for (const BufferId id : action.reads) {
+            const Buffer& buffer = program.buffers[id];
             if (buffer.kind != BufferKind::tied_gradient && buffer.kind != BufferKind::tied_received) continue;
             of_one = static_cast<double>(buffer.bytes);
             bytes += of_one;
@@ -104,19 +102,18 @@ class Pricing {
     int data_ranks_;
     bool sharded_;
     double moved_bytes_;
-    std::vector<ChunkCosts> chunks_;
-    std::vector<std::vector<ChunkCosts>> groups_;  // of each chunk
-    std::vector<double> parameters_of_stage_;
+    Table<ChunkId, ChunkCosts> chunks_;
+    Table<ChunkId, Table<GroupId, ChunkCosts>> groups_;
+    Table<StageId, double> parameters_of_stage_;
 };
 
 }  // namespace
 
-Durations modelled_durations(const Plan& plan, const std::vector<RankProgram>& programs, const ModuleGraph& graph,
-                             const Rates& rates) {
+Durations modelled_durations(const Plan& plan, const Programs& programs, const ModuleGraph& graph, const Rates& rates) {
     require_usable(rates);
     const Pricing pricing(plan, graph, rates);
     Durations durations(programs.size());
-    for (std::size_t stage = 0; stage < programs.size(); ++stage) {
+    for (const StageId stage : programs.ids()) {
         durations[stage].reserve(programs[stage].actions.size());
         for (const Action& action : programs[stage].actions)
             durations[stage].push_back(pricing.of(programs[stage], stage, action));

@@ -24,7 +24,7 @@ struct ActionDuration {
 };
 
 /// By stage and position in its list.
-using Durations = std::vector<std::vector<ActionDuration>>;
+using Durations = Table<StageId, Table<ActionId, ActionDuration>>;
 
 /// What a device and its links do. Achieved rates, not peaks: nothing is taken off for efficiency.
 struct Rates {
@@ -46,7 +46,6 @@ struct Rates {
 /// gradients: each copy read, one written. Offloads and prefetches: bytes over copy_bytes_per_second. `programs` are
 /// the plan's training, evaluation or sampling. Throws std::logic_error for a rate that is not above 0, a latency below
 /// 0, and actions that no plan has yet.
-Durations modelled_durations(const Plan& plan, const std::vector<RankProgram>& programs, const ModuleGraph& graph,
-                             const Rates& rates);
+Durations modelled_durations(const Plan& plan, const Programs& programs, const ModuleGraph& graph, const Rates& rates);
 
 }  // namespace smp::partition

@@ -27,18 +27,18 @@ bool is_second_copy(const RankProgram& program, const Buffer& buffer) {
 
 }  // namespace
 
-std::vector<MemoryPoint> live_bytes(const RankProgram& program, const std::vector<ActionSpan>& spans) {
+std::vector<MemoryPoint> live_bytes(const RankProgram& program, const Table<ActionId, ActionSpan>& spans) {
     std::vector<Change> changes;
-    const auto change = [&](std::int64_t tick, int id, int sign) {
-        const Buffer& buffer = program.buffers[static_cast<std::size_t>(id)];
+    const auto change = [&](std::int64_t tick, BufferId id, int sign) {
+        const Buffer& buffer = program.buffers[id];
         if (is_lasting(buffer) || buffer.kind == BufferKind::tied_gradient) return;
         changes.push_back({tick, category_of(buffer), sign * buffer.bytes});
     };
-    for (std::size_t i = 0; i < program.actions.size(); ++i) {
+    for (const ActionId i : program.actions.ids()) {
         const Action& action = program.actions[i];
-        for (const int id : action.writes)
+        for (const BufferId id : action.writes)
             change(action.stream != Stream::compute ? spans[i].posted : spans[i].start, id, 1);
-        for (const int id : action.frees) change(spans[i].end, id, -1);
+        for (const BufferId id : action.frees) change(spans[i].end, id, -1);
     }
     std::sort(changes.begin(), changes.end(), [](const Change& a, const Change& b) { return a.tick < b.tick; });
 

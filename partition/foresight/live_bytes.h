@@ -8,6 +8,6 @@
 namespace smp::partition {
 
 /// The series of one stage, as Timeline::memory describes it. `spans` has one entry an action of `program`.
-std::vector<MemoryPoint> live_bytes(const RankProgram& program, const std::vector<ActionSpan>& spans);
+std::vector<MemoryPoint> live_bytes(const RankProgram& program, const Table<ActionId, ActionSpan>& spans);
 
 }  // namespace smp::partition

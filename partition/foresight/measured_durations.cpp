@@ -16,8 +16,8 @@ namespace smp::partition {
 
 namespace {
 
-const std::vector<Action>& actions_of(const Plan& plan, int rank) {
-    return plan.training[coordinate_of(plan.topology, rank).pp].actions;
+const Table<ActionId, Action>& actions_of(const Plan& plan, int rank) {
+    return plan.training[StageId(coordinate_of(plan.topology, rank).pp)].actions;
 }
 
 bool computes(const Action& action) { return action.stream == Stream::compute; }
@@ -32,16 +32,17 @@ std::vector<int> all_ranks(const Plan& plan) {
 
 }  // namespace
 
-std::vector<int> pipeline_of(const Plan& plan, int tp, int rdp) {
-    return group_along(plan.topology, {.pp = 0, .tp = tp, .rdp = rdp}, Axis::pipeline);
+Table<StageId, int> pipeline_of(const Plan& plan, int tp, int rdp) {
+    const auto ranks = group_along(plan.topology, {.pp = 0, .tp = tp, .rdp = rdp}, Axis::pipeline);
+    return {ranks.begin(), ranks.end()};
 }
 
 std::vector<MessageEnds> messages_of_training(const Plan& plan) {
-    using Key = std::tuple<Channel, int, int>;  // from stage, to stage
+    using Key = std::tuple<Channel, StageId, StageId>;  // from stage, to stage
     std::map<Key, std::pair<std::vector<Place>, std::vector<Place>>> ends;
-    for (int stage = 0; stage < static_cast<int>(plan.training.size()); ++stage) {
+    for (const StageId stage : plan.training.ids()) {
         const auto& actions = plan.training[stage].actions;
-        for (int i = 0; i < static_cast<int>(actions.size()); ++i) {
+        for (const ActionId i : actions.ids()) {
             const Action& action = actions[i];
             if (action.kind == ActionKind::send) ends[{action.channel, stage, action.peer}].first.push_back({stage, i});
             if (action.kind == ActionKind::receive)
@@ -59,28 +60,28 @@ namespace {
 
 /// By stage and position: when the action would have begun, had its thread done nothing since the compute action before
 /// it (since the begin of the step, for the first ones) but wait.
-std::vector<std::vector<std::int64_t>> could_begin(const Plan& plan, const StepTimes& times,
-                                                   const std::vector<int>& pipeline) {
+Table<StageId, Table<ActionId, std::int64_t>> could_begin(const Plan& plan, const StepTimes& times,
+                                                          const Table<StageId, int>& pipeline) {
     std::int64_t step_began = std::numeric_limits<std::int64_t>::max();
-    for (std::size_t stage = 0; stage < pipeline.size(); ++stage) {
+    for (const StageId stage : pipeline.ids()) {
         const auto& actions = plan.training[stage].actions;
-        for (std::size_t i = 0; i < actions.size(); ++i)
+        for (const ActionId i : actions.ids())
             if (computes(actions[i])) step_began = std::min(step_began, times.ranks[pipeline[stage]][i].start);
     }
-    std::vector<std::vector<std::int64_t>> began(pipeline.size());
-    for (std::size_t stage = 0; stage < pipeline.size(); ++stage) {
+    Table<StageId, Table<ActionId, std::int64_t>> began(pipeline.size());
+    for (const StageId stage : pipeline.ids()) {
         const auto& program = plan.training[stage];
         const ActionTimes& own = times.ranks[pipeline[stage]];
-        std::vector<std::int64_t> signalled(static_cast<std::size_t>(program.events), step_began);
+        Table<EventId, std::int64_t> signalled(static_cast<std::size_t>(program.events), step_began);
         std::int64_t compute_ended = step_began, waited = 0;  // since then
-        for (std::size_t i = 0; i < own.size(); ++i) {
+        for (const ActionId i : own.ids()) {
             const Action& action = program.actions[i];
             waited += std::max<std::int64_t>(0, own[i].start - std::max(own[i].reached, step_began));
             std::int64_t ready = compute_ended;
-            for (const int event : action.waits) ready = std::max(ready, signalled[static_cast<std::size_t>(event)]);
+            for (const EventId event : action.waits) ready = std::max(ready, signalled[event]);
             const std::int64_t busy = own[i].start - compute_ended - waited;
             began[stage].push_back(own[i].start - std::max<std::int64_t>(0, std::min(own[i].start - ready, busy)));
-            if (action.signals >= 0) signalled[static_cast<std::size_t>(action.signals)] = own[i].end;
+            if (action.signals != kNone) signalled[action.signals] = own[i].end;
             if (!computes(action)) continue;
             compute_ended = own[i].end;
             waited = 0;
@@ -104,7 +105,7 @@ std::int64_t measured_nanoseconds(const Plan& plan, const StepTimes& times) {
     std::int64_t begin = std::numeric_limits<std::int64_t>::max(), end = std::numeric_limits<std::int64_t>::min();
     for (const int rank : all_ranks(plan)) {
         const auto& actions = actions_of(plan, rank);
-        for (std::size_t i = 0; i < actions.size(); ++i) {
+        for (const ActionId i : actions.ids()) {
             if (!computes(actions[i])) continue;
             begin = std::min(begin, times.ranks[rank][i].start);
             end = std::max(end, times.ranks[rank][i].end);
@@ -118,13 +119,13 @@ double measured_bubble(const Plan& plan, const StepTimes& times) {
     std::int64_t all_had_come = std::numeric_limits<std::int64_t>::min(), compute = 0;
     for (const int rank : ranks) {
         const auto& actions = actions_of(plan, rank);
-        for (std::size_t i = 0; i < actions.size(); ++i)
+        for (const ActionId i : actions.ids())
             if (actions[i].kind == ActionKind::optimizer_step)
                 all_had_come = std::max(all_had_come, times.ranks[rank][i].start);
     }
     for (const int rank : ranks) {
         const auto& actions = actions_of(plan, rank);
-        for (std::size_t i = 0; i < actions.size(); ++i) {
+        for (const ActionId i : actions.ids()) {
             const ActionTime& time = times.ranks[rank][i];
             if (computes(actions[i]))
                 compute += time.end - (actions[i].kind == ActionKind::optimizer_step ? all_had_come : time.start);
@@ -139,18 +140,18 @@ Durations measured_durations(const Plan& plan, const StepTimes& times) {
     const auto began = could_begin(plan, times, pipeline);
     const auto duration = [](std::int64_t from, std::int64_t to) { return std::max<std::int64_t>(0, to - from); };
     std::int64_t all_had_come = std::numeric_limits<std::int64_t>::min();
-    for (std::size_t stage = 0; stage < plan.training.size(); ++stage) {
+    for (const StageId stage : plan.training.ids()) {
         const auto& actions = plan.training[stage].actions;
-        for (std::size_t i = 0; i < actions.size(); ++i)
+        for (const ActionId i : actions.ids())
             if (actions[i].kind == ActionKind::optimizer_step) all_had_come = std::max(all_had_come, began[stage][i]);
     }
 
     Durations durations(plan.training.size());
-    for (std::size_t stage = 0; stage < plan.training.size(); ++stage) {
+    for (const StageId stage : plan.training.ids()) {
         const auto& actions = plan.training[stage].actions;
         durations[stage].resize(actions.size());
         std::array<std::int64_t, kStreams> copied = {};  // by copy stream: when its last copy ended
-        for (std::size_t i = 0; i < actions.size(); ++i) {
+        for (const ActionId i : actions.ids()) {
             const std::int64_t end = times.ranks[pipeline[stage]][i].end;
             if (actions[i].kind == ActionKind::optimizer_step)
                 durations[stage][i].duration = duration(all_had_come, end);
@@ -180,9 +181,9 @@ Rates achieved_rates(const Plan& plan, const ModuleGraph& graph, const Durations
     rates.flops_per_second = rates.memory_bytes_per_second = kReference;
     const Durations modelled = modelled_durations(plan, plan.training, graph, rates);
     double compute = 0, modelled_compute = 0, update = 0, modelled_update = 0;
-    for (std::size_t stage = 0; stage < plan.training.size(); ++stage) {
+    for (const StageId stage : plan.training.ids()) {
         const auto& actions = plan.training[stage].actions;
-        for (std::size_t i = 0; i < actions.size(); ++i) {
+        for (const ActionId i : actions.ids()) {
             if (!computes(actions[i])) continue;
             const bool updates = actions[i].kind == ActionKind::optimizer_step;
             (updates ? update : compute) += static_cast<double>(measured[stage][i].duration);

@@ -43,7 +43,7 @@ Rates achieved_rates(const Plan& plan, const ModuleGraph& graph, const Durations
 std::string comparison(const Plan& plan, const ModuleGraph& graph, const StepTimes& times);
 
 /// The ranks of one pipeline, stage by stage: those of equal tensor rank and replica.
-std::vector<int> pipeline_of(const Plan& plan, int tp, int rdp);
+Table<StageId, int> pipeline_of(const Plan& plan, int tp, int rdp);
 
 /// Both ends of a message, as positions in the lists of two stages.
 struct MessageEnds {

@@ -13,9 +13,9 @@ namespace {
 
 constexpr auto kOptimizer = static_cast<std::size_t>(MemoryCategory::optimizer);
 
-std::int64_t parameter_count(const Plan& plan, const ModuleGraph& graph, int stage) {
+std::int64_t parameter_count(const Plan& plan, const ModuleGraph& graph, StageId stage) {
     std::int64_t bytes = 0;
-    for (const Buffer& buffer : plan.training[static_cast<std::size_t>(stage)].buffers)
+    for (const Buffer& buffer : plan.training[stage].buffers)
         if (buffer.kind == BufferKind::parameters) bytes += buffer.bytes;
     return bytes / value_bytes(graph.precision);
 }
@@ -30,20 +30,19 @@ std::string listed(const MemoryBytes& bytes) {
 }
 
 /// Unsharded.
-std::int64_t all_optimizer_bytes(const Plan& plan, const ModuleGraph& graph, int stage) {
+std::int64_t all_optimizer_bytes(const Plan& plan, const ModuleGraph& graph, StageId stage) {
     return optimizer_bytes(graph.precision) * parameter_count(plan, graph, stage);
 }
 
 }  // namespace
 
-std::int64_t optimizer_bytes(const Plan& plan, const ModuleGraph& graph, int stage) {
+std::int64_t optimizer_bytes(const Plan& plan, const ModuleGraph& graph, StageId stage) {
     const std::int64_t shards = plan.shard_optimizer_state ? plan.topology.degrees.rdp : 1;
     return (all_optimizer_bytes(plan, graph, stage) + shards - 1) / shards;
 }
 
-MemoryForecast memory_forecast(const Plan& plan, const ModuleGraph& graph, const Timeline& timeline, int stage) {
-    MemoryForecast forecast{.peak = timeline.peak_by_category[static_cast<std::size_t>(stage)],
-                            .device_peak = timeline.peak_bytes[static_cast<std::size_t>(stage)]};
+MemoryForecast memory_forecast(const Plan& plan, const ModuleGraph& graph, const Timeline& timeline, StageId stage) {
+    MemoryForecast forecast{.peak = timeline.peak_by_category[stage], .device_peak = timeline.peak_bytes[stage]};
     forecast.peak[kOptimizer] = optimizer_bytes(plan, graph, stage);
     forecast.device_peak += forecast.peak[kOptimizer];
     return forecast;
@@ -60,13 +59,12 @@ std::optional<std::int64_t> memory_limit(const ClusterOptions& cluster) {
 
 std::optional<std::string> misfit(const Plan& plan, const ModuleGraph& graph, const Timeline& timeline,
                                   std::int64_t limit_bytes) {
-    const int stages = plan.topology.degrees.pp;
     const std::int64_t replicas = plan.topology.degrees.rdp;
-    int largest = 0;
+    StageId largest(0);
     MemoryForecast most;
     std::int64_t ranks =
         1;  // data-parallel ranks over which optimizer states would have to be sharded; 0: no number does
-    for (int stage = 0; stage < stages; ++stage) {
+    for (const StageId stage : plan.training.ids()) {
         const MemoryForecast forecast = memory_forecast(plan, graph, timeline, stage);
         // Optimizer states alone get smaller.
         const std::int64_t room = limit_bytes - (forecast.device_peak - forecast.peak[kOptimizer]);
@@ -93,7 +91,7 @@ std::optional<std::string> misfit(const Plan& plan, const ModuleGraph& graph, co
     return text;
 }
 
-std::string memory_comparison(const Plan& plan, const ModuleGraph& graph, int stage, const MemoryUse& use) {
+std::string memory_comparison(const Plan& plan, const ModuleGraph& graph, StageId stage, const MemoryUse& use) {
     const MemoryForecast forecast = memory_forecast(plan, graph, modelled_timeline(plan, graph), stage);
     std::string text = fmt::format("memory of a rank of stage {}: {} at most, {} predicted of what the plan knows",
                                    stage, shown_bytes(use.device_peak), shown_bytes(forecast.device_peak));

@@ -18,7 +18,7 @@ struct MemoryForecast {
     MemoryBytes peak = {};         // of each category
     std::int64_t device_peak = 0;  // at once, but for `offloaded`
 };
-MemoryForecast memory_forecast(const Plan& plan, const ModuleGraph& graph, const Timeline& timeline, int stage);
+MemoryForecast memory_forecast(const Plan& plan, const ModuleGraph& graph, const Timeline& timeline, StageId stage);
 
 /// A training step at the rates that Rates assumes.
 Timeline modelled_timeline(const Plan& plan, const ModuleGraph& graph);
@@ -28,7 +28,7 @@ std::optional<std::int64_t> memory_limit(const ClusterOptions& cluster);
 
 /// Bytes of optimizer states on a rank of a stage (optimizer_bytes a parameter); of its shard, rounded up,
 /// where they are sharded.
-std::int64_t optimizer_bytes(const Plan& plan, const ModuleGraph& graph, int stage);
+std::int64_t optimizer_bytes(const Plan& plan, const ModuleGraph& graph, StageId stage);
 
 /// Why the plan cannot run within `limit_bytes` on each device: a sentence about its largest stage, with need and
 /// limit, and how many data-parallel ranks would do where sharding over more of them would. Nothing where it fits.
@@ -37,6 +37,6 @@ std::optional<std::string> misfit(const Plan& plan, const ModuleGraph& graph, co
 
 /// One line for people: what a rank of `stage` took at most in a step, each category, beside its forecast where that
 /// reads differently.
-std::string memory_comparison(const Plan& plan, const ModuleGraph& graph, int stage, const MemoryUse& use);
+std::string memory_comparison(const Plan& plan, const ModuleGraph& graph, StageId stage, const MemoryUse& use);
 
 }  // namespace smp::partition

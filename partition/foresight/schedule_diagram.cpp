@@ -16,7 +16,7 @@ constexpr int kTicksAroundMark = 5;  // bands end between two marks
 
 /// Ticks of what is drawn. A chunk that is recomputed in groups is drawn once, where its first one is.
 std::optional<int> ticks_of(const Action& action) {
-    if (action.group > 0) return std::nullopt;
+    if (action.group > GroupId(0)) return std::nullopt;
     switch (action.kind) {
         case ActionKind::forward:
         case ActionKind::backward_input:
@@ -26,7 +26,7 @@ std::optional<int> ticks_of(const Action& action) {
     }
 }
 
-Durations unit_prices(const std::vector<RankProgram>& programs) {
+Durations unit_prices(const Programs& programs) {
     Durations durations;
     for (const RankProgram& program : programs) {
         auto& list = durations.emplace_back();
@@ -69,10 +69,10 @@ class Cells {
     std::string label_of(const Action& action) const {
         std::string letters;
         if (has_chunks_) {
-            for (int i = action.chunk / stages_; i >= 0; i = i / 26 - 1)
+            for (int i = action.chunk.number() / stages_; i >= 0; i = i / 26 - 1)
                 letters.insert(letters.begin(), static_cast<char>('a' + i % 26));
         }
-        return std::to_string(action.microbatch) + letters;
+        return fmt::format("{}{}", action.microbatch, letters);
     }
 
     int stages_;
@@ -93,17 +93,19 @@ std::string legend(const Plan& plan, const Cells& cells) {
         "{} on {} stage{}: {} microbatch{}, at most {} active{}\n", word_of(plan.schedule), stages,
         stages == 1 ? "" : "s", plan.microbatches, plan.microbatches == 1 ? "" : "es", plan.active_microbatches,
         plan.schedule == PipelineSchedule::zero_bubble ? "; made for the model's costs, drawn with equal ones" : "");
-    text += line({.kind = ActionKind::forward, .microbatch = 0, .chunk = 0}, "forward of microbatch 0, one tick");
+    text += line({.kind = ActionKind::forward, .microbatch = MicrobatchId(0), .chunk = ChunkId(0)},
+                 "forward of microbatch 0, one tick");
     if (has(ActionKind::backward))
-        text += line({.kind = ActionKind::backward, .microbatch = 0, .chunk = 0}, "its backward, two ticks");
+        text += line({.kind = ActionKind::backward, .microbatch = MicrobatchId(0), .chunk = ChunkId(0)},
+                     "its backward, two ticks");
     if (has(ActionKind::backward_input)) {
-        text += line({.kind = ActionKind::backward_input, .microbatch = 0, .chunk = 0},
+        text += line({.kind = ActionKind::backward_input, .microbatch = MicrobatchId(0), .chunk = ChunkId(0)},
                      "input part of its backward, one tick");
-        text += line({.kind = ActionKind::backward_weight, .microbatch = 0, .chunk = 0},
+        text += line({.kind = ActionKind::backward_weight, .microbatch = MicrobatchId(0), .chunk = ChunkId(0)},
                      "weight part of its backward, one tick");
     }
     if (static_cast<int>(plan.chunks.size()) > stages)
-        text += line({.kind = ActionKind::forward, .microbatch = 0, .chunk = stages},
+        text += line({.kind = ActionKind::forward, .microbatch = MicrobatchId(0), .chunk = ChunkId(stages)},
                      "the same through the second chunk of the stage");
     return text + fmt::format("  {:<{}}  idle; messages, reductions and the optimizer take no time here\n", '.',
                               2 * cells.width());
@@ -122,10 +124,10 @@ std::string ruler(std::int64_t first, std::int64_t ticks, int width) {
 
 std::vector<std::string> rows_of(const Plan& plan, const Timeline& timeline, const Cells& cells) {
     std::vector<std::string> rows;
-    for (std::size_t stage = 0; stage < plan.training.size(); ++stage) {
+    for (const StageId stage : plan.training.ids()) {
         std::string row(static_cast<std::size_t>(timeline.makespan * cells.width()), '.');
         const auto& actions = plan.training[stage].actions;
-        for (std::size_t i = 0; i < actions.size(); ++i) {
+        for (const ActionId i : actions.ids()) {
             if (!ticks_of(actions[i])) continue;
             const std::string cell = cells.draw(actions[i]);
             row.replace(static_cast<std::size_t>(timeline.spans[stage][i].start * cells.width()), cell.size(), cell);

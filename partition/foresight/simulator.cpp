@@ -16,23 +16,23 @@
 namespace smp::partition {
 namespace {
 
-constexpr Place kNowhere{-1, -1};
+constexpr Place kNowhere{};
 constexpr std::size_t kChannels = static_cast<std::size_t>(Channel::world) + 1;
 
 template <typename T>
 using EarliestFirst = std::priority_queue<T, std::vector<T>, std::greater<>>;
 
-void require_duration_of_each_action(const std::vector<RankProgram>& programs, const Durations& durations) {
+void require_duration_of_each_action(const Programs& programs, const Durations& durations) {
     if (durations.size() != programs.size()) {
         throw std::logic_error(
             fmt::format("simulator: durations of {} stages for programs of {}", durations.size(), programs.size()));
     }
-    for (std::size_t stage = 0; stage < programs.size(); ++stage) {
+    for (const StageId stage : programs.ids()) {
         if (durations[stage].size() != programs[stage].actions.size()) {
             throw std::logic_error(fmt::format("simulator: {} durations for the {} actions of stage {}",
                                                durations[stage].size(), programs[stage].actions.size(), stage));
         }
-        for (std::size_t i = 0; i < durations[stage].size(); ++i) {
+        for (const ActionId i : durations[stage].ids()) {
             if (durations[stage][i].duration >= 0 && durations[stage][i].latency >= 0) continue;
             throw std::logic_error(fmt::format("simulator: {} of stage {} has a duration below 0",
                                                name_of(programs[stage].actions[i]), stage));
@@ -42,13 +42,13 @@ void require_duration_of_each_action(const std::vector<RankProgram>& programs, c
 
 class Simulation {
   public:
-    Simulation(const std::vector<RankProgram>& programs, const Durations& durations)
+    Simulation(const Programs& programs, const Durations& durations)
         : programs_(programs),
           durations_(durations),
           stages_(programs.size()),
           links_(programs.size() * (programs.size() + 2)) {
         timeline_.stages.resize(programs.size());
-        for (std::size_t stage = 0; stage < programs.size(); ++stage) {
+        for (const StageId stage : programs.ids()) {
             timeline_.spans.emplace_back(programs[stage].actions.size());
             transfer_of_.emplace_back(programs[stage].actions.size(), -1);
             stages_[stage].events.resize(static_cast<std::size_t>(programs[stage].events));
@@ -57,14 +57,14 @@ class Simulation {
     }
 
     Timeline run() {
-        for (int stage = 0; stage < static_cast<int>(stages_.size()); ++stage) advance(stage);
+        for (const StageId stage : stages_.ids()) advance(stage);
         while (!queue_.empty()) {
             const auto [tick, happening, index] = queue_.top();
             queue_.pop();
             switch (happening) {
-                case Happening::compute_ended: end_compute(index); break;
-                case Happening::arrived: arrive(transfers_[static_cast<std::size_t>(index)]); break;
-                case Happening::link_free: serve(links_[static_cast<std::size_t>(index)], index, tick); break;
+                case Happening::compute_ended: end_compute(StageId(index)); break;
+                case Happening::arrived: arrive(transfers_[index]); break;
+                case Happening::link_free: serve(links_[index], index, tick); break;
             }
         }
         require_end();
@@ -86,13 +86,13 @@ class Simulation {
     };
 
     struct StageState {
-        int next = 0;                // position of the action that is issued next, or that computes
+        ActionId next{0};            // position of the action that is issued next, or that computes
         bool is_busy = false;        // computing, or waiting for the other stages
         std::int64_t now = 0;        // when the list has come as far as it has
         Place cause = kNowhere;      // what ended then
         std::size_t waits_over = 0;  // how many of the next action's waits have ended …
         std::int64_t ready = 0;      // … and when the last of these was on its way
-        std::vector<Event> events;
+        Table<EventId, Event> events;
     };
 
     /// A message; or a collective over the data-parallel group or a copy, which have a send side only.
@@ -116,25 +116,19 @@ class Simulation {
         bool is_scheduled = false;
     };
 
-    StageState& stage(int index) { return stages_[static_cast<std::size_t>(index)]; }
-    const RankProgram& program(int stage) const { return programs_[static_cast<std::size_t>(stage)]; }
-    const Action& action(Place at) const { return program(at.stage).actions[static_cast<std::size_t>(at.position)]; }
-    const ActionDuration& duration_of(Place at) const {
-        return durations_[static_cast<std::size_t>(at.stage)][static_cast<std::size_t>(at.position)];
-    }
-    ActionSpan& run(Place at) {
-        return timeline_.spans[static_cast<std::size_t>(at.stage)][static_cast<std::size_t>(at.position)];
-    }
-    int& transfer_of(Place at) {
-        return transfer_of_[static_cast<std::size_t>(at.stage)][static_cast<std::size_t>(at.position)];
-    }
+    StageState& stage(StageId index) { return stages_[index]; }
+    const RankProgram& program(StageId stage) const { return programs_[stage]; }
+    const Action& action(Place at) const { return program(at.stage).actions[at.position]; }
+    const ActionDuration& duration_of(Place at) const { return durations_[at.stage][at.position]; }
+    ActionSpan& run(Place at) { return timeline_.spans[at.stage][at.position]; }
+    int& transfer_of(Place at) { return transfer_of_[at.stage][at.position]; }
 
-    int link_of(const Action& a, int stage) const {
-        const auto count = static_cast<int>(stages_.size());
+    int link_of(const Action& a, StageId at) const {
+        const int count = static_cast<int>(stages_.size()), stage = at.number();
         if (a.stream == Stream::copy_out) return count * count + 2 * stage;
         if (a.stream == Stream::copy_in) return count * count + 2 * stage + 1;
-        const int from = a.kind == ActionKind::receive ? a.peer : stage;
-        const int to = a.kind == ActionKind::send ? a.peer : stage;
+        const int from = a.kind == ActionKind::receive ? a.peer.number() : stage;
+        const int to = a.kind == ActionKind::send ? a.peer.number() : stage;
         return from * count + to;
     }
 
@@ -147,8 +141,8 @@ class Simulation {
             std::size_t sends = 0, receives = 0;
         };
         std::vector<Pairing> pairings(links_.size() * kChannels);
-        for (int s = 0; s < static_cast<int>(stages_.size()); ++s) {
-            for (int i = 0; i < static_cast<int>(program(s).actions.size()); ++i) {
+        for (const StageId s : stages_.ids()) {
+            for (const ActionId i : program(s).actions.ids()) {
                 const Action& a = action({s, i});
                 if (a.stream == Stream::compute) continue;
                 const bool is_receive = a.kind == ActionKind::receive;
@@ -161,17 +155,16 @@ class Simulation {
                     transfers_.push_back({.link = link, .channel = a.channel});
                 }
                 const int transfer = pairing.transfers[met++];
-                (is_receive ? transfers_[static_cast<std::size_t>(transfer)].receive
-                            : transfers_[static_cast<std::size_t>(transfer)].send) = {s, i};
+                (is_receive ? transfers_[transfer].receive : transfers_[transfer].send) = {s, i};
                 transfer_of({s, i}) = transfer;
             }
         }
     }
 
     /// Issues a stage's list up to the next action that it has to wait for or that computes.
-    void advance(int index) {
+    void advance(StageId index) {
         StageState& s = stage(index);
-        while (s.next < static_cast<int>(program(index).actions.size()) && waits_are_over(index)) {
+        while (s.next < program(index).actions.end_id() && waits_are_over(index)) {
             const Place here{index, s.next};
             run(here).posted = s.now;
             if (action(here).stream != Stream::compute) {
@@ -189,42 +182,42 @@ class Simulation {
         }
     }
 
-    bool waits_are_over(int index) {
+    bool waits_are_over(StageId index) {
         StageState& s = stage(index);
-        const std::vector<int>& waits = action({index, s.next}).waits;
+        const std::vector<EventId>& waits = action({index, s.next}).waits;
         if (s.waits_over == 0) s.ready = s.now;
         for (; s.waits_over < waits.size(); ++s.waits_over) {
-            const Event& event = s.events[static_cast<std::size_t>(waits[s.waits_over])];
+            const Event& event = s.events[waits[s.waits_over]];
             if (!event.has_come) return false;
             s.ready = std::max(s.ready, event.ready);
             if (event.tick > s.now) std::tie(s.now, s.cause) = std::tie(event.tick, event.source);
         }
         // Up to s.ready something had not been made yet; from then on all the rest was on its way.
-        timeline_.stages[static_cast<std::size_t>(index)].exposed += s.now - s.ready;
+        timeline_.stages[index].exposed += s.now - s.ready;
         s.waits_over = 0;
         return true;
     }
 
     void signal(Place at, std::int64_t ready, Place source) {
-        const int event = action(at).signals;
-        if (event >= 0) stage(at.stage).events[static_cast<std::size_t>(event)] = {true, run(at).end, ready, source};
+        const EventId event = action(at).signals;
+        if (event != kNone) stage(at.stage).events[event] = {true, run(at).end, ready, source};
     }
 
     void start_compute(Place at, std::int64_t start, Place cause) {
         ActionSpan& r = run(at);
         r.start = start;
         r.end = start + duration_of(at).duration;
-        std::tie(r.cause_stage, r.cause_position) = std::tie(cause.stage, cause.position);
-        timeline_.stages[static_cast<std::size_t>(at.stage)].compute += duration_of(at).duration;
-        queue_.emplace(r.end, Happening::compute_ended, at.stage);
+        r.cause = cause;
+        timeline_.stages[at.stage].compute += duration_of(at).duration;
+        queue_.emplace(r.end, Happening::compute_ended, at.stage.number());
     }
 
-    void end_compute(int index) {
+    void end_compute(StageId index) {
         StageState& s = stage(index);
         const Place here{index, s.next};
         s.now = run(here).end;
         // What takes no time is nobody's cause: what it waited for is.
-        s.cause = run(here).end > run(here).start ? here : Place{run(here).cause_stage, run(here).cause_position};
+        s.cause = run(here).end > run(here).start ? here : run(here).cause;
         timeline_.makespan = std::max(timeline_.makespan, s.now);
         signal(here, s.now, here);
         s.is_busy = false;
@@ -241,7 +234,7 @@ class Simulation {
         }
         if (joined_ < static_cast<int>(stages_.size())) return;
         joined_ = 0;
-        for (int index = 0; index < static_cast<int>(stages_.size()); ++index)
+        for (const StageId index : stages_.ids())
             start_compute({index, stage(index).next}, joined_from_, joined_cause_);
     }
 
@@ -253,7 +246,7 @@ class Simulation {
             transfer.cause = s.cause;
         }
         if (transfer.sides_posted < (is_message(action(here)) ? 2 : 1)) return;
-        Link& link = links_[static_cast<std::size_t>(transfer.link)];
+        Link& link = links_[transfer.link];
         link.waiting.emplace(transfer.ready, transfer.channel, transfer_of(here));
         schedule(link, transfer.link, transfer.ready);
     }
@@ -267,7 +260,7 @@ class Simulation {
     void serve(Link& link, int index, std::int64_t now) {
         const int chosen = std::get<int>(link.waiting.top());
         link.waiting.pop();
-        Transfer& transfer = transfers_[static_cast<std::size_t>(chosen)];
+        Transfer& transfer = transfers_[chosen];
         const Place cause = now > transfer.ready ? link.holder : transfer.cause;
         const ActionDuration& cost = duration_of(transfer.send);
         for (const Place side : {transfer.send, transfer.receive}) {
@@ -275,7 +268,7 @@ class Simulation {
             ActionSpan& r = run(side);
             r.start = now;
             r.end = now + cost.duration + cost.latency;
-            std::tie(r.cause_stage, r.cause_position) = std::tie(cause.stage, cause.position);
+            r.cause = cause;
         }
         link.free_at = now + cost.duration;
         link.holder = transfer.send;
@@ -294,9 +287,9 @@ class Simulation {
     }
 
     void require_end() {
-        for (int index = 0; index < static_cast<int>(stages_.size()); ++index) {
-            const int next = stage(index).next;
-            if (next == static_cast<int>(program(index).actions.size())) continue;
+        for (const StageId index : stages_.ids()) {
+            const ActionId next = stage(index).next;
+            if (next == program(index).actions.end_id()) continue;
             throw std::logic_error(fmt::format("simulator: stage {} stops for ever at action {} ({})", index, next,
                                                name_of(action({index, next}))));
         }
@@ -308,12 +301,12 @@ class Simulation {
         }
     }
 
-    const std::vector<RankProgram>& programs_;
+    const Programs& programs_;
     const Durations& durations_;
-    std::vector<StageState> stages_;
+    Table<StageId, StageState> stages_;
     std::vector<Link> links_;  // from·stages + to
     std::vector<Transfer> transfers_;
-    std::vector<std::vector<int>> transfer_of_;
+    Table<StageId, Table<ActionId, int>> transfer_of_;
     EarliestFirst<QueueEntry> queue_;
     int joined_ = 0;  // stages that have come to the collective over the world
     std::int64_t joined_from_ = 0;
@@ -321,8 +314,8 @@ class Simulation {
     Timeline timeline_;
 };
 
-void add_memory(const std::vector<RankProgram>& programs, Timeline& timeline) {
-    for (std::size_t stage = 0; stage < programs.size(); ++stage) {
+void add_memory(const Programs& programs, Timeline& timeline) {
+    for (const StageId stage : programs.ids()) {
         std::int64_t peak = 0;
         MemoryBytes peaks = {};
         timeline.memory.push_back(live_bytes(programs[stage], timeline.spans[stage]));
@@ -346,7 +339,7 @@ double Timeline::bubble() const {
            static_cast<double>(compute);
 }
 
-Timeline simulate(const std::vector<RankProgram>& programs, const Durations& durations) {
+Timeline simulate(const Programs& programs, const Durations& durations) {
     require_duration_of_each_action(programs, durations);
     Timeline timeline = Simulation(programs, durations).run();
     add_memory(programs, timeline);
@@ -355,17 +348,16 @@ Timeline simulate(const std::vector<RankProgram>& programs, const Durations& dur
 
 std::vector<Place> critical_path(const Timeline& timeline) {
     Place at = kNowhere;
-    for (std::size_t stage = 0; stage < timeline.spans.size() && at == kNowhere; ++stage) {
-        for (std::size_t i = timeline.spans[stage].size(); i-- > 0 && at == kNowhere;) {
-            if (timeline.spans[stage][i].end == timeline.makespan) at = {static_cast<int>(stage), static_cast<int>(i)};
+    for (const StageId stage : timeline.spans.ids()) {
+        for (const ActionId i : timeline.spans[stage].ids()) {
+            if ((at == kNowhere || at.stage == stage) && timeline.spans[stage][i].end == timeline.makespan)
+                at = {stage, i};
         }
     }
     std::vector<Place> path;
     while (at != kNowhere) {
         path.push_back(at);
-        const ActionSpan& run =
-            timeline.spans[static_cast<std::size_t>(at.stage)][static_cast<std::size_t>(at.position)];
-        at = {run.cause_stage, run.cause_position};
+        at = timeline.spans[at.stage][at.position].cause;
     }
     std::reverse(path.begin(), path.end());
     return path;

@@ -24,9 +24,8 @@ struct ActionSpan {
     std::int64_t start = 0;
     std::int64_t end = 0;
     /// What its start waited for last: an action, of the same stage or another one, that ended or let go of its link
-    /// then. A message stands there as its send, which has the duration. {-1, -1} if it could start at 0.
-    int cause_stage = -1;
-    int cause_position = -1;
+    /// then. A message stands there as its send, which has the duration. Nowhere if it could start at 0.
+    Place cause = {};
 
     bool operator==(const ActionSpan&) const = default;
 };
@@ -52,18 +51,18 @@ struct MemoryPoint {
 };
 
 struct Timeline {
-    std::vector<std::vector<ActionSpan>> spans;  // by stage and position
-    std::vector<StageTime> stages;
+    Table<StageId, Table<ActionId, ActionSpan>> spans;
+    Table<StageId, StageTime> stages;
     /// Ends the last action.
     std::int64_t makespan = 0;
     /// By stage: what is there at 0, then every change, ticks ascending. A buffer lives from the start of the action
     /// that writes it (a posted one: from its posting) to the end of the one that frees it, that tick not included.
     /// Parameters and gradients are there throughout; a tied_gradient takes no memory where it is a
     /// view into the latter, else its own throughout.
-    std::vector<std::vector<MemoryPoint>> memory;
+    Table<StageId, std::vector<MemoryPoint>> memory;
     /// By stage: the most alive on the device at once, and each category's own peak.
-    std::vector<std::int64_t> peak_bytes;
-    std::vector<MemoryBytes> peak_by_category;
+    Table<StageId, std::int64_t> peak_bytes;
+    Table<StageId, MemoryBytes> peak_by_category;
 
     /// Σ over stages of (makespan − compute) / Σ compute: idle over ideal time.
     double bubble() const;
@@ -71,7 +70,7 @@ struct Timeline {
 
 /// Deterministic, in integers. `programs` must pass the checker; throws std::logic_error where they stop before their
 /// end. `durations` has one entry an action, none below 0; std::logic_error otherwise. O(n log n) in the actions.
-Timeline simulate(const std::vector<RankProgram>& programs, const Durations& durations);
+Timeline simulate(const Programs& programs, const Durations& durations);
 
 /// The chain of actions, first to last, each of which started when the one before had ended (or let go of its link), up
 /// to the last action of the step: to make the step shorter, shorten one of these.

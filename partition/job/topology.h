@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "partition/job/fields.h"
+#include "partition/job/ids.h"
 #include "partition/job/words.h"
 
 namespace smp::partition {
@@ -32,6 +33,7 @@ struct Coordinate {
     int tp = 0;
     int rdp = 0;
 
+    StageId stage() const { return StageId(pp); }
     bool operator==(const Coordinate&) const = default;
 };
 

@@ -8,21 +8,21 @@
 namespace smp::partition {
 namespace {
 
-std::string with_place(std::string text, int microbatch, int chunk, int group) {
-    if (microbatch >= 0) text += fmt::format(" mb{}", microbatch);
-    if (chunk >= 0) text += fmt::format(" chunk{}", chunk);
-    if (group >= 0) text += fmt::format(" group{}", group);
+std::string with_place(std::string text, MicrobatchId microbatch, ChunkId chunk, GroupId group) {
+    if (microbatch != kNone) text += fmt::format(" mb{}", microbatch);
+    if (chunk != kNone) text += fmt::format(" chunk{}", chunk);
+    if (group != kNone) text += fmt::format(" group{}", group);
     return text;
 }
 
-void append(std::string& line, std::string_view verb, const RankProgram& program, const std::vector<int>& buffers) {
+void append(std::string& line, std::string_view verb, const RankProgram& program,
+            const std::vector<BufferId>& buffers) {
     if (buffers.empty()) return;
     line += fmt::format("; {} ", verb);
     for (std::size_t i = 0; i < buffers.size(); ++i) {
         if (i > 0) line += ", ";
-        const auto index = static_cast<std::size_t>(buffers[i]);
-        line += buffers[i] >= 0 && index < program.buffers.size() ? name_of(program.buffers[index])
-                                                                  : fmt::format("buffer {} (not there)", buffers[i]);
+        line += program.buffers.has(buffers[i]) ? name_of(program.buffers[buffers[i]])
+                                                : fmt::format("buffer {} (not there)", buffers[i]);
     }
 }
 
@@ -83,12 +83,12 @@ std::string describe(const RankProgram& program, const Action& action) {
     if (action.bytes > 0) line += fmt::format(", {} bytes", action.bytes);
     if (!action.waits.empty()) {
         line += "; waits";
-        for (const int event : action.waits) line += fmt::format(" e{}", event);
+        for (const EventId event : action.waits) line += fmt::format(" e{}", event);
     }
     append(line, "reads", program, action.reads);
     append(line, "writes", program, action.writes);
     append(line, "frees", program, action.frees);
-    if (action.signals >= 0) line += fmt::format("; signals e{}", action.signals);
+    if (action.signals != kNone) line += fmt::format("; signals e{}", action.signals);
     return line;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "partition/job/fields.h"
+#include "partition/job/ids.h"
 #include "partition/job/words.h"
 #include "partition/schedule/schedule.h"
 
@@ -140,12 +141,12 @@ struct Words<BufferKind> {
 /// the forward of chunk i, and one, gradient_in of chunk i, by the backward of chunk i + 1.
 struct Buffer {
     BufferKind kind;
-    int microbatch = -1;
-    int chunk = -1;   // global chunk index
+    MicrobatchId microbatch = {};
+    ChunkId chunk = {};
     int shared = -1;  // index into ModuleGraph::shared, for tied_*
     std::int64_t bytes = 0;
-    int group = -1;   // of the chunk, where it is recomputed in groups, for what belongs to one; else −1
-    int module = -1;  // index into ModuleGraph::modules, for tied_*: whose gradient it is
+    GroupId group = {};  // of the chunk, where it is recomputed in groups, for what belongs to one
+    int module = -1;     // index into ModuleGraph::modules, for tied_*: whose gradient it is
 
     bool operator==(const Buffer&) const = default;
 };
@@ -157,7 +158,7 @@ struct Fields<Buffer> {
                        field("module", &Buffer::module), stated("bytes", &Buffer::bytes));
 };
 
-/// Buffers and events are indices that belong to one rank's program. The executor runs the list in order: for each
+/// Buffers and events are those of one rank's program. The executor runs the list in order: for each
 /// action it first waits for all of `waits`, then performs it. A compute action signals its event when it is done. An
 /// action of another stream is posted, which never blocks; it signals its event when the message has left or arrived or
 /// the collective or copy has ended, and whoever needs that lists the event in `waits`. `frees` happen after the action
@@ -165,17 +166,17 @@ struct Fields<Buffer> {
 /// An action has an event only if another, later one waits for it.
 struct Action {
     ActionKind kind;
-    int microbatch = -1;
-    int chunk = -1;  // global chunk index; for send and receive: the own chunk that made or will use the tensor; for
-                     // reduce_gradients and gather_parameters: whose
-    int peer = -1;   // pipeline rank (not a world rank), for send and receive
-    int group = -1;  // of the chunk, where it is recomputed in groups, for compute actions and copies; else −1
+    MicrobatchId microbatch = {};
+    ChunkId chunk = {};  // for send and receive: the own chunk that made or will use the tensor; for reduce_gradients
+                         // and gather_parameters: whose
+    StageId peer = {};   // for send and receive
+    GroupId group = {};  // of the chunk, where it is recomputed in groups, for compute actions and copies
     Channel channel = Channel::none;
     Stream stream = Stream::compute;
     std::int64_t bytes = 0;  // that travel; 0 for local work
-    std::vector<int> reads = {}, writes = {}, frees = {};
-    std::vector<int> waits = {};
-    int signals = -1;
+    std::vector<BufferId> reads = {}, writes = {}, frees = {};
+    std::vector<EventId> waits = {};
+    EventId signals = {};
 
     bool operator==(const Action&) const = default;
 };
@@ -191,10 +192,10 @@ struct Fields<Action> {
 
 /// What one pipeline rank does in one step. Ranks of equal pipeline position and any tensor or data position share it.
 struct RankProgram {
-    std::vector<Buffer> buffers = {};
+    Table<BufferId, Buffer> buffers = {};
     /// Events are 0 … events − 1, each signalled by exactly one action and waited for by at least one later action.
     int events = 0;
-    std::vector<Action> actions = {};
+    Table<ActionId, Action> actions = {};
 
     bool operator==(const RankProgram&) const = default;
 };
@@ -205,10 +206,12 @@ struct Fields<RankProgram> {
                             stated("actions", &RankProgram::actions));
 };
 
-/// Place of one action: stage, and position in that stage's list.
+using Programs = Table<StageId, RankProgram>;
+
+/// Place of one action: stage, and position in that stage's list. Nowhere, unless said.
 struct Place {
-    int stage = 0;
-    int position = 0;
+    StageId stage = {};
+    ActionId position = {};
 
     bool operator==(const Place&) const = default;
 };

@@ -29,9 +29,6 @@
 //   use, so that each chunk's first forward waits for its own only and the others travel under it.
 #pragma once
 
-#include <span>
-#include <vector>
-
 #include "partition/job/module_graph.h"
 #include "partition/plan/action.h"
 #include "partition/schedule/schedule.h"
@@ -49,10 +46,9 @@ struct LoweringOptions {
     int loading_horizon = 0;
 };
 
-/// One program for each stage; element r belongs to pipeline rank r. `orders` has one list a stage; chunk i lives on
-/// stage i mod stages. Values take what the graph's precision says, gradients 4 bytes. Throws std::logic_error for
-/// orders that cannot run.
-std::vector<RankProgram> lower(const ModuleGraph& graph, std::span<const Chunk> chunks, const ComputeOrders& orders,
-                               int microbatches, const LoweringOptions& options);
+/// The program of each stage. Chunk i lives on stage i mod stages. Values take what the graph's precision says,
+/// gradients 4 bytes. Throws std::logic_error for orders that cannot run.
+Programs lower(const ModuleGraph& graph, const Chunks& chunks, const ComputeOrders& orders, int microbatches,
+               const LoweringOptions& options);
 
 }  // namespace smp::partition

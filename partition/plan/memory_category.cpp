@@ -16,7 +16,7 @@ MemoryCategory category_of(const Buffer& buffer) {
         case BufferKind::offloaded: return MemoryCategory::offloaded;
         case BufferKind::deferred: return MemoryCategory::deferred;
         case BufferKind::activation_in:
-            return buffer.group < 0 ? MemoryCategory::boundaries : MemoryCategory::checkpoints;
+            return buffer.group == kNone ? MemoryCategory::boundaries : MemoryCategory::checkpoints;
         case BufferKind::activation_out:
         case BufferKind::checkpoint_gradient:
         case BufferKind::gradient_in:

@@ -11,8 +11,8 @@ namespace {
 
 class MessageBuilder {
   public:
-    MessageBuilder(const ModuleGraph& graph, std::span<const Chunk> chunks, const ComputeOrders& orders,
-                   int microbatches, const LoweringOptions& options)
+    MessageBuilder(const ModuleGraph& graph, const Chunks& chunks, const ComputeOrders& orders, int microbatches,
+                   const LoweringOptions& options)
         : graph_(graph),
           chunks_(chunks),
           orders_(orders),
@@ -21,13 +21,11 @@ class MessageBuilder {
           precedence_(orders, static_cast<int>(chunks.size()), microbatches) {}
 
     std::vector<Message> build() {
-        for (std::size_t c = 0; c + 1 < chunks_.size(); ++c) {
-            if (chunks_[c].stage == chunks_[c + 1].stage) continue;
-            for (int microbatch = 0; microbatch < microbatches_; ++microbatch) {
-                add_boundary(Channel::activations, microbatch, static_cast<int>(c), static_cast<int>(c) + 1);
-                if (options_.training) {
-                    add_boundary(Channel::gradients, microbatch, static_cast<int>(c) + 1, static_cast<int>(c));
-                }
+        for (const ChunkId c : chunks_.ids()) {
+            if (c == chunks_.last_id() || chunks_[c].stage == chunks_[c + 1].stage) continue;
+            for (const MicrobatchId microbatch : first_ids<MicrobatchId>(microbatches_)) {
+                add_boundary(Channel::activations, microbatch, c, c + 1);
+                if (options_.training) add_boundary(Channel::gradients, microbatch, c + 1, c);
             }
         }
         if (options_.training) add_tied();
@@ -44,40 +42,39 @@ class MessageBuilder {
     }
 
   private:
-    int steps(int stage) const { return static_cast<int>(orders_[static_cast<std::size_t>(stage)].size()); }
-    const Chunk& chunk(int index) const { return chunks_[static_cast<std::size_t>(index)]; }
+    int steps(StageId stage) const { return static_cast<int>(orders_[stage].size()); }
+    const Chunk& chunk(ChunkId id) const { return chunks_[id]; }
 
-    void add_boundary(Channel channel, int microbatch, int from_chunk, int to_chunk) {
+    void add_boundary(Channel channel, MicrobatchId microbatch, ChunkId from_chunk, ChunkId to_chunk) {
         const ComputationKind kind =
             channel == Channel::activations ? ComputationKind::forward : ComputationKind::backward;
-        const int boundary = std::min(from_chunk, to_chunk);
-        messages_.push_back(
-            {.channel = channel,
-             .from_stage = chunk(from_chunk).stage,
-             .to_stage = chunk(to_chunk).stage,
-             .from_chunk = from_chunk,
-             .to_chunk = to_chunk,
-             .microbatch = microbatch,
-             .bytes = graph_.modules[static_cast<std::size_t>(chunk(boundary).end_module - 1)].output_bytes,
-             .made = precedence_.position_of(kind, microbatch, from_chunk),
-             .used = precedence_.position_of(kind, microbatch, to_chunk)});
+        const ChunkId boundary = std::min(from_chunk, to_chunk);
+        messages_.push_back({.channel = channel,
+                             .from_stage = chunk(from_chunk).stage,
+                             .to_stage = chunk(to_chunk).stage,
+                             .from_chunk = from_chunk,
+                             .to_chunk = to_chunk,
+                             .microbatch = microbatch,
+                             .bytes = graph_.modules[chunk(boundary).end_module - 1].output_bytes,
+                             .made = precedence_.position_of(kind, microbatch, from_chunk),
+                             .used = precedence_.position_of(kind, microbatch, to_chunk)});
     }
 
-    int chunk_of(int module) const {
+    ChunkId chunk_of(int module) const {
         const auto holder = std::find_if(chunks_.begin(), chunks_.end(), [&](const Chunk& c) {
             return module >= c.first_module && module < c.end_module;
         });
-        return static_cast<int>(holder - chunks_.begin());
+        return ChunkId(holder - chunks_.begin());
     }
 
     void add_tied() {
         for (std::size_t s = 0; s < graph_.shared.size(); ++s) {
             const SharedParameter& shared = graph_.shared[s];
-            std::map<int, int> chunk_on_stage;  // of the first copy there
+            std::map<StageId, ChunkId> chunk_on_stage;  // of the first copy there
             for (const int module : shared.modules)
                 chunk_on_stage.emplace(chunk(chunk_of(module)).stage, chunk_of(module));
             for (const int module : shared.modules) {
-                const int from_chunk = chunk_of(module);
+                const ChunkId from_chunk = chunk_of(module);
                 for (const auto& [to_stage, to_chunk] : chunk_on_stage) {
                     if (to_stage == chunk(from_chunk).stage) continue;
                     messages_.push_back({.channel = Channel::tied,
@@ -88,7 +85,7 @@ class MessageBuilder {
                                          .shared = static_cast<int>(s),
                                          .module = module,
                                          .bytes = kGradientBytes * shared.parameter_count,
-                                         .made = precedence_.completed_at(microbatches_ - 1, from_chunk),
+                                         .made = precedence_.completed_at(MicrobatchId(microbatches_ - 1), from_chunk),
                                          .used = steps(to_stage)});
                 }
             }
@@ -96,17 +93,16 @@ class MessageBuilder {
     }
 
     void place_receives() {
-        std::map<std::tuple<Channel, int>, std::vector<int>> used_before;  // by channel and receiving chunk
-        std::vector<int> first_tied_send(orders_.size(), -1);
+        std::map<std::tuple<Channel, ChunkId>, std::vector<int>> used_before;  // by channel and receiving chunk
+        Table<StageId, int> first_tied_send(orders_.size(), -1);
         for (const Message& m : messages_) {
-            int& first = first_tied_send[static_cast<std::size_t>(m.from_stage)];
+            int& first = first_tied_send[m.from_stage];
             if (m.channel == Channel::tied && (first < 0 || m.made + 1 < first)) first = m.made + 1;
         }
         for (Message& m : messages_) {
             m.posted = precedence_.ended_before(m.from_stage, m.made, m.to_stage);
             if (m.channel == Channel::tied) {
-                m.posted = std::min(std::max(m.posted, steps(m.to_stage) - 1),
-                                    first_tied_send[static_cast<std::size_t>(m.to_stage)]);
+                m.posted = std::min(std::max(m.posted, steps(m.to_stage) - 1), first_tied_send[m.to_stage]);
                 continue;
             }
             auto& used = used_before[{m.channel, m.to_chunk}];
@@ -151,7 +147,7 @@ class MessageBuilder {
     }
 
     const ModuleGraph& graph_;
-    std::span<const Chunk> chunks_;
+    const Chunks& chunks_;
     const ComputeOrders& orders_;
     int microbatches_;
     const LoweringOptions& options_;
@@ -161,7 +157,7 @@ class MessageBuilder {
 
 }  // namespace
 
-std::vector<Message> messages_of(const ModuleGraph& graph, std::span<const Chunk> chunks, const ComputeOrders& orders,
+std::vector<Message> messages_of(const ModuleGraph& graph, const Chunks& chunks, const ComputeOrders& orders,
                                  int microbatches, const LoweringOptions& options) {
     return MessageBuilder(graph, chunks, orders, microbatches, options).build();
 }

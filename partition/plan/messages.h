@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "partition/job/module_graph.h"
@@ -17,9 +16,9 @@ namespace smp::partition {
 /// Positions are those of compute steps in a stage's list of n steps; n stands for "after all of them".
 struct Message {
     Channel channel = Channel::none;
-    int from_stage = 0, to_stage = 0;
-    int from_chunk = 0, to_chunk = 0;
-    int microbatch = -1;           // −1 for tied
+    StageId from_stage = {}, to_stage = {};
+    ChunkId from_chunk = {}, to_chunk = {};
+    MicrobatchId microbatch = {};  // none for tied
     int shared = -1, module = -1;  // whose gradient, for tied
     std::int64_t bytes = 0;
     int made = 0;    // sender: posted right behind this step
@@ -32,7 +31,7 @@ struct LoweringOptions;
 
 /// All messages of one step, sorted by channel, sender and the order in which the sender posts them. For each pair of
 /// stages and channel `posted` rises with `made`.
-std::vector<Message> messages_of(const ModuleGraph& graph, std::span<const Chunk> chunks, const ComputeOrders& orders,
+std::vector<Message> messages_of(const ModuleGraph& graph, const Chunks& chunks, const ComputeOrders& orders,
                                  int microbatches, const LoweringOptions& options);
 
 }  // namespace smp::partition

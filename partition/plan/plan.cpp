@@ -16,8 +16,7 @@ constexpr int kReceivesAhead = 2;             // one being used, one on its way
 constexpr int kReceivesAheadForwardOnly = 4;  // no stash: boundary tensors are all that a forward-only program holds
 
 /// `costs` of each chunk; `any` of them, where the order is the same for all.
-ComputeOrders training_orders(const Plan& plan, std::span<const ComputationCosts> costs,
-                              std::span<const ComputationCosts> any) {
+ComputeOrders training_orders(const Plan& plan, const CostsOfChunks& costs, const CostsOfChunks& any) {
     const int stages = plan.topology.degrees.pp, m = plan.microbatches, active = plan.active_microbatches;
     const int per_stage = static_cast<int>(plan.chunks.size()) / stages;
     switch (plan.schedule) {
@@ -33,7 +32,7 @@ ComputeOrders training_orders(const Plan& plan, std::span<const ComputationCosts
 }  // namespace
 
 Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const Degrees& degrees,
-               int evaluation_microbatches, std::span<const ComputationCosts> measured) {
+               int evaluation_microbatches, const CostsOfChunks& measured) {
     std::vector<Problem> problems = validate(options);
     if (problems.empty() &&
         (degrees.pp != options.pipeline_parallel_degree || degrees.tp != options.tensor_parallel_degree)) {
@@ -50,19 +49,20 @@ Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const D
               .shard_optimizer_state = options.shard_optimizer_state && degrees.rdp > 1};
     const bool is_checkpointed = checkpointed_layers(options) > 0;
     if (options.offload_activations && is_checkpointed) plan.loading_horizon = options.activation_loading_horizon;
-    std::vector<ComputationCosts> costs = computation_costs(graph, plan.chunks);
+    CostsOfChunks costs = computation_costs(graph, plan.chunks);
     if (!measured.empty() && measured.size() != costs.size()) {
         throw std::logic_error(
             fmt::format("plan: measured costs of {} chunks, the job has {}", measured.size(), costs.size()));
     }
-    for (std::size_t c = 0; c < measured.size(); ++c) {
+    for (const ChunkId c : measured.ids()) {
         costs[c].forward = measured[c].forward;
         costs[c].backward_input = measured[c].backward_input;
         costs[c].backward_weight = measured[c].backward_weight;
     }
-    for (int r = 0; plan.schedule == PipelineSchedule::zero_bubble && r < degrees.pp; ++r) {
-        plan.held_bytes.push_back(
-            zero_bubble_bound(r, degrees.pp, plan.active_microbatches, costs[static_cast<std::size_t>(r)]));
+    if (plan.schedule == PipelineSchedule::zero_bubble) {
+        for (const ChunkId c : costs.ids())
+            plan.held_bytes.push_back(
+                zero_bubble_bound(plan.chunks[c].stage, degrees.pp, plan.active_microbatches, costs[c]));
     }
     // The longer warm-up above K = stages leaves time for one more gradient on its way; so does draining all of them.
     const bool is_ample = plan.schedule == PipelineSchedule::simple || plan.active_microbatches > degrees.pp;
@@ -93,19 +93,19 @@ std::int64_t held_bytes(const ModuleGraph& graph, const Chunk& chunk) {
     };
     std::int64_t bytes = input_bytes(chunk.first_module);
     if (chunk.groups.empty()) return bytes + kept_bytes(graph, chunk.first_module, chunk.end_module);
-    for (std::size_t g = 1; g < chunk.groups.size(); ++g) bytes += input_bytes(chunk.groups[g]);
+    for (const int first : chunk.groups) bytes += first == chunk.first_module ? 0 : input_bytes(first);
     return bytes;
 }
 
 }  // namespace
 
-std::vector<ComputationCosts> computation_costs(const ModuleGraph& graph, std::span<const Chunk> chunks) {
+CostsOfChunks computation_costs(const ModuleGraph& graph, const Chunks& chunks) {
     double all_flops = 0;
     for (const Module& module : graph.modules) all_flops += module.forward_flops + module.backward_flops;
     const auto ticks = [&](double flops) {
         return all_flops > 0 ? std::llround(flops / all_flops * kChainTicks) : 0LL;
     };
-    std::vector<ComputationCosts> costs;
+    CostsOfChunks costs;
     for (const Chunk& chunk : chunks) {
         const ChunkCosts of_chunk = costs_of(graph, chunk);
         const double again = chunk.groups.empty() ? 0 : of_chunk.forward_flops;

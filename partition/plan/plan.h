@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "partition/job/module_graph.h"
@@ -17,7 +16,7 @@ namespace smp::partition {
 
 struct Plan {
     Topology topology;
-    std::vector<Chunk> chunks = {};
+    Chunks chunks = {};
     int microbatches = 1;
     int active_microbatches = 1;  // the bound K
     PipelineSchedule schedule = PipelineSchedule::interleaved;
@@ -28,10 +27,10 @@ struct Plan {
     int loading_horizon = 0;
     /// With a split backward: bound on the bytes that each stage keeps for a backward or its weight part
     /// (zero_bubble_bound).
-    std::vector<std::int64_t> held_bytes = {};
-    std::vector<RankProgram> training = {};    // one for each pipeline rank
-    std::vector<RankProgram> evaluation = {};  // forward only, `evaluation_microbatches` of them
-    std::vector<RankProgram> sampling = {};    // forward only, one microbatch
+    Table<StageId, std::int64_t> held_bytes = {};
+    Programs training = {};
+    Programs evaluation = {};  // forward only, `evaluation_microbatches` of them
+    Programs sampling = {};    // forward only, one microbatch
 
     bool operator==(const Plan&) const = default;
 };
@@ -48,7 +47,7 @@ struct Fields<Plan> {
 
 /// What one microbatch costs on each chunk: FLOPs in ticks, 10⁹ for the whole chain both ways, and bytes. Recomputation
 /// is part of the backward (of its input part), and what is held for it are checkpoints.
-std::vector<ComputationCosts> computation_costs(const ModuleGraph& graph, std::span<const Chunk> chunks);
+CostsOfChunks computation_costs(const ModuleGraph& graph, const Chunks& chunks);
 
 /// Builds the whole plan. `graph` holds the costs of one microbatch; `evaluation_microbatches` ≥ 1.
 /// The orders of `interleaved` come from unit costs, since that order is right for any; those of `zero_bubble` from
@@ -57,7 +56,7 @@ std::vector<ComputationCosts> computation_costs(const ModuleGraph& graph, std::s
 /// ranks compare plans. Throws ConfigError with all problems found (layers fewer than stages, stage_layers that do not
 /// add up, …), and std::logic_error for costs of another number of chunks.
 Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const Degrees& degrees,
-               int evaluation_microbatches, std::span<const ComputationCosts> measured = {});
+               int evaluation_microbatches, const CostsOfChunks& measured = {});
 
 /// 64-bit FNV-1a over a canonical text of every field that has not its usual value (partition/job/fields.h): equal
 /// values have equal hashes on every machine.

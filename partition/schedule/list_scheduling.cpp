@@ -12,6 +12,7 @@
 namespace smp::partition {
 namespace {
 
+constexpr ChunkId kFirst(0);
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
 class Pipeline {
@@ -20,19 +21,19 @@ class Pipeline {
         : rules_(rules),
           chunks_(rules.stages * rules.chunks_per_stage),
           stages_(static_cast<std::size_t>(rules.stages)),
-          forward_ends_(static_cast<std::size_t>(chunks_ * rules.microbatches), kNever),
+          forward_ends_(static_cast<std::size_t>(chunks_) * static_cast<std::size_t>(rules.microbatches), kNever),
           backward_ends_(forward_ends_) {
         result_.orders.resize(stages_.size());
     }
 
     ListSchedule run() {
-        for (int stage = 0; stage < rules_.stages; ++stage) wake(0, stage);
+        for (const StageId stage : stages_.ids()) wake(0, stage);
         while (!wake_ups_.empty()) {
             const auto [now, stage] = wake_ups_.top();
             wake_ups_.pop();
             if (at(stage).busy_until <= now) take_a_step(stage, now);
         }
-        for (int stage = 0; stage < rules_.stages; ++stage) require_finished(stage);
+        for (const StageId stage : stages_.ids()) require_finished(stage);
         return std::move(result_);
     }
 
@@ -45,39 +46,42 @@ class Pipeline {
         std::int64_t busy_until = 0;
     };
 
-    Stage& at(int stage) { return stages_[static_cast<std::size_t>(stage)]; }
-    int chunk_of(int stage, const Visit& visit) const { return visit.own_chunk * rules_.stages + stage; }
-    const ComputationCosts& costs(int chunk) const { return rules_.costs[static_cast<std::size_t>(chunk)]; }
-    std::size_t index(int chunk, int microbatch) const {
-        return static_cast<std::size_t>(chunk) * static_cast<std::size_t>(rules_.microbatches) +
-               static_cast<std::size_t>(microbatch);
+    ChunkId last_chunk() const { return ChunkId(chunks_ - 1); }
+    Stage& at(StageId stage) { return stages_[stage]; }
+    ChunkId chunk_of(StageId stage, const Visit& visit) const {
+        return ChunkId(visit.own_chunk * rules_.stages + stage.number());
     }
+    const ComputationCosts& costs(ChunkId chunk) const { return rules_.costs[chunk]; }
+    std::size_t index(ChunkId chunk, MicrobatchId microbatch) const {
+        return chunk.index() * static_cast<std::size_t>(rules_.microbatches) + microbatch.index();
+    }
+    StageId stage_of(ChunkId chunk) const { return StageId(chunk.number() % rules_.stages); }
 
-    bool backward_is_ready(int stage, std::int64_t now) {
+    bool backward_is_ready(StageId stage, std::int64_t now) {
         if (at(stage).backwards == rules_.backwards.size()) return false;
         const Visit& visit = rules_.backwards[at(stage).backwards];
-        const int chunk = chunk_of(stage, visit);
-        return chunk + 1 == chunks_ ? forward_ends_[index(chunk, visit.microbatch)] <= now
-                                    : backward_ends_[index(chunk + 1, visit.microbatch)] <= now;
+        const ChunkId chunk = chunk_of(stage, visit);
+        return chunk == last_chunk() ? forward_ends_[index(chunk, visit.microbatch)] <= now
+                                     : backward_ends_[index(chunk + 1, visit.microbatch)] <= now;
     }
 
-    bool forward_is_ready(int stage, std::int64_t now) {
+    bool forward_is_ready(StageId stage, std::int64_t now) {
         const Stage& s = at(stage);
         if (s.forwards == rules_.forwards.size()) return false;
         const Visit& visit = rules_.forwards[s.forwards];
-        const int chunk = chunk_of(stage, visit);
-        if (chunk > 0 && forward_ends_[index(chunk - 1, visit.microbatch)] > now) return false;
-        if (chunk == 0 && s.started - s.finished == rules_.active_limit) return false;
-        return static_cast<int>(s.forwards - s.backwards) < rules_.held_limit[static_cast<std::size_t>(stage)];
+        const ChunkId chunk = chunk_of(stage, visit);
+        if (chunk > kFirst && forward_ends_[index(chunk - 1, visit.microbatch)] > now) return false;
+        if (chunk == kFirst && s.started - s.finished == rules_.active_limit) return false;
+        return static_cast<int>(s.forwards - s.backwards) < rules_.held_limit[stage];
     }
 
     /// Whether weight parts wait that would have to go first.
-    bool is_too_much(int stage, std::int64_t bytes) {
+    bool is_too_much(StageId stage, std::int64_t bytes) {
         const Stage& s = at(stage);
-        return s.weights < s.backwards && s.bytes + bytes > rules_.bytes_limit[static_cast<std::size_t>(stage)];
+        return s.weights < s.backwards && s.bytes + bytes > rules_.bytes_limit[stage];
     }
 
-    void take_a_step(int stage, std::int64_t now) {
+    void take_a_step(StageId stage, std::int64_t now) {
         const Stage& s = at(stage);
         const bool can_backward = backward_is_ready(stage, now), can_forward = forward_is_ready(stage, now);
         const bool forward = can_forward && !(can_backward && !rules_.forward_first);
@@ -96,32 +100,32 @@ class Pipeline {
         if (backward) take_backward(stage, now);
     }
 
-    void take_forward(int stage, std::int64_t now) {
+    void take_forward(StageId stage, std::int64_t now) {
         Stage& s = at(stage);
         const Visit& visit = rules_.forwards[s.forwards++];
-        const int chunk = chunk_of(stage, visit);
-        if (chunk == 0) ++s.started;
+        const ChunkId chunk = chunk_of(stage, visit);
+        if (chunk == kFirst) ++s.started;
         s.bytes += costs(chunk).stash_bytes;
         perform(ComputationKind::forward, visit, stage, now + costs(chunk).forward);
         forward_ends_[index(chunk, visit.microbatch)] = s.busy_until;
-        if (chunk + 1 < chunks_) wake(s.busy_until, (chunk + 1) % rules_.stages);
+        if (chunk < last_chunk()) wake(s.busy_until, stage_of(chunk + 1));
     }
 
-    void take_backward(int stage, std::int64_t now) {
+    void take_backward(StageId stage, std::int64_t now) {
         Stage& s = at(stage);
         const bool split = rules_.split_backward;
         const Visit& visit = rules_.backwards[s.backwards++];
-        const int chunk = chunk_of(stage, visit);
+        const ChunkId chunk = chunk_of(stage, visit);
         const ComputationCosts& cost = costs(chunk);
-        if (chunk == 0) ++s.finished;
+        if (chunk == kFirst) ++s.finished;
         s.bytes += (split ? cost.deferred_bytes : 0) - cost.stash_bytes;
         perform(split ? ComputationKind::backward_input : ComputationKind::backward, visit, stage,
                 now + cost.backward_input + (split ? 0 : cost.backward_weight));
         backward_ends_[index(chunk, visit.microbatch)] = s.busy_until;
-        if (chunk > 0) wake(s.busy_until, (chunk - 1) % rules_.stages);
+        if (chunk > kFirst) wake(s.busy_until, stage_of(chunk - 1));
     }
 
-    void take_weight_part(int stage, std::int64_t now) {
+    void take_weight_part(StageId stage, std::int64_t now) {
         Stage& s = at(stage);
         const Visit& visit = rules_.backwards[s.weights++];
         const ComputationCosts& cost = costs(chunk_of(stage, visit));
@@ -129,16 +133,16 @@ class Pipeline {
         perform(ComputationKind::backward_weight, visit, stage, now + cost.backward_weight);
     }
 
-    void perform(ComputationKind kind, const Visit& visit, int stage, std::int64_t end) {
-        result_.orders[static_cast<std::size_t>(stage)].push_back({kind, visit.microbatch, chunk_of(stage, visit)});
+    void perform(ComputationKind kind, const Visit& visit, StageId stage, std::int64_t end) {
+        result_.orders[stage].push_back({kind, visit.microbatch, chunk_of(stage, visit)});
         at(stage).busy_until = end;
         result_.makespan = std::max(result_.makespan, end);
         wake(end, stage);
     }
 
-    void wake(std::int64_t when, int stage) { wake_ups_.emplace(when, stage); }
+    void wake(std::int64_t when, StageId stage) { wake_ups_.emplace(when, stage); }
 
-    void require_finished(int stage) {
+    void require_finished(StageId stage) {
         const Stage& s = at(stage);
         const bool weights_are_done = !rules_.split_backward || s.weights == rules_.backwards.size();
         if (s.forwards == rules_.forwards.size() && s.backwards == rules_.backwards.size() && weights_are_done) return;
@@ -149,9 +153,9 @@ class Pipeline {
 
     const SchedulingRules& rules_;
     int chunks_;
-    std::vector<Stage> stages_;
+    Table<StageId, Stage> stages_;
     std::vector<std::int64_t> forward_ends_, backward_ends_;  // by chunk and microbatch
-    std::priority_queue<std::pair<std::int64_t, int>, std::vector<std::pair<std::int64_t, int>>, std::greater<>>
+    std::priority_queue<std::pair<std::int64_t, StageId>, std::vector<std::pair<std::int64_t, StageId>>, std::greater<>>
         wake_ups_;
     ListSchedule result_;
 };

@@ -11,7 +11,7 @@ namespace smp::partition {
 
 /// One microbatch on one of a stage's own chunks, numbered 0, 1, … on each stage.
 struct Visit {
-    int microbatch = 0;
+    MicrobatchId microbatch = {};
     int own_chunk = 0;
 
     bool operator==(const Visit&) const = default;
@@ -28,10 +28,10 @@ struct SchedulingRules {
     std::vector<Visit> backwards = {};  // likewise
     bool forward_first = false;
     bool split_backward = false;
-    std::vector<ComputationCosts> costs = {};  // of each chunk, at least one tick each
-    int active_limit = 1;  // microbatches between their first forward and last backward (or input part), on stage 0
-    std::vector<int> held_limit = {};            // of each stage: visits between forward and backward
-    std::vector<std::int64_t> bytes_limit = {};  // of each stage, where the backward is split
+    CostsOfChunks costs = {};  // at least one tick each
+    int active_limit = 1;      // microbatches between their first forward and last backward (or input part), on stage 0
+    Table<StageId, int> held_limit = {};            // visits between forward and backward
+    Table<StageId, std::int64_t> bytes_limit = {};  // where the backward is split
 };
 
 struct ListSchedule {

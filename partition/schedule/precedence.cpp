@@ -25,11 +25,12 @@ Precedence::Precedence(const ComputeOrders& orders, int chunks, int microbatches
       positions_(3 * static_cast<std::size_t>(chunks) * static_cast<std::size_t>(microbatches), -1),
       clocks_(orders.size()) {
     const auto stages = orders.size();
-    for (std::size_t stage = 0; stage < stages; ++stage) {
+    const auto stage_of = [&](ChunkId chunk) { return StageId(chunk.index() % stages); };
+    for (const StageId stage : orders.ids()) {
         for (std::size_t i = 0; i < orders[stage].size(); ++i) {
             const Computation& step = orders[stage][i];
             int& position = positions_.at(index_of(step.kind, step.microbatch, step.chunk));
-            if (static_cast<std::size_t>(step.chunk) % stages != stage || position != -1) {
+            if (stage_of(step.chunk) != stage || position != -1) {
                 throw std::logic_error(fmt::format("schedule: stage {} runs {} {}", stage, name_of(step),
                                                    position != -1 ? "twice" : "of another stage's chunk"));
             }
@@ -42,15 +43,15 @@ Precedence::Precedence(const ComputeOrders& orders, int chunks, int microbatches
         if (step.kind == ComputationKind::forward) return {ComputationKind::forward, step.microbatch, step.chunk - 1};
         if (step.kind == ComputationKind::backward_weight)
             return {ComputationKind::backward, step.microbatch, step.chunk};
-        if (step.chunk + 1 < chunks) return {ComputationKind::backward, step.microbatch, step.chunk + 1};
+        if (step.chunk + 1 < ChunkId(chunks)) return {ComputationKind::backward, step.microbatch, step.chunk + 1};
         return {ComputationKind::forward, step.microbatch, step.chunk};
     };
-    for (std::size_t stage = 0; stage < stages; ++stage) clocks_[stage].reserve(orders[stage].size() * stages);
-    std::vector<std::size_t> next(stages, 0);  // step that each stage runs next
+    for (const StageId stage : orders.ids()) clocks_[stage].reserve(orders[stage].size() * stages);
+    Table<StageId, std::size_t> next(stages, 0);  // step that each stage runs next
     std::vector<int> clock(stages);
     for (bool moved = true; moved;) {
         moved = false;
-        for (std::size_t stage = 0; stage < stages; ++stage) {
+        for (const StageId stage : orders.ids()) {
             for (; next[stage] < orders[stage].size(); ++next[stage], moved = true) {
                 const Computation source = source_of(orders[stage][next[stage]]);
                 clock.assign(stages, 0);
@@ -58,21 +59,21 @@ Precedence::Precedence(const ComputeOrders& orders, int chunks, int microbatches
                     const auto previous = clocks_[stage].end() - static_cast<std::ptrdiff_t>(stages);
                     std::copy(previous, clocks_[stage].end(), clock.begin());
                 }
-                if (source.chunk >= 0) {
+                if (source.chunk != kNone) {
                     const int position = position_of(source.kind, source.microbatch, source.chunk);
-                    const auto maker = static_cast<std::size_t>(source.chunk) % stages;
+                    const StageId maker = stage_of(source.chunk);
                     if (position < 0 || static_cast<std::size_t>(position) >= next[maker]) break;
                     const int* known = &clocks_[maker][static_cast<std::size_t>(position) * stages];
                     for (std::size_t other = 0; other < stages; ++other)
                         clock[other] = std::max(clock[other], known[other]);
-                    clock[maker] = std::max(clock[maker], position + 1);
+                    clock[maker.index()] = std::max(clock[maker.index()], position + 1);
                 }
-                clock[stage] = static_cast<int>(next[stage]);
+                clock[stage.index()] = static_cast<int>(next[stage]);
                 clocks_[stage].insert(clocks_[stage].end(), clock.begin(), clock.end());
             }
         }
     }
-    for (std::size_t stage = 0; stage < stages; ++stage) {
+    for (const StageId stage : orders.ids()) {
         if (next[stage] == orders[stage].size()) continue;
         const Computation& stuck = orders[stage][next[stage]];
         throw std::logic_error(fmt::format("schedule: stage {} waits for ever in {} for {}", stage, name_of(stuck),
@@ -80,32 +81,30 @@ Precedence::Precedence(const ComputeOrders& orders, int chunks, int microbatches
     }
 }
 
-int Precedence::position_of(ComputationKind kind, int microbatch, int chunk) const {
+int Precedence::position_of(ComputationKind kind, MicrobatchId microbatch, ChunkId chunk) const {
     return positions_[index_of(kind, microbatch, chunk)];
 }
 
-int Precedence::completed_at(int microbatch, int chunk) const {
+int Precedence::completed_at(MicrobatchId microbatch, ChunkId chunk) const {
     const int weight_part = position_of(ComputationKind::backward_weight, microbatch, chunk);
     return weight_part >= 0 ? weight_part : position_of(ComputationKind::backward, microbatch, chunk);
 }
 
-int Precedence::ended_before(int stage, int position, int other) const {
-    const auto step = static_cast<std::size_t>(position) * clocks_.size() + static_cast<std::size_t>(other);
-    return clocks_[static_cast<std::size_t>(stage)][step];
+int Precedence::ended_before(StageId stage, int position, StageId other) const {
+    return clocks_[stage][static_cast<std::size_t>(position) * clocks_.size() + other.index()];
 }
 
-std::size_t Precedence::index_of(ComputationKind kind, int microbatch, int chunk) const {
+std::size_t Precedence::index_of(ComputationKind kind, MicrobatchId microbatch, ChunkId chunk) const {
     const bool is_backward = kind == ComputationKind::backward || kind == ComputationKind::backward_input;
     const bool is_weight = kind == ComputationKind::backward_weight;
-    if ((kind != ComputationKind::forward && !is_backward && !is_weight) || microbatch < 0 ||
-        microbatch >= microbatches_ || chunk < 0 || chunk >= chunks_) {
+    if ((kind != ComputationKind::forward && !is_backward && !is_weight) || microbatch == kNone ||
+        microbatch >= MicrobatchId(microbatches_) || chunk == kNone || chunk >= ChunkId(chunks_)) {
         throw std::logic_error(fmt::format("schedule: no step {} in {} chunks and {} microbatches",
                                            name_of({kind, microbatch, chunk}), chunks_, microbatches_));
     }
     const std::size_t of_kind = is_weight ? 2 : is_backward ? 1 : 0;
-    return (of_kind * static_cast<std::size_t>(chunks_) + static_cast<std::size_t>(chunk)) *
-               static_cast<std::size_t>(microbatches_) +
-           static_cast<std::size_t>(microbatch);
+    return (of_kind * static_cast<std::size_t>(chunks_) + chunk.index()) * static_cast<std::size_t>(microbatches_) +
+           microbatch.index();
 }
 
 }  // namespace smp::partition

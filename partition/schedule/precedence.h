@@ -21,20 +21,20 @@ class Precedence {
     int stages() const { return static_cast<int>(clocks_.size()); }
     /// Position of a step in its stage's list; −1 if it is not there. A backward and its input part are one: either is
     /// found by both names.
-    int position_of(ComputationKind kind, int microbatch, int chunk) const;
+    int position_of(ComputationKind kind, MicrobatchId microbatch, ChunkId chunk) const;
     /// Position of the step that completes a microbatch's weight gradients: its weight part, else its backward.
-    int completed_at(int microbatch, int chunk) const;
+    int completed_at(MicrobatchId microbatch, ChunkId chunk) const;
     /// How many of the first steps of stage `other` have ended in every execution before step `position` of `stage`
     /// can start.
-    int ended_before(int stage, int position, int other) const;
+    int ended_before(StageId stage, int position, StageId other) const;
 
   private:
-    std::size_t index_of(ComputationKind kind, int microbatch, int chunk) const;
+    std::size_t index_of(ComputationKind kind, MicrobatchId microbatch, ChunkId chunk) const;
 
     int chunks_;
     int microbatches_;
-    std::vector<int> positions_;            // by kind, chunk, microbatch
-    std::vector<std::vector<int>> clocks_;  // by stage; `stages` entries for each step
+    std::vector<int> positions_;               // by kind, chunk, microbatch
+    Table<StageId, std::vector<int>> clocks_;  // `stages` entries for each step
 };
 
 }  // namespace smp::partition

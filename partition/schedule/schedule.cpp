@@ -19,11 +19,10 @@ void require_positive(int stages, int microbatches, int active_microbatches) {
 }
 
 /// One entry a chunk, none of them without time: a step that takes none could start before what it needs was seen.
-std::vector<ComputationCosts> costs_of(std::span<const ComputationCosts> given, int chunks) {
-    if (!given.empty() && given.size() != static_cast<std::size_t>(chunks)) {
-        throw std::logic_error(fmt::format("schedule: costs of {} chunks for {}", given.size(), chunks));
+CostsOfChunks costs_of(CostsOfChunks costs, int chunks) {
+    if (!costs.empty() && costs.size() != static_cast<std::size_t>(chunks)) {
+        throw std::logic_error(fmt::format("schedule: costs of {} chunks for {}", costs.size(), chunks));
     }
-    std::vector<ComputationCosts> costs(given.begin(), given.end());
     costs.resize(static_cast<std::size_t>(chunks));
     for (ComputationCosts& cost : costs) {
         cost.forward = std::max<std::int64_t>(cost.forward, 1);
@@ -41,7 +40,7 @@ std::vector<Visit> visits(std::span<const int> groups, int chunks_per_stage, boo
         for (int i = 0; i < chunks_per_stage; ++i) {
             const int own_chunk = downwards ? i : chunks_per_stage - 1 - i;
             for (int microbatch = first; microbatch < first + size; ++microbatch)
-                list.push_back({microbatch, own_chunk});
+                list.push_back({MicrobatchId(microbatch), own_chunk});
         }
         first += size;
     }
@@ -64,7 +63,7 @@ std::vector<std::vector<int>> groupings(int microbatches, int stages) {
 
 /// Backward-first rules for one chunk a stage.
 SchedulingRules backward_first_rules(int stages, int microbatches, int active_microbatches,
-                                     std::span<const ComputationCosts> costs) {
+                                     const CostsOfChunks& costs) {
     require_positive(stages, microbatches, active_microbatches);
     const int active = std::min(active_microbatches, microbatches);
     const int group[] = {microbatches};
@@ -74,14 +73,14 @@ SchedulingRules backward_first_rules(int stages, int microbatches, int active_mi
                           .backwards = visits(group, 1, false),
                           .costs = costs_of(costs, stages),
                           .active_limit = active};
-    for (int r = 0; r < stages; ++r) rules.held_limit.push_back(in_flight_limit(r, stages, active));
+    for (const StageId r : first_ids<StageId>(stages)) rules.held_limit.push_back(in_flight_limit(r, stages, active));
     return rules;
 }
 
 }  // namespace
 
-int in_flight_limit(int stage, int stages, int active_microbatches) {
-    const int from_the_end = stages - stage;
+int in_flight_limit(StageId stage, int stages, int active_microbatches) {
+    const int from_the_end = stages - stage.number();
     if (active_microbatches <= stages) return std::min(active_microbatches, from_the_end);
     return from_the_end + std::min(active_microbatches - stages, from_the_end - 1);
 }
@@ -89,21 +88,19 @@ int in_flight_limit(int stage, int stages, int active_microbatches) {
 ComputeOrders simple_orders(int stages, int microbatches) {
     require_positive(stages, microbatches, microbatches);
     ComputeOrders orders = forward_only_orders(stages, microbatches);
-    for (int stage = 0; stage < stages; ++stage) {
-        for (int microbatch = 0; microbatch < microbatches; ++microbatch) {
-            orders[static_cast<std::size_t>(stage)].push_back({ComputationKind::backward, microbatch, stage});
-        }
+    for (const StageId stage : orders.ids()) {
+        for (const MicrobatchId microbatch : first_ids<MicrobatchId>(microbatches))
+            orders[stage].push_back({ComputationKind::backward, microbatch, ChunkId(stage.number())});
     }
     return orders;
 }
 
-ComputeOrders interleaved_orders(int stages, int microbatches, int active_microbatches,
-                                 std::span<const ComputationCosts> costs) {
+ComputeOrders interleaved_orders(int stages, int microbatches, int active_microbatches, const CostsOfChunks& costs) {
     return schedule_by_list(backward_first_rules(stages, microbatches, active_microbatches, costs)).orders;
 }
 
-int chunked_limit(int stage, int stages, int chunks_per_stage, int largest_group) {
-    return (chunks_per_stage - 1) * largest_group + 2 * (stages - stage - 1) + 1;
+int chunked_limit(StageId stage, int stages, int chunks_per_stage, int largest_group) {
+    return (chunks_per_stage - 1) * largest_group + 2 * (stages - stage.number() - 1) + 1;
 }
 
 int largest_chunked_group(int stages, int microbatches) {
@@ -111,7 +108,7 @@ int largest_chunked_group(int stages, int microbatches) {
 }
 
 ComputeOrders chunked_orders(int stages, int chunks_per_stage, int microbatches, int active_microbatches,
-                             std::span<const ComputationCosts> costs) {
+                             const CostsOfChunks& costs) {
     require_positive(stages, microbatches, active_microbatches);
     const int active = std::min(active_microbatches, microbatches);
     if (chunks_per_stage < 1 || active < std::min(microbatches, 2 * stages)) {
@@ -131,7 +128,7 @@ ComputeOrders chunked_orders(int stages, int chunks_per_stage, int microbatches,
         rules.forwards = visits(groups, chunks_per_stage, true);
         rules.backwards = visits(groups, chunks_per_stage, false);
         rules.held_limit.clear();
-        for (int r = 0; r < stages; ++r) {
+        for (const StageId r : first_ids<StageId>(stages)) {
             rules.held_limit.push_back(chunked_limit(r, stages, chunks_per_stage, groups.front()));
         }
         ListSchedule scheduled = schedule_by_list(rules);
@@ -140,19 +137,16 @@ ComputeOrders chunked_orders(int stages, int chunks_per_stage, int microbatches,
     return std::move(best.orders);
 }
 
-ComputeOrders zero_bubble_orders(int stages, int microbatches, int active_microbatches,
-                                 std::span<const ComputationCosts> costs) {
+ComputeOrders zero_bubble_orders(int stages, int microbatches, int active_microbatches, const CostsOfChunks& costs) {
     SchedulingRules rules = backward_first_rules(stages, microbatches, active_microbatches, costs);
     rules.forward_first = rules.split_backward = true;
-    for (int r = 0; r < stages; ++r) {
-        rules.bytes_limit.push_back(
-            zero_bubble_bound(r, stages, rules.active_limit, rules.costs[static_cast<std::size_t>(r)]));
-    }
+    for (const StageId r : first_ids<StageId>(stages))
+        rules.bytes_limit.push_back(zero_bubble_bound(r, stages, rules.active_limit, rules.costs[ChunkId(r.number())]));
     return schedule_by_list(rules).orders;
 }
 
-std::int64_t zero_bubble_bound(int stage, int stages, int active_microbatches, const ComputationCosts& costs) {
-    const std::int64_t fullest = in_flight_limit(0, stages, active_microbatches);
+std::int64_t zero_bubble_bound(StageId stage, int stages, int active_microbatches, const ComputationCosts& costs) {
+    const std::int64_t fullest = in_flight_limit(StageId(0), stages, active_microbatches);
     const std::int64_t held = in_flight_limit(stage, stages, active_microbatches);
     // Where a backward leaves more than it takes, the in-flight microbatches alone could go over the first term.
     return std::max(fullest * costs.stash_bytes,
@@ -164,10 +158,10 @@ ComputeOrders forward_only_orders(int stages, int microbatches, int chunks_per_s
     std::vector<int> groups(static_cast<std::size_t>(microbatches / stages), stages);
     if (microbatches % stages != 0) groups.push_back(microbatches % stages);
     ComputeOrders orders(static_cast<std::size_t>(stages));
-    for (int stage = 0; stage < stages; ++stage) {
+    for (const StageId stage : orders.ids()) {
         for (const Visit& visit : visits(groups, chunks_per_stage, true)) {
-            orders[static_cast<std::size_t>(stage)].push_back(
-                {ComputationKind::forward, visit.microbatch, visit.own_chunk * stages + stage});
+            const ChunkId chunk(visit.own_chunk * stages + stage.number());
+            orders[stage].push_back({ComputationKind::forward, visit.microbatch, chunk});
         }
     }
     return orders;

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "partition/job/ids.h"
+
 namespace smp::partition {
 
 enum class ComputationKind {
@@ -20,8 +22,8 @@ enum class ComputationKind {
 /// One microbatch through one chunk, one way.
 struct Computation {
     ComputationKind kind = ComputationKind::forward;
-    int microbatch = 0;
-    int chunk = 0;  // global chunk index; it lives on stage chunk mod stages
+    MicrobatchId microbatch = {};
+    ChunkId chunk = {};  // it lives on stage chunk mod stages
 
     bool operator==(const Computation&) const = default;
 };
@@ -29,8 +31,8 @@ struct Computation {
 /// "F mb3 chunk1": names in refusals.
 std::string name_of(const Computation& computation);
 
-/// Element r is what stage r computes, in order.
-using ComputeOrders = std::vector<std::vector<Computation>>;
+/// What each stage computes, in order.
+using ComputeOrders = Table<StageId, std::vector<Computation>>;
 
 /// What one microbatch costs on one chunk. Ticks of any length; a backward that is not split lasts as long as both
 /// parts.
@@ -44,9 +46,12 @@ struct ComputationCosts {
     bool operator==(const ComputationCosts&) const = default;
 };
 
+/// By chunk.
+using CostsOfChunks = Table<ChunkId, ComputationCosts>;
+
 /// How many microbatches stage `stage` holds between forward and backward at most, in the backward-first order for
 /// bound K: min(K, p − r) for K ≤ p, p − r + min(K − p, p − r − 1) above (DESIGN §4).
-int in_flight_limit(int stage, int stages, int active_microbatches);
+int in_flight_limit(StageId stage, int stages, int active_microbatches);
 
 /// All forwards, then all backwards, both in ascending order of microbatches: every microbatch is active at once (K =
 /// microbatches).
@@ -58,12 +63,12 @@ ComputeOrders simple_orders(int stages, int microbatches);
 /// that with unit costs F, B the step lasts (F + B)·(p·(⌊(m−1)/k⌋ + 1) + (m−1) mod k), k = min(K, p): the ideal m·(F +
 /// B) plus (p−1)·(F + B) at k = p. K is clamped to `microbatches`. `costs` has one entry a stage; empty: unit costs.
 ComputeOrders interleaved_orders(int stages, int microbatches, int active_microbatches,
-                                 std::span<const ComputationCosts> costs = {});
+                                 const CostsOfChunks& costs = {});
 
 /// How many microbatches, counted on each of its chunks, stage `stage` holds between forward and backward at most, in
 /// the chunked order: (v−1)·g + 2(p−r−1) + 1. (The least that does not stall is (v−1)·g + p−r; the others hide the
 /// latency of messages. Narayanan et al., "Efficient large-scale language model training", section 2.2.)
-int chunked_limit(int stage, int stages, int chunks_per_stage, int largest_group);
+int chunked_limit(StageId stage, int stages, int chunks_per_stage, int largest_group);
 
 /// Microbatches that the chunked order sends together at most: p, and what is left over of whole groups of p.
 int largest_chunked_group(int stages, int microbatches);
@@ -75,7 +80,7 @@ int largest_chunked_group(int stages, int microbatches);
 /// B) + (p−1)·(F + B), in costs of one chunk; otherwise less than for the next multiple. Throws std::logic_error for K
 /// < min(m, 2p).
 ComputeOrders chunked_orders(int stages, int chunks_per_stage, int microbatches, int active_microbatches,
-                             std::span<const ComputationCosts> costs = {});
+                             const CostsOfChunks& costs = {});
 
 /// Backward split into its input and weight parts: forwards within in_flight_limit, else input parts, else weight
 /// parts, which fill the time in which neither can run. With unit costs and m ≥ p = K it lasts as long as H1 (Qi et
@@ -83,11 +88,11 @@ ComputeOrders chunked_orders(int stages, int chunks_per_stage, int microbatches,
 /// stage holds (stash_bytes of microbatches between forward and input part, deferred_bytes of those between the parts)
 /// stays within zero_bubble_bound: weight parts come first where a forward would break it.
 ComputeOrders zero_bubble_orders(int stages, int microbatches, int active_microbatches,
-                                 std::span<const ComputationCosts> costs = {});
+                                 const CostsOfChunks& costs = {});
 
 /// As many microbatches' stashes on each stage as the first stage holds with a backward that is not split, in bytes of
 /// stage `stage`: the activations of 1F1B's fullest stage. Never less than one microbatch's stash, or what it leaves.
-std::int64_t zero_bubble_bound(int stage, int stages, int active_microbatches, const ComputationCosts& costs);
+std::int64_t zero_bubble_bound(StageId stage, int stages, int active_microbatches, const ComputationCosts& costs);
 
 /// Forwards only, in ascending order of microbatches; with several chunks a stage, in groups of p microbatches.
 ComputeOrders forward_only_orders(int stages, int microbatches, int chunks_per_stage = 1);

@@ -86,9 +86,9 @@ std::vector<Problem> problems_by_hand(const ParallelOptions& options, int layers
     return problems;
 }
 
-std::vector<Problem> problems_of_chunks(const std::vector<Chunk>& chunks, const ParallelOptions& options) {
+std::vector<Problem> problems_of_chunks(const Chunks& chunks, const ParallelOptions& options) {
     std::vector<Problem> problems;
-    for (std::size_t i = 0; i < chunks.size(); ++i) {
+    for (const ChunkId i : chunks.ids()) {
         if (chunks[i].first_module < chunks[i].end_module) continue;
         problems.push_back({"parallel.stage_layers",
                             fmt::format("is [{}], which leaves chunk {} (stage {}) without any module; give it a layer",
@@ -130,7 +130,7 @@ ChainCosts chain_costs(const ModuleGraph& graph, double memory_weight, int micro
     return costs;
 }
 
-std::vector<Chunk> assign_stages(const ModuleGraph& graph, const ParallelOptions& options) {
+Chunks assign_stages(const ModuleGraph& graph, const ParallelOptions& options) {
     const int stages = options.pipeline_parallel_degree;
     const int modules = static_cast<int>(graph.modules.size());
     const int layers = static_cast<int>(
@@ -148,10 +148,10 @@ std::vector<Chunk> assign_stages(const ModuleGraph& graph, const ParallelOptions
                                                 stages, options.virtual_pipeline_degree)
                                      .first_modules
                                : first_modules_by_hand(graph, options.stage_layers);
-    std::vector<Chunk> chunks;
+    Chunks chunks;
     for (int i = 0; i < chunk_count(options); ++i) {
         const auto next = static_cast<std::size_t>(i) + 1;
-        chunks.push_back({.stage = i % stages,
+        chunks.push_back({.stage = StageId(i % stages),
                           .first_module = first_modules[next - 1],
                           .end_module = next < first_modules.size() ? first_modules[next] : modules});
     }
@@ -161,9 +161,9 @@ std::vector<Chunk> assign_stages(const ModuleGraph& graph, const ParallelOptions
     return chunks;
 }
 
-std::vector<int> checkpoint_groups(const ModuleGraph& graph, const Chunk& chunk, int layers_per_group) {
+Table<GroupId, int> checkpoint_groups(const ModuleGraph& graph, const Chunk& chunk, int layers_per_group) {
     if (layers_per_group == 0) return {};
-    std::vector<int> groups = {chunk.first_module};
+    Table<GroupId, int> groups = {chunk.first_module};
     int layers = 0;  // in the group so far
     for (int m = chunk.first_module; m < chunk.end_module; ++m) {
         const bool is_layer = graph.modules[static_cast<std::size_t>(m)].is_layer;

@@ -25,13 +25,13 @@ ChunkCosts costs_of(const ModuleGraph& graph, const Chunk& chunk) {
     return costs_of(graph, chunk.first_module, chunk.end_module);
 }
 
-std::vector<double> stage_flops(const ModuleGraph& graph, const std::vector<Chunk>& chunks, int stages) {
-    std::vector<double> flops(static_cast<std::size_t>(stages), 0);
-    for (const Chunk& chunk : chunks) flops.at(static_cast<std::size_t>(chunk.stage)) += costs_of(graph, chunk).flops();
+Table<StageId, double> stage_flops(const ModuleGraph& graph, const Chunks& chunks, int stages) {
+    Table<StageId, double> flops(static_cast<std::size_t>(stages), 0);
+    for (const Chunk& chunk : chunks) flops.at(chunk.stage) += costs_of(graph, chunk).flops();
     return flops;
 }
 
-double imbalance(const std::vector<double>& stage_flops) {
+double imbalance(const Table<StageId, double>& stage_flops) {
     const double sum = std::accumulate(stage_flops.begin(), stage_flops.end(), 0.0);
     if (sum <= 0) return 0;
     return *std::max_element(stage_flops.begin(), stage_flops.end()) * static_cast<double>(stage_flops.size()) / sum -

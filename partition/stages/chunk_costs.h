@@ -30,9 +30,9 @@ ChunkCosts costs_of(const ModuleGraph& graph, int first_module, int end_module);
 ChunkCosts costs_of(const ModuleGraph& graph, const Chunk& chunk);
 
 /// FLOPs of a microbatch, forward and backward, on each stage.
-std::vector<double> stage_flops(const ModuleGraph& graph, const std::vector<Chunk>& chunks, int stages);
+Table<StageId, double> stage_flops(const ModuleGraph& graph, const Chunks& chunks, int stages);
 
 /// How much more the busiest stage has to do than the mean one, as a fraction of the mean: what all others wait for.
-double imbalance(const std::vector<double>& stage_flops);
+double imbalance(const Table<StageId, double>& stage_flops);
 
 }  // namespace smp::partition

@@ -18,7 +18,12 @@ namespace smp::runtime {
 using partition::Action;
 using partition::ActionKind;
 using partition::Buffer;
+using partition::BufferId;
 using partition::BufferKind;
+using partition::ChunkId;
+using partition::EventId;
+using partition::GroupId;
+using partition::kNone;
 using partition::Stream;
 
 namespace {
@@ -46,9 +51,9 @@ struct Offloaded {
 Offloaded offloaded_in(const partition::RankProgram& program) {
     Offloaded all;
     std::size_t now = 0;
-    const auto is_offloaded = [&](int id) { return program.buffers[id].kind == BufferKind::offloaded; };
+    const auto is_offloaded = [&](BufferId id) { return program.buffers[id].kind == BufferKind::offloaded; };
     for (const Action& action : program.actions) {
-        for (const int id : action.writes) {
+        for (const BufferId id : action.writes) {
             if (!is_offloaded(id)) continue;
             all.at_once = std::max(all.at_once, ++now);
             all.bytes = std::max(all.bytes, program.buffers[id].bytes);
@@ -81,34 +86,36 @@ struct Executor::Execution {
           losses(all.size()),
           duties(of_step),
           slots(executed.buffers.size()),
-          events(executed.events),
           meter(of_rank),
           free_pieces(std::move(host_ring)),
-          open_chunks(all.size()),
+          open_chunks(all.size(), 0),
           has_backwards(std::ranges::any_of(executed.actions, [](const Action& action) {
               return action.kind == ActionKind::backward || action.kind == ActionKind::backward_input;
-          })) {}
+          })) {
+        events.resize(static_cast<std::size_t>(executed.events));
+    }
 
     const partition::RankProgram& program;
     std::span<const models::Microbatch> microbatches;
     std::vector<models::Loss> losses;
     const StepDuties& duties;
-    std::vector<Slot> slots;
-    std::vector<Event> events;
+    partition::Table<BufferId, Slot> slots;
+    partition::Table<EventId, Event> events;
     MemoryMeter& meter;
     std::vector<at::Tensor> free_pieces;  // of the host ring
-    std::vector<int> open_chunks;  // for each microbatch: chunks with a forward done and the backward still to come
+    partition::Table<partition::MicrobatchId, int>
+        open_chunks;  // chunks with a forward done and the backward still to come
     int active = 0;
     bool has_backwards;  // else no microbatch stays active
 
-    void wait(const Action& action, int index) {
+    void wait(const Action& action, EventId index) {
         Event& event = events[index];
         if (event.signalled_by == nullptr) refuse(action, fmt::format("waits for event {}, which is to come", index));
         event.work.wait();
         event.was_waited_for = true;
     }
     void signal(const Action& action, comms::Work work) {
-        if (action.signals < 0) {
+        if (action.signals == kNone) {
             if (is_posted(action.kind)) refuse(action, "is waited for by nobody");
             return;
         }
@@ -126,17 +133,17 @@ struct Executor::Execution {
     }
 
     const models::Microbatch& microbatch(const Action& action) const {
-        if (action.microbatch < 0 || action.microbatch >= static_cast<int>(microbatches.size()))
+        if (action.microbatch == kNone || action.microbatch.index() >= microbatches.size())
             refuse(action, fmt::format("is of no microbatch of {}", microbatches.size()));
-        return microbatches[action.microbatch];
+        return microbatches[action.microbatch.index()];
     }
     /// The first of `ids` whose buffer has one of `kinds`; none: nullopt.
-    std::optional<int> find(const std::vector<int>& ids, Kinds kinds) const {
-        for (const int id : ids)
+    std::optional<BufferId> find(const std::vector<BufferId>& ids, Kinds kinds) const {
+        for (const BufferId id : ids)
             if (std::find(kinds.begin(), kinds.end(), program.buffers[id].kind) != kinds.end()) return id;
         return std::nullopt;
     }
-    const at::Tensor& tensor(const Action& action, int id) const {
+    const at::Tensor& tensor(const Action& action, BufferId id) const {
         const at::Tensor& tensor = slots[id].tensor;
         if (!tensor.defined())
             refuse(action, fmt::format("uses {}, which is not there", partition::name_of(program.buffers[id])));
@@ -147,13 +154,13 @@ struct Executor::Execution {
         if (!id) refuse(action, "does not read the boundary tensor that it needs");
         return tensor(action, *id);
     }
-    void put(const Action& action, int id, at::Tensor tensor) {
+    void put(const Action& action, BufferId id, at::Tensor tensor) {
         if (slots[id].tensor.defined())
             refuse(action, fmt::format("writes {}, which is there already", partition::name_of(program.buffers[id])));
         meter.settle(tensor, partition::category_of(program.buffers[id]));
         slots[id].tensor = std::move(tensor);
     }
-    void keep(int id, std::vector<models::Stash> stashes) {
+    void keep(BufferId id, std::vector<models::Stash> stashes) {
         const partition::MemoryCategory category = partition::category_of(program.buffers[id]);
         for (const models::Stash& stash : stashes) {
             for (const at::Tensor& tensor : stash) {
@@ -167,7 +174,7 @@ struct Executor::Execution {
         slots[id].stashes = std::move(stashes);
     }
     /// A piece of host memory for what is shaped as `like`.
-    void put_in_host_memory(const Action& action, int id, const at::Tensor& like) {
+    void put_in_host_memory(const Action& action, BufferId id, const at::Tensor& like) {
         if (free_pieces.empty()) refuse(action, "finds no host memory: more is offloaded than the plan says");
         const at::Tensor piece = std::move(free_pieces.back());
         free_pieces.pop_back();
@@ -176,7 +183,7 @@ struct Executor::Execution {
         put(action, id, piece.narrow(0, 0, bytes).view(like.scalar_type()).view(like.sizes()));
         slots[id].piece = piece;
     }
-    void free(int id) {
+    void free(BufferId id) {
         if (slots[id].piece.defined()) free_pieces.push_back(std::move(slots[id].piece));
         slots[id] = {};
     }
@@ -196,7 +203,7 @@ struct Executor::Execution {
 Executor::Executor(const partition::Plan& plan, const std::vector<partition::SharedParameter>& shared, Stage& stage,
                    RankGroups& groups, MemoryMeter& meter, ExecutorOptions options)
     : plan_(plan), shared_(shared), stage_(stage), groups_(groups), meter_(meter), options_(std::move(options)) {
-    const auto [at_once, bytes] = offloaded_in(plan.training[groups.at.pp]);
+    const auto [at_once, bytes] = offloaded_in(plan.training[groups.at.stage()]);
     if (at_once == 0) return;
     const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::offloaded);
     for (std::size_t i = 0; i < at_once; ++i) host_ring_.push_back(at::empty({bytes}, at::kByte));
@@ -210,12 +217,12 @@ std::vector<models::Loss> Executor::run(const partition::RankProgram& program,
     Execution execution(program, microbatches, duties, host_ring_, meter_);
     const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::other);
     if (times) times->assign(program.actions.size(), {});
-    for (std::size_t position = 0; position < program.actions.size(); ++position) {
+    for (const partition::ActionId position : program.actions.ids()) {
         const Action& action = program.actions[position];
         if (options_.before_action) options_.before_action(action);
         meter_.set_action(&action);
         if (times) (*times)[position].reached = steady_nanoseconds();
-        for (const int event : action.waits) execution.wait(action, event);
+        for (const EventId event : action.waits) execution.wait(action, event);
         if (times) (*times)[position].start = steady_nanoseconds();
         std::function<void()> on_copied;  // the copying thread knows best
         if (times) on_copied = [times, position] { (*times)[position].end = steady_nanoseconds(); };
@@ -228,7 +235,7 @@ std::vector<models::Loss> Executor::run(const partition::RankProgram& program,
             (*times)[position].end = steady_nanoseconds();
         }
         execution.signal(action, std::move(work));
-        for (const int buffer : action.frees) execution.free(buffer);
+        for (const BufferId buffer : action.frees) execution.free(buffer);
         groups_.progress();
     }
     execution.require_everything_waited_for();
@@ -265,29 +272,27 @@ comms::Work Executor::perform(Execution& execution, const Action& action, const 
 
 std::span<const std::unique_ptr<models::Segment>> Executor::segments_of(const Action& action) const {
     const std::span all(stage_.chunk(action.chunk).segments);
-    if (action.group < 0) return all;
+    if (action.group == kNone) return all;
     const partition::Chunk& chunk = plan_.chunks[action.chunk];
-    if (action.group >= static_cast<int>(chunk.groups.size()))
-        refuse(action, fmt::format("is of no group of {}", chunk.groups.size()));
+    if (!chunk.groups.has(action.group)) refuse(action, fmt::format("is of no group of {}", chunk.groups.size()));
     const int first = first_module(action);
     return all.subspan(first - chunk.first_module, chunk.group_end(action.group) - first);
 }
 
 int Executor::first_module(const Action& action) const {
     const partition::Chunk& chunk = plan_.chunks[action.chunk];
-    return action.group < 0 ? chunk.first_module : chunk.groups[action.group];
+    return action.group == kNone ? chunk.first_module : chunk.groups[action.group];
 }
 
 bool Executor::is_at_end(const Action& action) const {
     const partition::Chunk& chunk = plan_.chunks[action.chunk];
-    return action.chunk + 1 == static_cast<int>(plan_.chunks.size()) &&
-           (action.group < 0 || action.group + 1 == static_cast<int>(chunk.groups.size()));
+    return action.chunk == plan_.chunks.last_id() && (action.group == kNone || action.group == chunk.groups.last_id());
 }
 
 void Executor::forward(Execution& execution, const Action& action) {
     const models::Microbatch& microbatch = execution.microbatch(action);
     const bool first_time = action.kind == ActionKind::forward;
-    if (execution.has_backwards && first_time && action.group <= 0) {
+    if (execution.has_backwards && first_time && action.group <= GroupId(0)) {
         if (execution.open_chunks[action.microbatch]++ == 0) ++execution.active;
         peak_active_ = std::max(peak_active_, execution.active);
         if (execution.active > plan_.active_microbatches)
@@ -298,13 +303,13 @@ void Executor::forward(Execution& execution, const Action& action) {
     const auto segments = segments_of(action);
     const auto stash = execution.find(action.writes, {BufferKind::stash});
     at::Tensor hidden;
-    if (action.chunk > 0 || action.group > 0) hidden = execution.tensor(action, kInputs);
+    if (action.chunk > ChunkId(0) || action.group > GroupId(0)) hidden = execution.tensor(action, kInputs);
     std::vector<models::Stash> kept(segments.size());
     for (std::size_t i = 0; i < segments.size(); ++i) {
         if (is_at_end(action) && i + 1 == segments.size() && execution.duties.at_head)
             execution.duties.at_head(*segments[i], hidden);
         else
-            hidden = segments[i]->forward(hidden, kept[i], microbatch, execution.losses[action.microbatch]);
+            hidden = segments[i]->forward(hidden, kept[i], microbatch, execution.losses[action.microbatch.index()]);
         if (!stash) kept[i].clear();
         if (first_time && execution.duties.after_forward)
             execution.duties.after_forward(first_module(action) + static_cast<int>(i), hidden);
@@ -321,7 +326,7 @@ void Executor::backward(Execution& execution, const Action& action) {
     if (!is_at_end(action)) gradient = execution.tensor(action, kGradients);
     auto stashes = execution.take(action, BufferKind::stash, segments.size());
     const bool whole = action.kind == ActionKind::backward;
-    models::Loss& loss = execution.losses[action.microbatch];
+    models::Loss& loss = execution.losses[action.microbatch.index()];
     for (std::size_t i = segments.size(); i-- > 0;) {
         gradient = whole ? segments[i]->backward(gradient, stashes[i], microbatch, loss)
                          : segments[i]->backward_input(gradient, stashes[i], microbatch, loss);
@@ -332,7 +337,7 @@ void Executor::backward(Execution& execution, const Action& action) {
         execution.keep(*deferred, std::move(stashes));
     }
     if (const auto output = execution.find(action.writes, kGradients)) execution.put(action, *output, gradient);
-    if (action.group <= 0 && --execution.open_chunks[action.microbatch] == 0) --execution.active;
+    if (action.group <= GroupId(0) && --execution.open_chunks[action.microbatch] == 0) --execution.active;
 }
 
 void Executor::backward_weight(Execution& execution, const Action& action) {
@@ -347,7 +352,7 @@ comms::Work Executor::copy(Execution& execution, const Action& action, const std
     if (action.reads.size() != 1 || action.writes.size() != 1 || !copies_out_)
         refuse(action, "is no copy that the plan has room for");
     const at::Tensor source = execution.tensor(action, action.reads.front());
-    const int to = action.writes.front();
+    const BufferId to = action.writes.front();
     if (leaves)
         execution.put_in_host_memory(action, to, source);
     else
@@ -357,17 +362,17 @@ comms::Work Executor::copy(Execution& execution, const Action& action, const std
 
 comms::Work Executor::send(Execution& execution, const Action& action) {
     if (action.reads.empty()) refuse(action, "has nothing to send");
-    const int id = action.reads.front();
+    const BufferId id = action.reads.front();
     const Buffer& buffer = execution.program.buffers[id];
     const at::Tensor tensor = buffer.kind == BufferKind::tied_gradient
                                   ? stage_.gradient(stage_.copy_of(shared_[buffer.shared].name, buffer.module))
                                   : execution.tensor(action, id);
-    return channel(action.channel).send(tensor, action.peer);
+    return channel(action.channel).send(tensor, action.peer.number());
 }
 
 comms::Work Executor::receive(Execution& execution, const Action& action) {
     if (action.writes.empty()) refuse(action, "has nothing to receive into");
-    const int id = action.writes.front();
+    const BufferId id = action.writes.front();
     const Buffer& buffer = execution.program.buffers[id];
     at::Tensor tensor;
     if (buffer.kind == BufferKind::tied_received) {
@@ -378,13 +383,13 @@ comms::Work Executor::receive(Execution& execution, const Action& action) {
                            stage_.flat_values().options());
     }
     execution.put(action, id, tensor);
-    return channel(action.channel).receive(tensor, action.peer);
+    return channel(action.channel).receive(tensor, action.peer.number());
 }
 
 void Executor::sum_tied_gradients(Execution& execution, const Action& action) {
     // The sum is made where the first copy of this rank has its gradient. Two copies at most in GPT-2, and addition of
     // two terms commutes: all stages get the same bits.
-    for (const int id : action.reads) {
+    for (const BufferId id : action.reads) {
         const Buffer& buffer = execution.program.buffers[id];
         if (buffer.kind != BufferKind::tied_gradient && buffer.kind != BufferKind::tied_received) continue;
         const std::string& shared = shared_[buffer.shared].name;

@@ -20,10 +20,10 @@ namespace smp::runtime {
 /// What a program needs done that is not a matter of one chunk's segments. Each is called where the program has that
 /// action.
 struct StepDuties {
-    /// Starts the reduction of a chunk's gradients (global index).
-    std::function<comms::Work(int chunk)> reduce_gradients;
+    /// Starts the reduction of a chunk's gradients.
+    std::function<comms::Work(partition::ChunkId chunk)> reduce_gradients;
     /// Starts the gathering of a chunk's parameters from the ranks that have updated them.
-    std::function<comms::Work(int chunk)> gather_parameters;
+    std::function<comms::Work(partition::ChunkId chunk)> gather_parameters;
     /// `losses`: what run() will return.
     std::function<void(std::span<const models::Loss> losses)> optimizer_step;
     /// Where set, called after each forward with the module's index in the graph and its boundary tensor (undefined

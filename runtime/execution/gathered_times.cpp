@@ -78,7 +78,7 @@ partition::StepTimes gather_times(comms::Communicator& world, const partition::P
     }
     gathered.ranks.push_back(own);
     for (int rank = 1; rank < world.size(); ++rank) {
-        const int stage = partition::coordinate_of(plan.topology, rank).pp;
+        const partition::StageId stage = partition::coordinate_of(plan.topology, rank).stage();
         const auto actions = static_cast<std::int64_t>(plan.training[stage].actions.size());
         const at::Tensor numbers = at::empty({actions, kFields}, at::kLong);
         world.receive(numbers, rank).wait();

@@ -44,9 +44,9 @@ void add_step(Trace& trace, const Plan& plan, const partition::StepTimes& times,
         }
     }
     for (int rank = 0; rank < world_of(plan); ++rank) {
-        const auto& actions = plan.training[partition::coordinate_of(plan.topology, rank).pp].actions;
+        const auto& actions = plan.training[partition::coordinate_of(plan.topology, rank).stage()].actions;
         std::array<std::int64_t, partition::kStreams> copied = {};  // a copy begins when the one before has ended
-        for (std::size_t i = 0; i < actions.size(); ++i) {
+        for (const partition::ActionId i : actions.ids()) {
             partition::ActionTime time = starts[rank][i];
             if (partition::is_copy(actions[i].stream)) {
                 std::int64_t& before = copied[static_cast<std::size_t>(actions[i].stream)];

@@ -18,13 +18,13 @@ Json actions_of(const partition::RankProgram& program) {
         if (!action.reads.empty()) entry["reads"] = action.reads;
         if (!action.writes.empty()) entry["writes"] = action.writes;
         if (!action.frees.empty()) entry["frees"] = action.frees;
-        if (action.signals >= 0) entry["signals"] = action.signals;
+        if (action.signals != partition::kNone) entry["signals"] = action.signals;
         list.push_back(std::move(entry));
     }
     return list;
 }
 
-Json programs_of(const std::vector<partition::RankProgram>& programs) {
+Json programs_of(const partition::Programs& programs) {
     Json list = Json::array();
     for (const partition::RankProgram& program : programs)
         list.push_back(

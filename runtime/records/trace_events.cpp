@@ -180,8 +180,8 @@ TraceSpan span_of(const Action& action) {
     span.track = track_of(action);
     span.kind = kind_of(action.kind);
     span.name = partition::name_of(action);
-    span.microbatch = action.microbatch;
-    span.chunk = action.chunk;
+    span.microbatch = action.microbatch.number();
+    span.chunk = action.chunk.number();
     span.bytes = action.bytes;
     return span;
 }

@@ -28,7 +28,7 @@ models::Parameter describe(const models::ModelOptions& model, int module, const 
     throw std::logic_error("the model has no parameter " + name);
 }
 
-int stage_of(const partition::Plan& plan, int module) {
+partition::StageId stage_of(const partition::Plan& plan, int module) {
     for (const partition::Chunk& chunk : plan.chunks)
         if (chunk.first_module <= module && module < chunk.end_module) return chunk.stage;
     throw std::logic_error("no stage holds the module");
@@ -51,7 +51,7 @@ std::vector<std::string> parameter_names(const models::ModelOptions& model) {
 at::Tensor gather_parameter(const Stage& stage, RankGroups& groups, const partition::Plan& plan,
                             const models::ModelOptions& model, const std::string& name, Tensors what) {
     const int module = module_of(model, name);
-    const partition::Coordinate owner{.pp = stage_of(plan, module), .tp = 0, .rdp = 0};
+    const partition::Coordinate owner{.pp = stage_of(plan, module).number(), .tp = 0, .rdp = 0};
     const int tensor_degree = plan.topology.degrees.tp;
     const bool sharded = describe(model, module, name, tensor_degree, 0).sharded;
     at::Tensor whole;

@@ -27,9 +27,9 @@ Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, Ran
         .tensor_parallel_seed = parallel.tensor_parallel_seed,
         .storage = storage};
     std::vector<std::vector<models::Parameter>> by_chunk;
-    for (int index = 0; index < static_cast<int>(plan.chunks.size()); ++index) {
+    for (const partition::ChunkId index : plan.chunks.ids()) {
         const partition::Chunk& chunk = plan.chunks[index];
-        if (chunk.stage != groups.at.pp) continue;
+        if (chunk.stage != groups.at.stage()) continue;
         chunks_.push_back(
             {.index = index, .segments = models::gpt2_segments(model, chunk.first_module, chunk.end_module, context)});
         auto& of_chunk = by_chunk.emplace_back();
@@ -76,7 +76,7 @@ Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, Ran
     }
 }
 
-int Stage::section(int chunk) const {
+int Stage::section(partition::ChunkId chunk) const {
     for (int i = 0; i < static_cast<int>(chunks_.size()); ++i)
         if (chunks_[i].index == chunk) return i;
     throw std::logic_error(fmt::format("chunk {} is not on this rank", chunk));
@@ -106,7 +106,7 @@ std::int64_t Stage::boundary_rows(std::int64_t sequences, std::int64_t length) c
     return share.boundary_rows();
 }
 
-std::vector<at::Tensor> Stage::row_gradients(int chunk) const {
+std::vector<at::Tensor> Stage::row_gradients(partition::ChunkId chunk) const {
     std::vector<at::Tensor> gradients;
     if (optimize_ == partition::Optimize::speed || tensor_degree_ == 1) return gradients;
     const Range& indices = section_parameters_[section(chunk)];

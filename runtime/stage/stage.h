@@ -26,15 +26,15 @@ class Stage {
           const partition::ParallelOptions& parallel, at::Device device);
 
     struct LocalChunk {
-        int index = 0;  // global chunk index
+        partition::ChunkId index = {};
         std::vector<std::unique_ptr<models::Segment>> segments;
     };
 
     const std::vector<LocalChunk>& chunks() const { return chunks_; }
-    /// By global index. Throws std::logic_error for a chunk of another rank.
-    const LocalChunk& chunk(int index) const { return chunks_[section(index)]; }
+    /// Throws std::logic_error for a chunk of another rank.
+    const LocalChunk& chunk(partition::ChunkId index) const { return chunks_[section(index)]; }
     /// Which section of layout() has the chunk's parameters. Throws likewise.
-    int section(int chunk) const;
+    int section(partition::ChunkId chunk) const;
 
     /// Parameters of all chunks, in order of their modules; indices below are into this list.
     const std::vector<models::Parameter>& parameters() const { return parameters_; }
@@ -59,9 +59,9 @@ class Stage {
     std::int64_t hidden_width() const { return hidden_width_; }
     /// Rows of a boundary tensor that this rank holds, of a microbatch of `sequences` of `length` tokens.
     std::int64_t boundary_rows(std::int64_t sequences, std::int64_t length) const;
-    /// Gradients of chunk `chunk` (global index) that cover this tensor rank's rows only, to be summed over the tensor
+    /// Gradients of a chunk that cover this tensor rank's rows only, to be summed over the tensor
     /// group before they are used (Parameter::follows_rows); none where rows are not sharded.
-    std::vector<at::Tensor> row_gradients(int chunk) const;
+    std::vector<at::Tensor> row_gradients(partition::ChunkId chunk) const;
     void zero_gradients();
     /// Index of module `module`'s (of the graph) parameter that is, or is tied to, the shared one. Throws
     /// std::logic_error where this rank has none.

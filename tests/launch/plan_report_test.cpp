@@ -17,7 +17,7 @@ launch::Config pipeline_config() {
 TEST(PlanReport, ABrokenPlanIsRefusedByTheActionsThatDisagree) {
     partition::Plan plan = launch::report_on(pipeline_config(), 2).plan;
     EXPECT_THAT(launch::proof_of(plan), HasSubstr("proven"));
-    auto& actions = plan.training[1].actions;
+    auto& actions = plan.training.back().actions;
     const auto receive = std::find_if(actions.begin(), actions.end(), [](const partition::Action& action) {
         return action.kind == partition::ActionKind::receive;
     });
@@ -55,8 +55,8 @@ TEST(PlanReport, AStageHoldsWhatItsScheduleHolds) {
 TEST(PlanReport, MomentsAreEightBytesAParameterOfTheStage) {
     const launch::PlanReport report = launch::report_on(pipeline_config(), 2);
     const auto parameters = static_cast<std::size_t>(partition::MemoryCategory::parameters);
-    for (std::size_t stage = 0; stage < 2; ++stage)
-        EXPECT_EQ(partition::optimizer_bytes(report.plan, report.graph, static_cast<int>(stage)),
+    for (const partition::StageId stage : report.plan.training.ids())
+        EXPECT_EQ(partition::optimizer_bytes(report.plan, report.graph, stage),
                   2 * report.timeline.peak_by_category[stage][parameters]);
 }
 
@@ -72,14 +72,14 @@ TEST(PlanReport, SixteenBitsHaveTwoBytesAValueAndTwelveOfTheOptimizer) {
         launch::Config narrow = config;
         narrow.parallel.*key = true;
         const launch::PlanReport report = launch::report_on(narrow, 2);
-        for (std::size_t stage = 0; stage < 2; ++stage) {
+        for (const partition::StageId stage : report.plan.training.ids()) {
             const auto of = [&](const launch::PlanReport& x, MemoryCategory category) {
                 return x.timeline.peak_by_category[stage][static_cast<std::size_t>(category)];
             };
             const auto values = of(report, MemoryCategory::parameters);
             EXPECT_EQ(of(wide, MemoryCategory::parameters), 2 * values);
             EXPECT_EQ(of(report, MemoryCategory::gradients), 2 * values);
-            EXPECT_EQ(partition::optimizer_bytes(report.plan, report.graph, static_cast<int>(stage)), 6 * values);
+            EXPECT_EQ(partition::optimizer_bytes(report.plan, report.graph, stage), 6 * values);
             EXPECT_LT(of(report, MemoryCategory::boundaries), of(wide, MemoryCategory::boundaries));
             EXPECT_LT(of(report, MemoryCategory::activations), of(wide, MemoryCategory::activations));
         }

@@ -17,7 +17,7 @@ namespace smp::partition::testing {
 
 class Mutator {
   public:
-    Mutator(std::vector<RankProgram>& programs, std::mt19937_64& random)
+    Mutator(Programs& programs, std::mt19937_64& random)
         : programs_(programs), random_(random), stage_(below(programs.size())) {}
 
     /// Changes one thing and says what; empty if the dice found nothing to change.
@@ -45,57 +45,57 @@ class Mutator {
 
   private:
     RankProgram& program() { return programs_[stage_]; }
-    std::vector<Action>& actions() { return program().actions; }
+    Table<ActionId, Action>& actions() { return program().actions; }
     std::size_t below(std::size_t bound) { return std::uniform_int_distribution<std::size_t>(0, bound - 1)(random_); }
     bool coin() { return below(2) == 0; }
-    std::size_t any() { return below(actions().size()); }
-    auto iterator(std::size_t position) { return actions().begin() + static_cast<std::ptrdiff_t>(position); }
-    std::string said(const std::string& what, std::size_t position) {
+    ActionId any() { return ActionId(below(actions().size())); }
+    auto iterator(ActionId position) { return actions().begin() + position.number(); }
+    std::string said(const std::string& what, ActionId position) {
         return fmt::format("{} stage {} action {} ({})", what, stage_, position, name_of(actions()[position]));
     }
     /// Lets go of events that no action signals or waits for any more, so that what is left is well-formed.
     void tidy_events() {
-        std::vector<int> signalled(static_cast<std::size_t>(program().events), 0), awaited = signalled;
+        Table<EventId, bool> signalled(static_cast<std::size_t>(program().events), false), awaited = signalled;
         for (const Action& action : actions()) {
-            if (action.signals >= 0) signalled[static_cast<std::size_t>(action.signals)] = 1;
-            for (const int event : action.waits) awaited[static_cast<std::size_t>(event)] = 1;
+            if (action.signals != kNone) signalled[action.signals] = true;
+            for (const EventId event : action.waits) awaited[event] = true;
         }
-        std::vector<int> number(signalled.size(), -1);
+        Table<EventId, EventId> number(signalled.size());
         int count = 0;
-        for (std::size_t e = 0; e < number.size(); ++e)
-            if (signalled[e] && awaited[e]) number[e] = count++;
+        for (const EventId e : number.ids())
+            if (signalled[e] && awaited[e]) number[e] = EventId(count++);
         for (Action& action : actions()) {
-            if (action.signals >= 0) action.signals = number[static_cast<std::size_t>(action.signals)];
-            for (int& event : action.waits) event = number[static_cast<std::size_t>(event)];
-            std::erase(action.waits, -1);
+            if (action.signals != kNone) action.signals = number[action.signals];
+            for (EventId& event : action.waits) event = number[event];
+            std::erase(action.waits, EventId());
         }
         program().events = count;
     }
 
     std::string drop() {
-        const std::size_t i = any();
+        const ActionId i = any();
         const std::string text = said("drop", i);
         actions().erase(iterator(i));
         if (coin()) tidy_events();
         return text;
     }
     std::string duplicate() {
-        const std::size_t i = any();
+        const ActionId i = any();
         const std::string text = said("duplicate", i);
         Action copy = actions()[i];
-        if (coin()) copy.signals = -1;
-        actions().insert(iterator(i + 1 + below(actions().size() - i)), copy);
+        if (coin()) copy.signals = kNone;
+        actions().insert(iterator(i + 1 + static_cast<int>(below(actions().size() - i.index()))), copy);
         return text;
     }
     std::string swap_neighbours() {
         if (actions().size() < 2) return "";
-        const std::size_t i = below(actions().size() - 1);
+        const ActionId i(below(actions().size() - 1));
         const std::string text = said("swap with the next one", i);
         std::swap(actions()[i], actions()[i + 1]);
         return text;
     }
     std::string swap_any() {
-        const std::size_t i = any(), j = any();
+        const ActionId i = any(), j = any();
         if (i == j) return "";
         const std::string text = said("swap", i) + " and " + said("", j);
         std::swap(actions()[i], actions()[j]);
@@ -106,7 +106,7 @@ class Mutator {
         return text;
     }
     std::string move() {
-        const std::size_t from = any(), to = any();
+        const ActionId from = any(), to = any();
         if (from == to) return "";
         const std::string text = said(fmt::format("move to {}:", to), from);
         if (from < to)
@@ -116,46 +116,47 @@ class Mutator {
         return text;
     }
     std::string other_peer() {
-        const std::size_t i = any();
-        if (actions()[i].peer < 0) return "";
+        const ActionId i = any();
+        if (actions()[i].peer == kNone) return "";
         const std::string text = said("other peer:", i);
-        actions()[i].peer = static_cast<int>(below(programs_.size() + 1));
+        actions()[i].peer = StageId(below(programs_.size() + 1));
         return text;
     }
     std::string other_bytes() {
-        const std::size_t i = any();
+        const ActionId i = any();
         if (actions()[i].bytes == 0) return "";
         const std::string text = said("other bytes:", i);
         actions()[i].bytes += coin() ? 4 : -4;
         if (coin()) {
             for (const auto* list : {&actions()[i].reads, &actions()[i].writes})
-                for (const int b : *list) program().buffers[static_cast<std::size_t>(b)].bytes = actions()[i].bytes;
+                for (const BufferId b : *list) program().buffers[b].bytes = actions()[i].bytes;
         }
         return text;
     }
     std::string other_microbatch() {
-        const std::size_t i = any();
-        if (actions()[i].microbatch < 0) return "";
+        const ActionId i = any();
+        if (actions()[i].microbatch == kNone) return "";
         const std::string text = said("other microbatch:", i);
-        actions()[i].microbatch += coin() ? 1 : -1;
+        actions()[i].microbatch = actions()[i].microbatch + (coin() ? 1 : -1);
         return text;
     }
     std::string other_chunk() {
-        const std::size_t i = any();
-        if (actions()[i].chunk < 0) return "";
+        const ActionId i = any();
+        if (actions()[i].chunk == kNone) return "";
         const std::string text = said("other chunk:", i);
-        actions()[i].chunk += (coin() ? 1 : -1) * (coin() ? 1 : static_cast<int>(programs_.size()));
+        const int far = (coin() ? 1 : -1) * (coin() ? 1 : static_cast<int>(programs_.size()));
+        actions()[i].chunk = actions()[i].chunk + far;
         return text;
     }
     std::string other_stream() {
-        const std::size_t i = any();
+        const ActionId i = any();
         const std::string text = said("other stream:", i);
         const auto stream = static_cast<std::size_t>(actions()[i].stream);
         actions()[i].stream = static_cast<Stream>((stream + 1 + below(kStreams - 1)) % kStreams);
         return text;
     }
     std::string remove_wait() {
-        const std::size_t i = any();
+        const ActionId i = any();
         auto& waits = actions()[i].waits;
         if (waits.empty()) return "";
         const std::string text = said("remove a wait:", i);
@@ -164,46 +165,47 @@ class Mutator {
         return text;
     }
     std::string add_wait() {
-        const std::size_t i = any();
+        const ActionId i = any();
         if (program().events == 0) return "";
         const std::string text = said("add a wait:", i);
-        actions()[i].waits.push_back(static_cast<int>(below(static_cast<std::size_t>(program().events))));
+        actions()[i].waits.push_back(EventId(below(static_cast<std::size_t>(program().events))));
         return text;
     }
     std::string swap_collectives() {
-        std::vector<std::size_t> collectives;
-        for (std::size_t i = 0; i < actions().size(); ++i) {
+        std::vector<ActionId> collectives;
+        for (const ActionId i : actions().ids()) {
             if (actions()[i].channel == Channel::data || actions()[i].channel == Channel::world)
                 collectives.push_back(i);
         }
         if (collectives.size() < 2) return "";
-        const std::size_t n = below(collectives.size() - 1), i = collectives[n], j = collectives[n + 1];
+        const std::size_t n = below(collectives.size() - 1);
+        const ActionId i = collectives[n], j = collectives[n + 1];
         const std::string text = said("swap collectives:", i);
         std::swap(actions()[i], actions()[j]);
         return text;
     }
     std::string free_early() {
-        const std::size_t i = any();
-        if (actions()[i].frees.empty() || i == 0) return "";
+        const ActionId i = any();
+        if (actions()[i].frees.empty() || i == ActionId(0)) return "";
         const std::string text = said("free early:", i);
         const std::size_t which = below(actions()[i].frees.size());
-        const int buffer = actions()[i].frees[which];
+        const BufferId buffer = actions()[i].frees[which];
         actions()[i].frees.erase(actions()[i].frees.begin() + static_cast<std::ptrdiff_t>(which));
-        actions()[below(i)].frees.push_back(buffer);
+        actions()[ActionId(below(i.index()))].frees.push_back(buffer);
         return text;
     }
     std::string other_buffer() {
-        const std::size_t i = any();
-        std::vector<int>& list = coin() ? actions()[i].reads : actions()[i].writes;
+        const ActionId i = any();
+        std::vector<BufferId>& list = coin() ? actions()[i].reads : actions()[i].writes;
         if (list.empty()) return "";
         const std::string text = said("other buffer:", i);
-        list[below(list.size())] = static_cast<int>(below(program().buffers.size()));
+        list[below(list.size())] = BufferId(below(program().buffers.size()));
         return text;
     }
 
-    std::vector<RankProgram>& programs_;
+    Programs& programs_;
     std::mt19937_64& random_;
-    std::size_t stage_;
+    StageId stage_;
 };
 
 }  // namespace smp::partition::testing

@@ -35,15 +35,15 @@ struct Costs {
 
 /// When the last step of `orders` ends, if messages need `latency` and are never held up.
 inline long makespan(const ComputeOrders& orders, const Costs& costs) {
-    int chunks = 0;
+    ChunkId last_chunk;
     for (const auto& steps : orders)
-        for (const Computation& step : steps) chunks = std::max(chunks, step.chunk + 1);
-    std::map<std::tuple<ComputationKind, int, int>, long> ends;
-    std::vector<std::size_t> next(orders.size(), 0);
-    std::vector<long> free_at(orders.size(), 0);
+        for (const Computation& step : steps) last_chunk = std::max(last_chunk, step.chunk);
+    std::map<std::tuple<ComputationKind, MicrobatchId, ChunkId>, long> ends;
+    Table<StageId, std::size_t> next(orders.size(), 0);
+    Table<StageId, long> free_at(orders.size(), 0);
     for (bool moved = true; moved;) {
         moved = false;
-        for (std::size_t r = 0; r < orders.size(); ++r) {
+        for (const auto r : orders.ids()) {
             for (; next[r] < orders[r].size(); ++next[r], moved = true) {
                 const Computation& step = orders[r][next[r]];
                 const bool is_forward = step.kind == ComputationKind::forward;
@@ -52,8 +52,8 @@ inline long makespan(const ComputeOrders& orders, const Costs& costs) {
                     const auto source = ends.find({ComputationKind::backward_input, step.microbatch, step.chunk});
                     if (source == ends.end()) break;
                     ready = source->second;
-                } else if (is_forward ? step.chunk > 0 : true) {
-                    const bool turns = !is_forward && step.chunk + 1 == chunks;
+                } else if (is_forward ? step.chunk > ChunkId(0) : true) {
+                    const bool turns = !is_forward && step.chunk == last_chunk;
                     const auto source =
                         turns ? ends.find({ComputationKind::forward, step.microbatch, step.chunk})
                               : ends.find({step.kind, step.microbatch, step.chunk + (is_forward ? -1 : 1)});
@@ -65,7 +65,7 @@ inline long makespan(const ComputeOrders& orders, const Costs& costs) {
             }
         }
     }
-    for (std::size_t r = 0; r < orders.size(); ++r) {
+    for (const auto r : orders.ids()) {
         if (next[r] != orders[r].size()) throw std::logic_error("the order cannot run to its end");
     }
     return *std::max_element(free_at.begin(), free_at.end());
@@ -73,34 +73,32 @@ inline long makespan(const ComputeOrders& orders, const Costs& costs) {
 
 /// When the last compute step of the programs ends: lists are issued in order, posting takes no time, waits block what
 /// follows, a message takes `latency` from when both sides have posted it.
-inline long makespan(const std::vector<RankProgram>& programs, const Costs& costs) {
+inline long makespan(const Programs& programs, const Costs& costs) {
     const std::size_t stages = programs.size();
-    std::vector<std::vector<long>> event_at(stages), posted_at(stages);
-    std::map<std::tuple<std::size_t, std::size_t, Channel>,
-             std::pair<std::vector<std::size_t>, std::vector<std::size_t>>>
-        pairs;
-    for (std::size_t r = 0; r < stages; ++r) {
+    Table<StageId, Table<EventId, long>> event_at(stages);
+    Table<StageId, Table<ActionId, long>> posted_at(stages);
+    std::map<std::tuple<StageId, StageId, Channel>, std::pair<std::vector<ActionId>, std::vector<ActionId>>> pairs;
+    for (const StageId r : programs.ids()) {
         event_at[r].assign(static_cast<std::size_t>(programs[r].events), -1);
         posted_at[r].assign(programs[r].actions.size(), -1);
-        for (std::size_t i = 0; i < programs[r].actions.size(); ++i) {
+        for (const auto i : programs[r].actions.ids()) {
             const Action& action = programs[r].actions[i];
-            const auto peer = static_cast<std::size_t>(action.peer);
-            if (action.kind == ActionKind::send) pairs[{r, peer, action.channel}].first.push_back(i);
-            if (action.kind == ActionKind::receive) pairs[{peer, r, action.channel}].second.push_back(i);
+            if (action.kind == ActionKind::send) pairs[{r, action.peer, action.channel}].first.push_back(i);
+            if (action.kind == ActionKind::receive) pairs[{action.peer, r, action.channel}].second.push_back(i);
         }
     }
-    std::vector<std::size_t> next(stages, 0);
-    std::vector<long> now(stages, 0);
+    Table<StageId, ActionId> next(stages, ActionId(0));
+    Table<StageId, long> now(stages, 0);
     long last_step = 0;
     for (bool moved = true; moved;) {
         moved = false;
-        for (std::size_t r = 0; r < stages; ++r) {
-            for (; next[r] < programs[r].actions.size(); ++next[r], moved = true) {
+        for (const StageId r : programs.ids()) {
+            for (; next[r] < programs[r].actions.end_id(); ++next[r], moved = true) {
                 const Action& action = programs[r].actions[next[r]];
                 long start = now[r];
                 bool is_ready = true;
-                for (const int wait : action.waits) {
-                    const long at = event_at[r][static_cast<std::size_t>(wait)];
+                for (const EventId wait : action.waits) {
+                    const long at = event_at[r][wait];
                     is_ready = is_ready && at >= 0;
                     start = std::max(start, at);
                 }
@@ -110,7 +108,7 @@ inline long makespan(const std::vector<RankProgram>& programs, const Costs& cost
                 if (end > start) last_step = std::max(last_step, end);
                 now[r] = end;
                 const bool is_transfer = action.kind == ActionKind::send || action.kind == ActionKind::receive;
-                if (action.signals >= 0 && !is_transfer) event_at[r][static_cast<std::size_t>(action.signals)] = end;
+                if (action.signals != kNone && !is_transfer) event_at[r][action.signals] = end;
             }
         }
         for (const auto& [key, sides] : pairs) {
@@ -119,14 +117,14 @@ inline long makespan(const std::vector<RankProgram>& programs, const Costs& cost
                 const long sent = posted_at[from][sides.first[n]], received = posted_at[to][sides.second.at(n)];
                 if (sent < 0 || received < 0) break;
                 const long arrives = std::max(sent, received) + costs.latency;
-                long& left = event_at[from][static_cast<std::size_t>(programs[from].actions[sides.first[n]].signals)];
+                long& left = event_at[from][programs[from].actions[sides.first[n]].signals];
                 moved = moved || left < 0;
-                left = event_at[to][static_cast<std::size_t>(programs[to].actions[sides.second[n]].signals)] = arrives;
+                left = event_at[to][programs[to].actions[sides.second[n]].signals] = arrives;
             }
         }
     }
-    for (std::size_t r = 0; r < stages; ++r) {
-        if (next[r] != programs[r].actions.size()) throw std::logic_error("the programs cannot run to their end");
+    for (const StageId r : programs.ids()) {
+        if (next[r] != programs[r].actions.end_id()) throw std::logic_error("the programs cannot run to their end");
     }
     return last_step;
 }

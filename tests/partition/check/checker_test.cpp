@@ -68,27 +68,27 @@ class Mutants : public ::testing::Test {
   protected:
     Plan plan_ = plan_of({.stages = 3, .microbatches = 6, .active = 4, .tied = true, .evaluation_microbatches = 6});
 
-    RankProgram& stage(std::size_t index) { return plan_.training[index]; }
-    std::vector<Action>& actions(std::size_t index) { return plan_.training[index].actions; }
-    std::size_t position(std::size_t index, const std::string& name) {
+    RankProgram& stage(int index) { return plan_.training[StageId(index)]; }
+    Table<ActionId, Action>& actions(int index) { return stage(index).actions; }
+    ActionId position(int index, const std::string& name) {
         const auto& list = actions(index);
         const auto found = std::find_if(list.begin(), list.end(), [&](const Action& a) { return name_of(a) == name; });
         if (found == list.end()) throw std::logic_error("the test looks for an action that is not there: " + name);
-        return static_cast<std::size_t>(found - list.begin());
+        return ActionId(found - list.begin());
     }
-    Action& action(std::size_t index, const std::string& name) { return actions(index)[position(index, name)]; }
-    void drop(std::size_t index, const std::string& name) {
-        actions(index).erase(actions(index).begin() + static_cast<std::ptrdiff_t>(position(index, name)));
+    Action& action(int index, const std::string& name) { return actions(index)[position(index, name)]; }
+    void drop(int index, const std::string& name) {
+        actions(index).erase(actions(index).begin() + position(index, name).number());
     }
     /// Lets an event go, so that what is tested is not refused for its form already.
-    void forget_event(std::size_t index, int event) {
+    void forget_event(int index, EventId event) {
         for (Action& other : actions(index)) std::erase(other.waits, event);
     }
 
     /// The same for the event of one action, which then has none.
-    void forget_event_of(std::size_t index, const std::string& name) {
+    void forget_event_of(int index, const std::string& name) {
         forget_event(index, action(index, name).signals);
-        action(index, name).signals = -1;
+        action(index, name).signals = kNone;
     }
 
     /// One sentence names both.
@@ -127,7 +127,7 @@ TEST_F(Mutants, SwappedReceives) {
 TEST_F(Mutants, OtherBytes) {
     Action& receive = action(1, "receive activations mb0 chunk1 <- stage 0");
     receive.bytes += 4;
-    stage(1).buffers[static_cast<std::size_t>(receive.writes[0])].bytes += 4;
+    stage(1).buffers[receive.writes[0]].bytes += 4;
     expect_refusal("(send activations mb0 chunk0 -> stage 1)", "(receive activations mb0 chunk1 <- stage 0)",
                    "bytes instead of");
 }
@@ -144,7 +144,7 @@ TEST_F(Mutants, MissingFree) {
 
 TEST_F(Mutants, EarlyFree) {
     Action& backward = action(1, "B mb2 chunk1");
-    const int stash = backward.frees[0];
+    const BufferId stash = backward.frees[0];
     std::erase(backward.frees, stash);
     action(1, "F mb2 chunk1").frees.push_back(stash);
     expect_refusal("(B mb2 chunk1) may still use stash mb2 chunk1", "(F mb2 chunk1) frees it", "");
@@ -152,7 +152,7 @@ TEST_F(Mutants, EarlyFree) {
 
 TEST_F(Mutants, DoubleFree) {
     Action& forward = action(0, "F mb3 chunk0");
-    const int sent = forward.writes.back();
+    const BufferId sent = forward.writes.back();
     action(0, "B mb3 chunk0").frees.push_back(sent);
     expect_refusal("(B mb3 chunk0) frees activation_out mb3 chunk0", "after stage 0 action",
                    "(send activations mb3 chunk0 -> stage 1)");
@@ -164,16 +164,16 @@ TEST_F(Mutants, DoubleWrite) {
     action(2, "B mb5 chunk2").writes.pop_back();
 
     // The same buffer received into twice.
-    stage(1).buffers[static_cast<std::size_t>(action(1, "receive activations mb1 chunk1 <- stage 0").writes[0])] =
-        stage(1).buffers[static_cast<std::size_t>(action(1, "receive activations mb0 chunk1 <- stage 0").writes[0])];
+    stage(1).buffers[action(1, "receive activations mb1 chunk1 <- stage 0").writes[0]] =
+        stage(1).buffers[action(1, "receive activations mb0 chunk1 <- stage 0").writes[0]];
     EXPECT_THAT(check(plan_), Not(IsEmpty()));
 }
 
 TEST_F(Mutants, WriteAgainAfterTheWrite) {
     RankProgram& program = stage(2);
-    const int received = action(2, "receive tied chunk2 <- stage 0").writes[0];
+    const BufferId received = action(2, "receive tied chunk2 <- stage 0").writes[0];
     action(2, "sum tied gradients").writes.push_back(received);
-    ASSERT_EQ(program.buffers[static_cast<std::size_t>(received)].kind, BufferKind::tied_received);
+    ASSERT_EQ(program.buffers[received].kind, BufferKind::tied_received);
     expect_refusal("(sum tied gradients) writes tied_received", "again after stage 2",
                    "(receive tied chunk2 <- stage 0)");
 }
@@ -185,10 +185,8 @@ TEST_F(Mutants, ExtraActiveMicrobatch) {
 
 TEST_F(Mutants, ForwardEarlierThanTheBoundAllows) {
     auto& list = actions(2);  // F0 B0 F1 …: F1 before B0
-    const std::size_t backward = position(2, "B mb0 chunk2"), forward = position(2, "F mb1 chunk2");
-    std::rotate(list.begin() + static_cast<std::ptrdiff_t>(backward),
-                list.begin() + static_cast<std::ptrdiff_t>(forward),
-                list.begin() + static_cast<std::ptrdiff_t>(forward) + 1);
+    const ActionId backward = position(2, "B mb0 chunk2"), forward = position(2, "F mb1 chunk2");
+    std::rotate(list.begin() + backward.number(), list.begin() + forward.number(), list.begin() + forward.number() + 1);
     expect_refusal("(F mb1 chunk2) makes 2 microbatches in flight on stage 2", "(F mb0 chunk2)",
                    "where at most 1 may be");
 }
@@ -209,20 +207,19 @@ TEST_F(Mutants, BackwardBeforeItsForward) {
 
 TEST_F(Mutants, RepeatedAndForgottenMicrobatch) {
     Action& forward = action(0, "F mb3 chunk0");
-    forward.microbatch = 2;
+    forward.microbatch = MicrobatchId(2);
     expect_refusal("(F mb2 chunk0) repeats", "(F mb2 chunk0)", "");
     expect_refusal("(B mb3 chunk0) has no F mb3 chunk0", "", "");
 }
 
 TEST_F(Mutants, BackwardAfterTheReduction) {
     auto& list = actions(0);
-    const std::size_t backward = position(0, "B mb5 chunk0"), reduce = position(0, "reduce gradients chunk0");
-    std::rotate(list.begin() + static_cast<std::ptrdiff_t>(backward),
-                list.begin() + static_cast<std::ptrdiff_t>(backward) + 1,
-                list.begin() + static_cast<std::ptrdiff_t>(reduce) + 1);
+    const ActionId backward = position(0, "B mb5 chunk0"), reduce = position(0, "reduce gradients chunk0");
+    std::rotate(list.begin() + backward.number(), list.begin() + backward.number() + 1,
+                list.begin() + reduce.number() + 1);
     EXPECT_THAT(check(plan_), Not(IsEmpty()));  // the tied send waits for a backward behind it
     forget_event(0, list[position(0, "B mb5 chunk0")].signals);
-    list[position(0, "B mb5 chunk0")].signals = -1;
+    list[position(0, "B mb5 chunk0")].signals = kNone;
     expect_refusal("(B mb5 chunk0) comes after", "(sum tied gradients)", "");
 }
 
@@ -234,7 +231,7 @@ TEST_F(Mutants, CopiesAddedInAnotherOrder) {
 }
 
 TEST_F(Mutants, TiedGradientTakenTooEarly) {
-    const int own = action(0, "send tied chunk0 -> stage 2").reads[0];
+    const BufferId own = action(0, "send tied chunk0 -> stage 2").reads[0];
     std::erase(action(0, "B mb5 chunk0").writes, own);
     action(0, "B mb4 chunk0").writes.push_back(own);
     EXPECT_THAT(
@@ -246,7 +243,7 @@ TEST_F(Mutants, TiedGradientTakenTooEarly) {
 TEST_F(Mutants, RemovedWaits) {
     // Other waiters stay, so the form is right; the order is not.
     Action& forward = action(1, "F mb3 chunk1");
-    const int received = action(1, "receive activations mb3 chunk1 <- stage 0").signals;
+    const EventId received = action(1, "receive activations mb3 chunk1 <- stage 0").signals;
     std::erase(forward.waits, received);
     action(1, "B mb3 chunk1").waits.push_back(received);
     expect_refusal("(F mb3 chunk1) may use activation_in mb3 chunk1", "(receive activations mb3 chunk1 <- stage 0)",
@@ -258,9 +255,9 @@ TEST_F(Mutants, SendDoesNotWaitForItsTensor) {
     ASSERT_EQ(send.waits.size(), 1u);
     // As if it only waited for the step before.
     send.waits[0] = action(1, "F mb0 chunk1").signals;
-    ASSERT_GE(send.waits[0], 0);
+    ASSERT_NE(send.waits[0], kNone);
     for (Action& other : actions(1)) {
-        if (other.kind == ActionKind::receive && other.waits == std::vector<int>{action(1, "B mb1 chunk1").signals})
+        if (other.kind == ActionKind::receive && other.waits == std::vector<EventId>{action(1, "B mb1 chunk1").signals})
             other.waits = send.waits;
     }
     if (std::none_of(actions(1).begin(), actions(1).end(), [&](const Action& a) {
@@ -274,14 +271,14 @@ TEST_F(Mutants, SendDoesNotWaitForItsTensor) {
 
 TEST_F(Mutants, WaitsInACircle) {
     // Both copies of the tied weight wait until their own gradient has left before they post the receive.
-    for (const std::size_t index : {0u, 2u}) {
+    for (const int index : {0, 2}) {
         const std::string peer = index == 0 ? "2" : "0", own = std::to_string(index);
         auto& list = actions(index);
         Action receive = action(index, "receive tied chunk" + own + " <- stage " + peer);
         drop(index, name_of(receive));
-        const std::size_t send = position(index, "send tied chunk" + own + " -> stage " + peer);
+        const ActionId send = position(index, "send tied chunk" + own + " -> stage " + peer);
         receive.waits.push_back(list[send].signals);
-        list.insert(list.begin() + static_cast<std::ptrdiff_t>(send) + 1, receive);
+        list.insert(list.begin() + send.number() + 1, receive);
     }
     expect_refusal("(receive tied chunk0 <- stage 2) waits for ever for action", "stage 2 action",
                    "(receive tied chunk2 <- stage 0) is never posted");
@@ -289,7 +286,7 @@ TEST_F(Mutants, WaitsInACircle) {
 
 TEST_F(Mutants, EventsThatLeadNowhere) {
     Action& step = action(0, "optimizer step");
-    step.signals = stage(0).events++;
+    step.signals = EventId(stage(0).events++);
     EXPECT_THAT(check(plan_), Contains(HasSubstr("no action waits for stage 0")));
 }
 
@@ -299,10 +296,10 @@ TEST_F(Mutants, CollectivesInAnotherOrderOrMissing) {
 }
 
 TEST_F(Mutants, ForwardOnlyProgramsAreCheckedToo) {
-    plan_.evaluation[1].actions.pop_back();
+    plan_.evaluation[StageId(1)].actions.pop_back();
     EXPECT_THAT(check(plan_), Contains(HasSubstr("evaluation: no action waits for stage 1")));
     plan_ = plan_of({});
-    plan_.sampling[0].actions.pop_back();
+    plan_.sampling[StageId(0)].actions.pop_back();
     EXPECT_THAT(check(plan_), Contains(HasSubstr("sampling: stage 0 never runs F mb0 chunk0")));
 }
 
@@ -319,8 +316,8 @@ class ShardedMutants : public Mutants {
 
 TEST_F(ShardedMutants, AreSoundBeforeTheChange) {
     EXPECT_THAT(check(plan_), IsEmpty());
-    EXPECT_EQ(name_of(actions(0)[0]), "gather parameters chunk0");
-    EXPECT_EQ(name_of(plan_.evaluation[1].actions[1]), "gather parameters chunk3");
+    EXPECT_EQ(name_of(actions(0).front()), "gather parameters chunk0");
+    EXPECT_EQ(name_of(plan_.evaluation[StageId(1)].actions[ActionId(1)]), "gather parameters chunk3");
 }
 
 TEST_F(ShardedMutants, ParametersThatAreNotGathered) {
@@ -330,7 +327,7 @@ TEST_F(ShardedMutants, ParametersThatAreNotGathered) {
 }
 
 TEST_F(ShardedMutants, ParametersUsedBeforeTheyAreGathered) {
-    const int gathered = action(1, "gather parameters chunk3").signals;
+    const EventId gathered = action(1, "gather parameters chunk3").signals;
     std::erase(action(1, "F mb0 chunk3").waits, gathered);
     action(1, "B mb0 chunk3").waits.push_back(gathered);
     expect_refusal("(F mb0 chunk3) may use parameters chunk3", "(gather parameters chunk3)", "no event orders them");
@@ -340,7 +337,7 @@ TEST_F(ShardedMutants, ParametersGatheredTooLate) {
     Action gather = action(1, "gather parameters chunk1");
     forget_event(1, gather.signals);
     drop(1, "gather parameters chunk1");
-    actions(1).insert(actions(1).begin() + static_cast<std::ptrdiff_t>(position(1, "B mb0 chunk3")), gather);
+    actions(1).insert(actions(1).begin() + position(1, "B mb0 chunk3").number(), gather);
     action(1, "optimizer step").waits.push_back(gather.signals);
     expect_refusal("(gather parameters chunk1) comes after", "(F mb0 chunk1)", "");
 }
@@ -374,26 +371,26 @@ TEST_F(CheckpointedMutants, RecomputationBehindItsBackward) {
 
 TEST_F(CheckpointedMutants, RecomputationRightBehindTheForward) {
     auto& list = actions(1);
-    const auto from = list.begin() + static_cast<std::ptrdiff_t>(position(1, "R mb0 chunk1 group1"));
-    const auto to = list.begin() + static_cast<std::ptrdiff_t>(position(1, "F mb0 chunk1 group2"));
+    const auto from = list.begin() + position(1, "R mb0 chunk1 group1").number();
+    const auto to = list.begin() + position(1, "F mb0 chunk1 group2").number();
     std::rotate(to, from, from + 1);
     expect_refusal("(B mb0 chunk1 group1) does not follow its recomputation but", "(B mb0 chunk1 group2)", "");
 }
 
 TEST_F(Mutants, ReceiveForNoChunk) {
-    action(1, "receive activations mb0 chunk1 <- stage 0").chunk = -1;
+    action(1, "receive activations mb0 chunk1 <- stage 0").chunk = kNone;
     expect_refusal("(receive activations mb0 <- stage 0) is of no chunk of this stage", "", "");
 }
 
 TEST_F(CheckpointedMutants, GroupThatIsNotThere) {
-    action(0, "F mb2 chunk0 group1").group = 2;
+    action(0, "F mb2 chunk0 group1").group = GroupId(2);
     expect_refusal("(F mb2 chunk0 group2) is not among this stage's steps", "", "");
 }
 
 TEST_F(CheckpointedMutants, CheckpointFreedByTheForward) {
     auto& frees = action(1, "B mb0 chunk1 group1").frees;
     auto& forward = action(1, "F mb0 chunk1 group1");
-    const int checkpoint = forward.reads.back();
+    const BufferId checkpoint = forward.reads.back();
     std::erase(frees, checkpoint);
     forward.frees.push_back(checkpoint);
     expect_refusal("(B mb0 chunk1 group1) may still use checkpoint mb0 chunk1 group1", "(F mb0 chunk1 group1) frees it",
@@ -451,8 +448,8 @@ TEST_F(OffloadedMutants, BackwardThatTakesWhatHasLeft) {
 
 TEST_F(OffloadedMutants, PrefetchAheadOfTheHorizon) {
     auto& list = actions(1);
-    const auto from = list.begin() + static_cast<std::ptrdiff_t>(position(1, "prefetch mb1 chunk1 group1"));
-    const auto to = list.begin() + static_cast<std::ptrdiff_t>(position(1, "prefetch mb0 chunk1 group0"));
+    const auto from = list.begin() + position(1, "prefetch mb1 chunk1 group1").number();
+    const auto to = list.begin() + position(1, "prefetch mb0 chunk1 group0").number();
     Action moved = *from;
     list.erase(from);
     forget_event_of(1, "B mb0 chunk1 group1");  // the compute before its old place
@@ -463,7 +460,7 @@ TEST_F(OffloadedMutants, PrefetchAheadOfTheHorizon) {
 }
 
 TEST_F(OffloadedMutants, RecomputationThatDoesNotWaitForItsInput) {
-    const int event = action(1, "prefetch mb1 chunk1 group1").signals;
+    const EventId event = action(1, "prefetch mb1 chunk1 group1").signals;
     std::erase(action(1, "R mb1 chunk1 group1").waits, event);
     action(1, "optimizer step").waits.push_back(event);
     expect_refusal("(R mb1 chunk1 group1) may use prefetched mb1 chunk1 group1", "(prefetch mb1 chunk1 group1)",
@@ -497,11 +494,11 @@ TEST_F(ShardedMutants, GatheringWhereNothingIsSharded) {
 
 /// Removes a wait, but for two that order nothing new: a receive's wait only keeps memory bounded, and what an earlier
 /// action of the stream has waited for, later ones need not.
-bool remove_needed_wait(RankProgram& program, std::size_t position) {
+bool remove_needed_wait(RankProgram& program, ActionId position) {
     Action& action = program.actions[position];
     if (action.kind == ActionKind::receive || action.waits.empty()) return false;
-    const int event = action.waits.back();
-    for (std::size_t i = 0; i < position; ++i) {
+    const EventId event = action.waits.back();
+    for (const ActionId i : first_ids<ActionId>(position.number())) {
         const Action& earlier = program.actions[i];
         if (earlier.stream == action.stream && std::count(earlier.waits.begin(), earlier.waits.end(), event) > 0)
             return false;
@@ -512,48 +509,48 @@ bool remove_needed_wait(RankProgram& program, std::size_t position) {
 
 // One change at any place of any program: none of these can be harmless.
 TEST_F(Mutants, EverySingleChangeOfTheseKindsIsRefused) {
-    using Change = std::function<bool(RankProgram&, std::size_t)>;  // false: nothing to change there
+    using Change = std::function<bool(RankProgram&, ActionId)>;  // false: nothing to change there
     const std::vector<std::pair<const char*, Change>> changes = {
-        {"drop",
-         [](RankProgram& p, std::size_t i) {
-             return p.actions.erase(p.actions.begin() + static_cast<std::ptrdiff_t>(i)), true;
-         }},
+        {"drop", [](RankProgram& p, ActionId i) { return p.actions.erase(p.actions.begin() + i.number()), true; }},
         {"repeat",
-         [](RankProgram& p, std::size_t i) {
-             return p.actions.insert(p.actions.begin() + static_cast<std::ptrdiff_t>(i), Action(p.actions[i])),
+         [](RankProgram& p, ActionId i) {
+             return p.actions.insert(p.actions.begin() + i.number(), Action(p.actions[i])),
                     p.actions[i].kind != ActionKind::join;
          }},
         {"next microbatch",
-         [](RankProgram& p, std::size_t i) { return p.actions[i].microbatch >= 0 && ++p.actions[i].microbatch > 0; }},
+         [](RankProgram& p, ActionId i) {
+             return p.actions[i].microbatch != kNone && ++p.actions[i].microbatch != kNone;
+         }},
         {"other bytes",
-         [](RankProgram& p, std::size_t i) {
+         [](RankProgram& p, ActionId i) {
              return p.actions[i].stream == Stream::communication && ++p.actions[i].bytes > 0;
          }},
         {"other peer",
-         [](RankProgram& p, std::size_t i) {
-             return p.actions[i].peer >= 0 && (p.actions[i].peer = (p.actions[i].peer + 1) % 3) >= 0;
+         [](RankProgram& p, ActionId i) {
+             return p.actions[i].peer != kNone &&
+                    (p.actions[i].peer = StageId((p.actions[i].peer.number() + 1) % 3)) != kNone;
          }},
         {"other stream",
-         [](RankProgram& p, std::size_t i) {
+         [](RankProgram& p, ActionId i) {
              Stream& stream = p.actions[i].stream;
              stream = stream == Stream::compute ? Stream::communication : Stream::compute;
              return true;
          }},
         {"no free", [](RankProgram& p,
-                       std::size_t i) { return !p.actions[i].frees.empty() && (p.actions[i].frees.pop_back(), true); }},
-        {"no write",
-         [](RankProgram& p, std::size_t i) {
-             return !p.actions[i].writes.empty() && (p.actions[i].writes.pop_back(), true);
-         }},
+                       ActionId i) { return !p.actions[i].frees.empty() && (p.actions[i].frees.pop_back(), true); }},
+        {"no write", [](RankProgram& p,
+                        ActionId i) { return !p.actions[i].writes.empty() && (p.actions[i].writes.pop_back(), true); }},
         {"no wait", remove_needed_wait},
         {"no signal",
-         [](RankProgram& p, std::size_t i) { return p.actions[i].signals >= 0 && (p.actions[i].signals = -1) < 0; }},
+         [](RankProgram& p, ActionId i) {
+             return p.actions[i].signals != kNone && (p.actions[i].signals = kNone) == kNone;
+         }},
     };
     int mutants = 0;
     for (const auto member : {&Plan::training, &Plan::evaluation}) {
         for (const auto& [name, change] : changes) {
-            for (std::size_t s = 0; s < 3; ++s) {
-                for (std::size_t i = 0; i < (plan_.*member)[s].actions.size(); ++i) {
+            for (const StageId s : plan_.training.ids()) {
+                for (const ActionId i : (plan_.*member)[s].actions.ids()) {
                     Plan mutant = plan_;
                     const std::string victim = name_of((mutant.*member)[s].actions[i]);
                     if (!change((mutant.*member)[s], i)) continue;

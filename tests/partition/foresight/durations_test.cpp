@@ -17,10 +17,10 @@ Plan two_stages(int rdp) {
     return make_plan(testing::chain(3, true), testing::options_by_hand({2, 1}, 2), {.pp = 2, .tp = 1, .rdp = rdp}, 1);
 }
 
-void expect_prices(const Plan& plan, std::size_t stage, ActionKind kind, ActionDuration expected) {
+void expect_prices(const Plan& plan, StageId stage, ActionKind kind, ActionDuration expected) {
     const Durations durations = modelled_durations(plan, plan.training, testing::chain(3, true), kRates);
     int found = 0;
-    for (std::size_t i = 0; i < durations[stage].size(); ++i) {
+    for (const auto i : durations[stage].ids()) {
         const Action& action = plan.training[stage].actions[i];
         if (action.kind != kind || action.channel == Channel::tied) continue;
         EXPECT_EQ(durations[stage][i], expected) << name_of(action) << " of stage " << stage;
@@ -31,19 +31,19 @@ void expect_prices(const Plan& plan, std::size_t stage, ActionKind kind, ActionD
 
 TEST(Durations, FollowTheirFormulas) {
     const Plan plan = two_stages(4);
-    expect_prices(plan, 0, ActionKind::forward, {.duration = 100 + 101 + 102});
-    expect_prices(plan, 1, ActionKind::forward, {.duration = 103 + 104});
-    expect_prices(plan, 0, ActionKind::backward, {.duration = 2 * (100 + 101 + 102)});
+    expect_prices(plan, StageId(0), ActionKind::forward, {.duration = 100 + 101 + 102});
+    expect_prices(plan, StageId(1), ActionKind::forward, {.duration = 103 + 104});
+    expect_prices(plan, StageId(0), ActionKind::backward, {.duration = 2 * (100 + 101 + 102)});
     // Module 2 ends the first chunk: 64 + 4·2 bytes at half a byte a tick.
-    expect_prices(plan, 0, ActionKind::send, {.duration = 144, .latency = 70});
-    expect_prices(plan, 1, ActionKind::send, {.duration = 144, .latency = 70});
-    expect_prices(plan, 1, ActionKind::receive, {});
+    expect_prices(plan, StageId(0), ActionKind::send, {.duration = 144, .latency = 70});
+    expect_prices(plan, StageId(1), ActionKind::send, {.duration = 144, .latency = 70});
+    expect_prices(plan, StageId(1), ActionKind::receive, {});
     // Two copies of 290 fp32 gradients read and one written, at four bytes a tick.
-    expect_prices(plan, 0, ActionKind::sum_tied_gradients, {.duration = 3 * 290});
+    expect_prices(plan, StageId(0), ActionKind::sum_tied_gradients, {.duration = 3 * 290});
     // 2·3/4 of 4 bytes a parameter, at half a byte a tick.
-    expect_prices(plan, 0, ActionKind::reduce_gradients, {.duration = 12 * (300 + 120 + 121), .latency = 140});
-    expect_prices(plan, 1, ActionKind::reduce_gradients, {.duration = 12 * (122 + 300), .latency = 140});
-    expect_prices(plan, 1, ActionKind::optimizer_step, {.duration = 7 * (122 + 300)});
+    expect_prices(plan, StageId(0), ActionKind::reduce_gradients, {.duration = 12 * (300 + 120 + 121), .latency = 140});
+    expect_prices(plan, StageId(1), ActionKind::reduce_gradients, {.duration = 12 * (122 + 300), .latency = 140});
+    expect_prices(plan, StageId(1), ActionKind::optimizer_step, {.duration = 7 * (122 + 300)});
 }
 
 // In 16 bits: gradient, two moments and master read, these three and the value written.
@@ -51,22 +51,22 @@ TEST(Durations, MastersMoveTwoBytesMore) {
     ModuleGraph graph = testing::chain(3, true);
     graph.precision = Precision::fp16;
     const Plan plan = make_plan(graph, testing::options_by_hand({2, 1}, 2), {.pp = 2}, 1);
-    const auto& actions = plan.training[1].actions;
+    const auto& actions = plan.training[StageId(1)].actions;
     const auto durations = modelled_durations(plan, plan.training, graph, kRates);
-    for (std::size_t i = 0; i < actions.size(); ++i) {
+    for (const auto i : actions.ids()) {
         if (actions[i].kind == ActionKind::optimizer_step) {
-            EXPECT_EQ(durations[1][i].duration, 30 * (122 + 300) / 4);
+            EXPECT_EQ(durations[StageId(1)][i].duration, 30 * (122 + 300) / 4);
         }
     }
 }
 
 TEST(Durations, OneDataParallelRankReducesNothing) {
-    expect_prices(two_stages(1), 0, ActionKind::reduce_gradients, {});
+    expect_prices(two_stages(1), StageId(0), ActionKind::reduce_gradients, {});
 }
 
 TEST(Durations, AReductionOverManyRanksNearsTwiceTheBytes) {
     // 2·99/100 of 4·541 bytes, at half a byte a tick, rounded.
-    expect_prices(two_stages(100), 0, ActionKind::reduce_gradients, {.duration = 8569, .latency = 140});
+    expect_prices(two_stages(100), StageId(0), ActionKind::reduce_gradients, {.duration = 8569, .latency = 140});
 }
 
 TEST(Durations, PartsOfABackwardMakeAWhole) {
@@ -74,14 +74,15 @@ TEST(Durations, PartsOfABackwardMakeAWhole) {
         testing::plan_of({.stages = 3, .microbatches = 4, .schedule = PipelineSchedule::zero_bubble, .tied = true});
     const ModuleGraph graph = testing::chain(4, true);
     const Durations durations = modelled_durations(plan, plan.training, graph, kRates);
-    for (std::size_t stage = 0; stage < 3; ++stage) {
+    for (const StageId stage : plan.training.ids()) {
         std::int64_t whole = 0, weight = 0;
-        for (int m = plan.chunks[stage].first_module; m < plan.chunks[stage].end_module; ++m) {
+        for (int m = plan.chunks[ChunkId(stage.number())].first_module;
+             m < plan.chunks[ChunkId(stage.number())].end_module; ++m) {
             whole += 200 + 2 * m;
             weight += 100 + m;
         }
         int found = 0;
-        for (std::size_t i = 0; i < durations[stage].size(); ++i) {
+        for (const auto i : durations[stage].ids()) {
             const ActionKind kind = plan.training[stage].actions[i].kind;
             const bool is_input = kind == ActionKind::backward_input;
             if (!is_input && kind != ActionKind::backward_weight) continue;
@@ -96,9 +97,9 @@ TEST(Durations, CoverForwardOnlyPrograms) {
     const Plan plan = two_stages(2);
     const Durations durations = modelled_durations(plan, plan.evaluation, testing::chain(3, true), kRates);
     ASSERT_EQ(durations.size(), 2u);
-    for (std::size_t stage = 0; stage < 2; ++stage)
+    for (const StageId stage : plan.evaluation.ids())
         EXPECT_EQ(durations[stage].size(), plan.evaluation[stage].actions.size());
-    EXPECT_EQ(durations[0][0], ActionDuration{.duration = 303});
+    EXPECT_EQ(durations[StageId(0)][ActionId(0)], ActionDuration{.duration = 303});
 }
 
 TEST(Durations, RefuseWhatCannotBeARate) {
@@ -123,12 +124,12 @@ TEST(Durations, CopiesCostTheirBytesEachDirection) {
     rates.copy_bytes_per_second = 0.25e9;  // four ticks a byte
     const Durations durations = modelled_durations(plan, plan.training, graph, rates);
     int copies = 0;
-    for (std::size_t i = 0; i < plan.training[1].actions.size(); ++i) {
-        const Action& action = plan.training[1].actions[i];
+    for (const auto i : plan.training[StageId(1)].actions.ids()) {
+        const Action& action = plan.training[StageId(1)].actions[i];
         if (action.stream != Stream::copy_out && action.stream != Stream::copy_in) continue;
         ++copies;
-        const std::int64_t bytes = graph.modules[static_cast<std::size_t>(action.group) + 1].output_bytes;
-        EXPECT_EQ(durations[1][i], (ActionDuration{.duration = 4 * bytes, .latency = 0})) << name_of(action);
+        const std::int64_t bytes = graph.modules[action.group.number() + 1].output_bytes;
+        EXPECT_EQ(durations[StageId(1)][i], (ActionDuration{.duration = 4 * bytes, .latency = 0})) << name_of(action);
     }
     EXPECT_GT(copies, 0);
 }

@@ -121,14 +121,14 @@ TEST(ScheduleDiagram, ShowsEveryStepOfEveryScheduleInItsOrder) {
         const Plan plan = plan_of(job);
         std::map<int, std::vector<std::string>> expected;
         for (int stage = 0; stage < job.stages; ++stage) {
-            for (const Action& action : plan.training[static_cast<std::size_t>(stage)].actions) {
+            for (const Action& action : plan.training[StageId(stage)].actions) {
                 static const std::map<ActionKind, std::string> kBrackets = {{ActionKind::forward, ""},
                                                                             {ActionKind::backward, "["},
                                                                             {ActionKind::backward_input, "("},
                                                                             {ActionKind::backward_weight, "<"}};
                 const auto bracket = kBrackets.find(action.kind);
                 if (bracket == kBrackets.end()) continue;
-                const int chunk = action.chunk / job.stages;
+                const int chunk = action.chunk.number() / job.stages;
                 std::string letters = chunk >= 26 ? "a" : "";
                 letters += static_cast<char>('a' + chunk % 26);
                 expected[stage].push_back(

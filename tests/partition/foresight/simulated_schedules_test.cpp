@@ -19,7 +19,6 @@ namespace {
 using testing::Costs;
 using testing::Job;
 using testing::plan_of;
-using Programs = std::vector<RankProgram>;
 
 bool is_transfer(const Action& action) { return action.stream == Stream::communication; }
 
@@ -47,10 +46,11 @@ Programs programs_of(const Job& job) {
     const int p = job.stages, m = job.microbatches, count = p * job.chunks_per_stage;
     const int active = job.active.value_or(m);
     const ModuleGraph graph = testing::chain(count, job.tied);
-    std::vector<Chunk> chunks;
+    Chunks chunks;
     for (int c = 0; c < count; ++c)
-        chunks.push_back(
-            {.stage = c % p, .first_module = c == 0 ? 0 : c + 1, .end_module = c + 1 == count ? count + 2 : c + 2});
+        chunks.push_back({.stage = StageId(c % p),
+                          .first_module = c == 0 ? 0 : c + 1,
+                          .end_module = c + 1 == count ? count + 2 : c + 2});
     const ComputeOrders orders = job.schedule == PipelineSchedule::simple        ? simple_orders(p, m)
                                  : job.schedule == PipelineSchedule::zero_bubble ? zero_bubble_orders(p, m, active)
                                  : job.chunks_per_stage > 1 ? chunked_orders(p, job.chunks_per_stage, m, active)
@@ -88,8 +88,8 @@ TEST(SimulatedSchedule, LastsAsLongAsWhenPlayedThrough) {
               Costs{.forward = 10, .backward = 13, .latency = 14, .weight = 5}}) {
             const Timeline timeline = simulate(programs, prices_of(programs, costs));
             std::int64_t last_step = 0;
-            for (std::size_t r = 0; r < programs.size(); ++r) {
-                for (std::size_t i = 0; i < programs[r].actions.size(); ++i) {
+            for (const auto r : programs.ids()) {
+                for (const auto i : programs[r].actions.ids()) {
                     if (costs.of(programs[r].actions[i].kind) > 0)
                         last_step = std::max(last_step, timeline.spans[r][i].end);
                 }
@@ -165,13 +165,12 @@ TEST(SimulatedSchedule, HoldsAsManyStashesAsTheScheduleAllows) {
             for (int active = 1; active <= m; ++active) {
                 const Programs programs = programs_of({.stages = p, .microbatches = m, .active = active});
                 const Timeline timeline = simulate(programs, prices_of(programs, {}));
-                for (int r = 0; r < p; ++r) {
-                    const auto stage = static_cast<std::size_t>(r);
+                for (const StageId stage : programs.ids()) {
                     std::int64_t stash = 0;
                     for (const Buffer& buffer : programs[stage].buffers)
                         if (buffer.kind == BufferKind::stash) stash = buffer.bytes;
                     ASSERT_EQ(timeline.peak_by_category[stage][static_cast<std::size_t>(MemoryCategory::activations)],
-                              std::min(m, in_flight_limit(r, p, active)) * stash);
+                              std::min(m, in_flight_limit(stage, p, active)) * stash);
                 }
             }
         }
@@ -219,27 +218,21 @@ struct Message {
     std::int64_t ready = 0;
 };
 
-const Action& action_at(const Programs& programs, Place at) {
-    return programs[static_cast<std::size_t>(at.stage)].actions[static_cast<std::size_t>(at.position)];
-}
-const ActionSpan& run_at(const Timeline& timeline, Place at) {
-    return timeline.spans[static_cast<std::size_t>(at.stage)][static_cast<std::size_t>(at.position)];
-}
-const ActionDuration& price_at(const Durations& durations, Place at) {
-    return durations[static_cast<std::size_t>(at.stage)][static_cast<std::size_t>(at.position)];
-}
+const Action& action_at(const Programs& programs, Place at) { return programs[at.stage].actions[at.position]; }
+const ActionSpan& run_at(const Timeline& timeline, Place at) { return timeline.spans[at.stage][at.position]; }
+const ActionDuration& price_at(const Durations& durations, Place at) { return durations[at.stage][at.position]; }
 
 std::vector<Place> all_places(const Programs& programs) {
     std::vector<Place> places;
-    for (int r = 0; r < static_cast<int>(programs.size()); ++r)
-        for (int i = 0; i < static_cast<int>(programs[static_cast<std::size_t>(r)].actions.size()); ++i)
-            places.push_back({r, i});
+    for (const auto r : programs.ids())
+        for (const auto i : programs[r].actions.ids()) places.push_back({r, i});
     return places;
 }
 
 /// By (from, to), then in the order in which a link serves them. Reductions are a message to oneself.
-std::map<std::pair<int, int>, std::vector<Message>> messages_of(const Programs& programs, const Timeline& timeline) {
-    std::map<std::tuple<int, int, Channel>, std::pair<std::vector<Place>, std::vector<Place>>> sides;
+std::map<std::pair<StageId, StageId>, std::vector<Message>> messages_of(const Programs& programs,
+                                                                        const Timeline& timeline) {
+    std::map<std::tuple<StageId, StageId, Channel>, std::pair<std::vector<Place>, std::vector<Place>>> sides;
     for (const Place at : all_places(programs)) {
         const Action& action = action_at(programs, at);
         if (action.kind == ActionKind::send) sides[{at.stage, action.peer, action.channel}].first.push_back(at);
@@ -248,7 +241,7 @@ std::map<std::pair<int, int>, std::vector<Message>> messages_of(const Programs& 
         sides[{at.stage, at.stage, action.channel}].first.push_back(at);
         sides[{at.stage, at.stage, action.channel}].second.push_back(at);
     }
-    std::map<std::pair<int, int>, std::vector<Message>> messages;
+    std::map<std::pair<StageId, StageId>, std::vector<Message>> messages;
     for (const auto& [key, pair] : sides) {
         auto& list = messages[{std::get<0>(key), std::get<1>(key)}];
         for (std::size_t n = 0; n < pair.first.size(); ++n) {
@@ -266,11 +259,11 @@ std::map<std::pair<int, int>, std::vector<Message>> messages_of(const Programs& 
 
 /// When the stage of `at` has no wait left to stand at before it, given when it came there.
 std::int64_t waits_end(const Programs& programs, const Timeline& timeline, Place at, std::int64_t came) {
-    const RankProgram& program = programs[static_cast<std::size_t>(at.stage)];
-    for (int i = 0; i < at.position; ++i) {
-        const int event = program.actions[static_cast<std::size_t>(i)].signals;
+    const RankProgram& program = programs[at.stage];
+    for (const ActionId i : first_ids<ActionId>(at.position.number())) {
+        const EventId event = program.actions[i].signals;
         const auto& waits = action_at(programs, at).waits;
-        if (event >= 0 && std::find(waits.begin(), waits.end(), event) != waits.end())
+        if (event != kNone && std::find(waits.begin(), waits.end(), event) != waits.end())
             came = std::max(came, run_at(timeline, {at.stage, i}).end);
     }
     return came;
@@ -281,13 +274,13 @@ RC_GTEST_PROP(SimulatedSchedule, KeepsTheRules, ()) {
     const auto [programs, durations] = any_priced_programs(Links::contended);
     const Timeline timeline = simulate(programs, durations);
     std::int64_t last = 0, world_from = 0;
-    for (std::size_t r = 0; r < programs.size(); ++r)  // one collective over the world, the last action of each
+    for (const auto r : programs.ids())  // one collective over the world, the last action of each
         world_from = std::max(world_from, timeline.spans[r].back().posted);
-    std::vector<std::int64_t> now(programs.size(), 0);
+    Table<StageId, std::int64_t> now(programs.size(), 0);
     for (const Place at : all_places(programs)) {
         const Action& action = action_at(programs, at);
         const ActionSpan& run = run_at(timeline, at);
-        std::int64_t& clock = now[static_cast<std::size_t>(at.stage)];
+        std::int64_t& clock = now[at.stage];
         clock = waits_end(programs, timeline, at, clock);
         RC_ASSERT(run.posted == clock);
         last = std::max(last, run.end);
@@ -316,22 +309,22 @@ RC_GTEST_PROP(SimulatedSchedule, KeepsTheRules, ()) {
 RC_GTEST_PROP(SimulatedSchedule, SharesItsTimeOut, ()) {
     const auto [programs, durations] = any_priced_programs(Links::contended);
     const Timeline timeline = simulate(programs, durations);
-    std::map<std::pair<int, int>, std::int64_t> ready;  // by stage and event
+    std::map<std::pair<StageId, EventId>, std::int64_t> ready;  // by stage and event
     for (const auto& [link, messages] : messages_of(programs, timeline)) {
         for (const Message& message : messages) {
             for (const Place side : {message.send, message.receive})
                 ready[{side.stage, action_at(programs, side).signals}] = message.ready;
         }
     }
-    std::vector<StageTime> expected(programs.size());
-    std::vector<std::int64_t> now(programs.size(), 0);
+    Table<StageId, StageTime> expected(programs.size());
+    Table<StageId, std::int64_t> now(programs.size(), 0);
     for (const Place at : all_places(programs)) {
-        StageTime& time = expected[static_cast<std::size_t>(at.stage)];
-        std::int64_t& clock = now[static_cast<std::size_t>(at.stage)];
+        StageTime& time = expected[at.stage];
+        std::int64_t& clock = now[at.stage];
         const std::int64_t until = waits_end(programs, timeline, at, clock);
         for (; clock < until; ++clock) {
             const auto& waits = action_at(programs, at).waits;
-            const bool all_made = std::all_of(waits.begin(), waits.end(), [&](int event) {
+            const bool all_made = std::all_of(waits.begin(), waits.end(), [&](EventId event) {
                 const auto known = ready.find({at.stage, event});
                 return known == ready.end() || known->second <= clock;
             });
@@ -343,7 +336,7 @@ RC_GTEST_PROP(SimulatedSchedule, SharesItsTimeOut, ()) {
         time.compute += run.end - run.start;
         clock = run.end;
     }
-    for (std::size_t r = 0; r < programs.size(); ++r) {
+    for (const auto r : programs.ids()) {
         expected[r].bubble += timeline.makespan - now[r];
         RC_ASSERT(timeline.stages[r] == expected[r]);
         RC_ASSERT(expected[r].compute + expected[r].exposed + expected[r].bubble == timeline.makespan);
@@ -356,7 +349,7 @@ std::int64_t sum_of(const MemoryBytes& bytes) { return std::accumulate(bytes.beg
 RC_GTEST_PROP(SimulatedSchedule, CountsLiveBytes, ()) {
     const auto [programs, durations] = any_priced_programs(Links::contended);
     const Timeline timeline = simulate(programs, durations);
-    for (std::size_t r = 0; r < programs.size(); ++r) {
+    for (const auto r : programs.ids()) {
         const RankProgram& program = programs[r];
         const std::vector<MemoryPoint>& series = timeline.memory[r];
         std::int64_t peak = 0;
@@ -365,10 +358,10 @@ RC_GTEST_PROP(SimulatedSchedule, CountsLiveBytes, ()) {
         RC_ASSERT(series.front().tick == 0);
         for (std::int64_t tick = 0; tick <= timeline.makespan; ++tick) {
             MemoryBytes alive = {};
-            for (std::size_t b = 0; b < program.buffers.size(); ++b) {
+            for (const auto b : program.buffers.ids()) {
                 const Buffer& buffer = program.buffers[b];
-                const auto touches = [&](const std::vector<int>& list) {
-                    return std::find(list.begin(), list.end(), static_cast<int>(b)) != list.end();
+                const auto touches = [&](const std::vector<BufferId>& list) {
+                    return std::find(list.begin(), list.end(), b) != list.end();
                 };
                 // Of the copies of a shared parameter on a stage, the first one's gradient is a view.
                 const bool is_second_copy = buffer.kind == BufferKind::tied_gradient &&
@@ -379,7 +372,8 @@ RC_GTEST_PROP(SimulatedSchedule, CountsLiveBytes, ()) {
                 const bool lasts =
                     buffer.kind == BufferKind::parameters || buffer.kind == BufferKind::gradients || is_second_copy;
                 bool is_alive = lasts;
-                for (std::size_t i = 0; i < program.actions.size() && !lasts; ++i) {
+                for (const ActionId i : program.actions.ids()) {
+                    if (lasts) break;
                     const Action& action = program.actions[i];
                     const ActionSpan& run = timeline.spans[r][i];
                     if (touches(action.writes))
@@ -429,7 +423,7 @@ RC_GTEST_PROP(SimulatedSchedule, IsAsMuchLongerAsAnActionOnItsCriticalPath, ()) 
     const Timeline timeline = simulate(programs, durations);
     const auto longer = *rc::gen::inRange<std::int64_t>(1, 40);
     for (const Place at : critical_path(timeline)) {
-        ActionDuration& duration = durations[static_cast<std::size_t>(at.stage)][static_cast<std::size_t>(at.position)];
+        ActionDuration& duration = durations[at.stage][at.position];
         std::int64_t& part = is_transfer(action_at(programs, at)) ? duration.latency : duration.duration;
         part += longer;
         RC_ASSERT(simulate(programs, durations).makespan == timeline.makespan + longer);

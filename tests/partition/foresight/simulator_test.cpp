@@ -16,64 +16,67 @@ class Script {
   public:
     explicit Script(int stages) : programs(static_cast<std::size_t>(stages)), durations(programs.size()) {}
 
-    int add(int stage, const ActionDuration& duration, Action action) {
-        RankProgram& program = programs[static_cast<std::size_t>(stage)];
-        action.signals = program.events++;
+    EventId add(int stage, const ActionDuration& duration, Action action) {
+        RankProgram& program = programs[StageId(stage)];
+        action.signals = EventId(program.events++);
         program.actions.push_back(std::move(action));
-        durations[static_cast<std::size_t>(stage)].push_back(duration);
-        return program.events - 1;
+        durations[StageId(stage)].push_back(duration);
+        return program.actions.back().signals;
     }
-    int forward(int stage, std::int64_t duration, std::vector<int> waits = {}) {
+    EventId forward(int stage, std::int64_t duration, std::vector<EventId> waits = {}) {
         return add(stage, {duration, 0}, {.kind = ActionKind::forward, .waits = std::move(waits)});
     }
-    int backward(int stage, std::int64_t duration, std::vector<int> waits = {}) {
+    EventId backward(int stage, std::int64_t duration, std::vector<EventId> waits = {}) {
         return add(stage, {duration, 0}, {.kind = ActionKind::backward, .waits = std::move(waits)});
     }
-    int send(int stage, int peer, Channel channel, const ActionDuration& duration, std::vector<int> waits = {}) {
+    EventId send(int stage, int peer, Channel channel, const ActionDuration& duration,
+                 std::vector<EventId> waits = {}) {
         return add(stage, duration,
                    {.kind = ActionKind::send,
-                    .peer = peer,
+                    .peer = StageId(peer),
                     .channel = channel,
                     .stream = Stream::communication,
                     .waits = std::move(waits)});
     }
-    int receive(int stage, int peer, Channel channel, std::vector<int> waits = {}) {
+    EventId receive(int stage, int peer, Channel channel, std::vector<EventId> waits = {}) {
         return add(stage, {},
                    {.kind = ActionKind::receive,
-                    .peer = peer,
+                    .peer = StageId(peer),
                     .channel = channel,
                     .stream = Stream::communication,
                     .waits = std::move(waits)});
     }
-    int reduce(int stage, const ActionDuration& duration, std::vector<int> waits = {}) {
+    EventId reduce(int stage, const ActionDuration& duration, std::vector<EventId> waits = {}) {
         return add(stage, duration,
                    {.kind = ActionKind::reduce_gradients,
                     .channel = Channel::data,
                     .stream = Stream::communication,
                     .waits = std::move(waits)});
     }
-    int copy(int stage, Stream stream, std::int64_t duration, std::vector<int> waits = {}) {
+    EventId copy(int stage, Stream stream, std::int64_t duration, std::vector<EventId> waits = {}) {
         return add(stage, {duration, 0},
                    {.kind = stream == Stream::copy_out ? ActionKind::offload : ActionKind::prefetch,
                     .stream = stream,
                     .waits = std::move(waits)});
     }
-    int optimizer_step(int stage, std::int64_t duration, std::vector<int> waits = {}) {
+    EventId optimizer_step(int stage, std::int64_t duration, std::vector<EventId> waits = {}) {
         return add(stage, {duration, 0},
                    {.kind = ActionKind::optimizer_step, .channel = Channel::world, .waits = std::move(waits)});
     }
 
-    std::vector<RankProgram> programs;
+    Programs programs;
     Durations durations;
 };
 
+Place at(int stage, int position) { return {StageId(stage), ActionId(position)}; }
+
 using Span = std::pair<std::int64_t, std::int64_t>;
 Span span_of(const Timeline& timeline, int stage, int position) {
-    const ActionSpan& run = timeline.spans[static_cast<std::size_t>(stage)][static_cast<std::size_t>(position)];
+    const ActionSpan& run = timeline.spans[StageId(stage)][ActionId(position)];
     return {run.start, run.end};
 }
 std::int64_t posted_of(const Timeline& timeline, int stage, int position) {
-    return timeline.spans[static_cast<std::size_t>(stage)][static_cast<std::size_t>(position)].posted;
+    return timeline.spans[StageId(stage)][ActionId(position)].posted;
 }
 
 // Two stages, two microbatches, all forwards first on stage 0, in turns on stage 1. By hand:
@@ -84,27 +87,27 @@ struct TwoStages : ::testing::Test {
     TwoStages() : script(2) {
         constexpr ActionDuration kActivation{.duration = 4, .latency = 3}, kGradient{.duration = 6, .latency = 1},
             kReduction{.duration = 8, .latency = 2};
-        script.forward(0, 10);                                      // 0
-        script.send(0, 1, Channel::activations, kActivation, {0});  // 1
-        script.forward(0, 10);                                      // 2
-        script.send(0, 1, Channel::activations, kActivation, {2});  // 3
-        script.receive(0, 1, Channel::gradients, {2});              // 4
-        script.backward(0, 20, {1, 4});                             // 5
-        script.receive(0, 1, Channel::gradients, {5});              // 6
-        script.backward(0, 20, {3, 6});                             // 7
-        script.reduce(0, kReduction, {7});                          // 8
-        script.optimizer_step(0, 5, {8});                           // 9
+        script.forward(0, 10);                                               // 0
+        script.send(0, 1, Channel::activations, kActivation, {EventId(0)});  // 1
+        script.forward(0, 10);                                               // 2
+        script.send(0, 1, Channel::activations, kActivation, {EventId(2)});  // 3
+        script.receive(0, 1, Channel::gradients, {EventId(2)});              // 4
+        script.backward(0, 20, {EventId(1), EventId(4)});                    // 5
+        script.receive(0, 1, Channel::gradients, {EventId(5)});              // 6
+        script.backward(0, 20, {EventId(3), EventId(6)});                    // 7
+        script.reduce(0, kReduction, {EventId(7)});                          // 8
+        script.optimizer_step(0, 5, {EventId(8)});                           // 9
 
-        script.receive(1, 0, Channel::activations);             // 0
-        script.receive(1, 0, Channel::activations);             // 1
-        script.forward(1, 10, {0});                             // 2
-        script.backward(1, 20);                                 // 3
-        script.send(1, 0, Channel::gradients, kGradient, {3});  // 4
-        script.forward(1, 10, {1});                             // 5
-        script.backward(1, 20);                                 // 6
-        script.send(1, 0, Channel::gradients, kGradient, {6});  // 7
-        script.reduce(1, kReduction, {6});                      // 8
-        script.optimizer_step(1, 5, {4, 7, 8});                 // 9
+        script.receive(1, 0, Channel::activations);                         // 0
+        script.receive(1, 0, Channel::activations);                         // 1
+        script.forward(1, 10, {EventId(0)});                                // 2
+        script.backward(1, 20);                                             // 3
+        script.send(1, 0, Channel::gradients, kGradient, {EventId(3)});     // 4
+        script.forward(1, 10, {EventId(1)});                                // 5
+        script.backward(1, 20);                                             // 6
+        script.send(1, 0, Channel::gradients, kGradient, {EventId(6)});     // 7
+        script.reduce(1, kReduction, {EventId(6)});                         // 8
+        script.optimizer_step(1, 5, {EventId(4), EventId(7), EventId(8)});  // 9
         timeline = simulate(script.programs, script.durations);
     }
 
@@ -118,8 +121,8 @@ TEST_F(TwoStages, RunWhenTheyCan) {
     const std::vector<Span> second = {{10, 17}, {20, 27}, {17, 27}, {27, 47}, {47, 54},
                                       {47, 57}, {57, 77}, {77, 84}, {77, 87}, {114, 119}};
     for (int i = 0; i < 10; ++i) {
-        EXPECT_EQ(span_of(timeline, 0, i), first[static_cast<std::size_t>(i)]) << i;
-        EXPECT_EQ(span_of(timeline, 1, i), second[static_cast<std::size_t>(i)]) << i;
+        EXPECT_EQ(span_of(timeline, 0, i), first[i]) << i;
+        EXPECT_EQ(span_of(timeline, 1, i), second[i]) << i;
     }
     EXPECT_EQ(timeline.makespan, 119);
     EXPECT_EQ(posted_of(timeline, 0, 4), 20);
@@ -130,19 +133,20 @@ TEST_F(TwoStages, RunWhenTheyCan) {
 
 TEST_F(TwoStages, StandStillForTransfersOrForWhatIsNotMade) {
     // Stage 0: 20–47 and 74–77 for gradients that were not there, 47–54, 77–84 and 104–114 for transfers.
-    EXPECT_EQ(timeline.stages[0], (StageTime{.compute = 65, .exposed = 24, .bubble = 30}));
+    EXPECT_EQ(timeline.stages[StageId(0)], (StageTime{.compute = 65, .exposed = 24, .bubble = 30}));
     // Stage 1: 0–10 for the activation and 87–114 for stage 0; 10–17 and 77–87 for transfers.
-    EXPECT_EQ(timeline.stages[1], (StageTime{.compute = 65, .exposed = 17, .bubble = 37}));
+    EXPECT_EQ(timeline.stages[StageId(1)], (StageTime{.compute = 65, .exposed = 17, .bubble = 37}));
     EXPECT_DOUBLE_EQ(timeline.bubble(), (54.0 + 54.0) / 130.0);
 }
 
 TEST_F(TwoStages, HaveACriticalPathThroughBoth) {
-    EXPECT_THAT(critical_path(timeline), ElementsAre(Place{0, 0}, Place{0, 1}, Place{1, 2}, Place{1, 3}, Place{1, 5},
-                                                     Place{1, 6}, Place{1, 7}, Place{0, 7}, Place{0, 8}, Place{0, 9}));
+    EXPECT_THAT(critical_path(timeline), ElementsAre(at(0, 0), at(0, 1), at(1, 2), at(1, 3), at(1, 5), at(1, 6),
+                                                     at(1, 7), at(0, 7), at(0, 8), at(0, 9)));
 }
 
 TEST_F(TwoStages, AreIndependentOfOtherRunsAndOfThePriceOfReceives) {
-    script.durations[1][0] = script.durations[1][1] = script.durations[0][4] = {.duration = 1000, .latency = 1000};
+    script.durations[StageId(1)][ActionId(0)] = script.durations[StageId(1)][ActionId(1)] =
+        script.durations[StageId(0)][ActionId(4)] = {.duration = 1000, .latency = 1000};
     const Timeline again = simulate(script.programs, script.durations);
     EXPECT_EQ(again.spans, timeline.spans);
     EXPECT_EQ(again.stages, timeline.stages);
@@ -166,7 +170,7 @@ TEST(Simulator, AChannelWaitsForTheLinkOfAnother) {
     EXPECT_EQ(span_of(timeline, 0, 2), Span(20, 27));
     EXPECT_EQ(span_of(timeline, 0, 1), Span(25, 32));
     EXPECT_EQ(span_of(timeline, 1, 5), Span(10, 17)) << "the other direction has a link of its own";
-    EXPECT_THAT(critical_path(timeline), ElementsAre(Place{0, 0}, Place{0, 3}, Place{0, 4}, Place{0, 2}, Place{0, 1}));
+    EXPECT_THAT(critical_path(timeline), ElementsAre(at(0, 0), at(0, 3), at(0, 4), at(0, 2), at(0, 1)));
 }
 
 // Whichever stage was the last to post: both messages become ready at 10.
@@ -204,11 +208,11 @@ TEST(Simulator, QueueingForALinkIsExposed) {
     script.send(0, 1, Channel::activations, {.duration = 30});
     script.send(0, 1, Channel::gradients, {.duration = 5, .latency = 1});
     script.receive(1, 0, Channel::activations);
-    const int waited_for = script.receive(1, 0, Channel::gradients);
+    const EventId waited_for = script.receive(1, 0, Channel::gradients);
     script.forward(1, 4, {waited_for});
     const Timeline timeline = simulate(script.programs, script.durations);
-    EXPECT_EQ(timeline.stages[1], (StageTime{.compute = 4, .exposed = 36, .bubble = 0}));
-    EXPECT_EQ(timeline.stages[0], (StageTime{.compute = 0, .exposed = 0, .bubble = 40}));
+    EXPECT_EQ(timeline.stages[StageId(1)], (StageTime{.compute = 4, .exposed = 36, .bubble = 0}));
+    EXPECT_EQ(timeline.stages[StageId(0)], (StageTime{.compute = 0, .exposed = 0, .bubble = 40}));
 }
 
 // One message on its way while another one has not been made: shortening the first would gain nothing.
@@ -217,16 +221,16 @@ TEST(Simulator, OfSeveralWaitsTheOneNotMadeDecides) {
     script.send(0, 2, Channel::activations, {.duration = 9, .latency = 0});
     script.forward(1, 6);
     script.send(1, 2, Channel::activations, {.duration = 5, .latency = 0});
-    const int early = script.receive(2, 0, Channel::activations), late = script.receive(2, 1, Channel::activations);
+    const EventId early = script.receive(2, 0, Channel::activations), late = script.receive(2, 1, Channel::activations);
     script.forward(2, 1, {early, late});
-    EXPECT_EQ(simulate(script.programs, script.durations).stages[2],
+    EXPECT_EQ(simulate(script.programs, script.durations).stages[StageId(2)],
               (StageTime{.compute = 1, .exposed = 5, .bubble = 6}));
 }
 
 // A list is issued in order: while it stops at a wait, nothing behind it is posted.
 TEST(Simulator, AWaitHoldsUpWhatIsBehindIt) {
     Script script(2);
-    const int first = script.receive(0, 1, Channel::activations);
+    const EventId first = script.receive(0, 1, Channel::activations);
     script.send(0, 1, Channel::activations, {.duration = 1}, {first});
     script.send(0, 1, Channel::gradients, {.duration = 1});
     script.forward(1, 50);
@@ -245,15 +249,14 @@ TEST(Simulator, ReductionsOfAStageShareItsLinkAndNobodyElses) {
         script.reduce(stage, {.duration = 10, .latency = 3});
         script.reduce(stage, {.duration = 10, .latency = 3});
         script.backward(stage, 5);
-        script.optimizer_step(stage, 2, {0, 1});
+        script.optimizer_step(stage, 2, {EventId(0), EventId(1)});
     }
     const Timeline timeline = simulate(script.programs, script.durations);
     for (const int stage : {0, 1}) {
         EXPECT_EQ(span_of(timeline, stage, 0), Span(0, 13));
         EXPECT_EQ(span_of(timeline, stage, 1), Span(10, 23));
         EXPECT_EQ(span_of(timeline, stage, 3), Span(23, 25));
-        EXPECT_EQ(timeline.stages[static_cast<std::size_t>(stage)],
-                  (StageTime{.compute = 7, .exposed = 18, .bubble = 0}));
+        EXPECT_EQ(timeline.stages[StageId(stage)], (StageTime{.compute = 7, .exposed = 18, .bubble = 0}));
     }
 }
 
@@ -269,25 +272,24 @@ TEST(Simulator, CollectivesOverTheWorldStartTogetherAndEndOnTheirOwn) {
         EXPECT_EQ(span_of(timeline, stage, 1), Span(20, 25 + stage));
         EXPECT_EQ(span_of(timeline, stage, 2), Span(27, 28));
     }
-    EXPECT_EQ(timeline.stages[0], (StageTime{.compute = 6, .exposed = 0, .bubble = 22}));
-    EXPECT_THAT(critical_path(timeline), ElementsAre(Place{2, 0}, Place{2, 1}, Place{0, 2}));
+    EXPECT_EQ(timeline.stages[StageId(0)], (StageTime{.compute = 6, .exposed = 0, .bubble = 22}));
+    EXPECT_THAT(critical_path(timeline), ElementsAre(at(2, 0), at(2, 1), at(0, 2)));
 }
 
 TEST(Simulator, WhatTakesNoTimeLetsItsCauseThrough) {
     Script script(2);
-    const int made = script.forward(0, 7);
+    const EventId made = script.forward(0, 7);
     script.forward(0, 0);
     script.send(0, 1, Channel::activations, {}, {made});
-    const int received = script.receive(1, 0, Channel::activations);
+    const EventId received = script.receive(1, 0, Channel::activations);
     script.forward(1, 0, {received});
     script.forward(1, 3);
-    EXPECT_THAT(critical_path(simulate(script.programs, script.durations)),
-                ElementsAre(Place{0, 0}, Place{0, 2}, Place{1, 2}));
+    EXPECT_THAT(critical_path(simulate(script.programs, script.durations)), ElementsAre(at(0, 0), at(0, 2), at(1, 2)));
 }
 
 TEST(Simulator, NothingTakesNoTime) {
     EXPECT_EQ(simulate({}, {}).makespan, 0);
-    const Timeline empty = simulate(std::vector<RankProgram>(2), Durations(2));
+    const Timeline empty = simulate(Programs(2), Durations(2));
     EXPECT_EQ(empty.makespan, 0);
     EXPECT_EQ(empty.bubble(), 0);
     EXPECT_TRUE(critical_path(empty).empty());
@@ -295,21 +297,26 @@ TEST(Simulator, NothingTakesNoTime) {
 
 TEST(Simulator, CopiesRunBesideComputeEachDirectionOneAfterTheOther) {
     Script script(1);
-    const int first = script.forward(0, 10);
+    const EventId first = script.forward(0, 10);
     script.copy(0, Stream::copy_out, 15, {first});
-    const int second = script.forward(0, 10, {first});
-    const int out = script.copy(0, Stream::copy_out, 15, {second});
-    const int back = script.copy(0, Stream::copy_in, 4, {second});
+    const EventId second = script.forward(0, 10, {first});
+    const EventId out = script.copy(0, Stream::copy_out, 15, {second});
+    const EventId back = script.copy(0, Stream::copy_in, 4, {second});
     script.backward(0, 5, {back});
     script.backward(0, 5, {out});
     const Timeline timeline = simulate(script.programs, script.durations);
-    const auto& runs = timeline.spans[0];
-    EXPECT_EQ((std::pair{runs[1].start, runs[1].end}), (std::pair<std::int64_t, std::int64_t>{10, 25}));
-    EXPECT_EQ((std::pair{runs[3].start, runs[3].end}), (std::pair<std::int64_t, std::int64_t>{25, 40}));
-    EXPECT_EQ((std::pair{runs[4].start, runs[4].end}), (std::pair<std::int64_t, std::int64_t>{20, 24}));
-    EXPECT_EQ((std::pair{runs[5].start, runs[5].end}), (std::pair<std::int64_t, std::int64_t>{24, 29}));
-    EXPECT_EQ((std::pair{runs[6].start, runs[6].end}), (std::pair<std::int64_t, std::int64_t>{40, 45}));
-    EXPECT_EQ(timeline.stages[0], (StageTime{.compute = 30, .exposed = 15, .bubble = 0}));
+    const auto& runs = timeline.spans[StageId(0)];
+    EXPECT_EQ((std::pair{runs[ActionId(1)].start, runs[ActionId(1)].end}),
+              (std::pair<std::int64_t, std::int64_t>{10, 25}));
+    EXPECT_EQ((std::pair{runs[ActionId(3)].start, runs[ActionId(3)].end}),
+              (std::pair<std::int64_t, std::int64_t>{25, 40}));
+    EXPECT_EQ((std::pair{runs[ActionId(4)].start, runs[ActionId(4)].end}),
+              (std::pair<std::int64_t, std::int64_t>{20, 24}));
+    EXPECT_EQ((std::pair{runs[ActionId(5)].start, runs[ActionId(5)].end}),
+              (std::pair<std::int64_t, std::int64_t>{24, 29}));
+    EXPECT_EQ((std::pair{runs[ActionId(6)].start, runs[ActionId(6)].end}),
+              (std::pair<std::int64_t, std::int64_t>{40, 45}));
+    EXPECT_EQ(timeline.stages[StageId(0)], (StageTime{.compute = 30, .exposed = 15, .bubble = 0}));
 }
 
 TEST(Simulator, BuffersLiveFromTheirWriterToTheEndOfWhatFreesThem) {
@@ -318,42 +325,49 @@ TEST(Simulator, BuffersLiveFromTheirWriterToTheEndOfWhatFreesThem) {
                         BufferKind::stash,      BufferKind::tied_gradient, BufferKind::tied_received};
     std::int64_t bytes = 1;
     for (const BufferKind kind : kinds) {
-        script.programs[1].buffers.push_back({.kind = kind, .bytes = bytes});
+        script.programs[StageId(1)].buffers.push_back({.kind = kind, .bytes = bytes});
         bytes *= 10;
     }
     script.forward(0, 10);
     script.send(0, 1, Channel::activations, {.duration = 2, .latency = 3});
     script.forward(1, 4);
-    const int received = script.add(1, {},
-                                    {.kind = ActionKind::receive,
-                                     .peer = 0,
-                                     .channel = Channel::activations,
-                                     .stream = Stream::communication,
-                                     .writes = {2}});
-    script.add(1, {.duration = 6}, {.kind = ActionKind::forward, .writes = {3, 4}, .frees = {2}, .waits = {received}});
-    script.add(1, {.duration = 1}, {.kind = ActionKind::backward, .writes = {1}, .frees = {3, 4}});
+    const EventId received = script.add(1, {},
+                                        {.kind = ActionKind::receive,
+                                         .peer = StageId(0),
+                                         .channel = Channel::activations,
+                                         .stream = Stream::communication,
+                                         .writes = {BufferId(2)}});
+    script.add(1, {.duration = 6},
+               {.kind = ActionKind::forward,
+                .writes = {BufferId(3), BufferId(4)},
+                .frees = {BufferId(2)},
+                .waits = {received}});
+    script.add(1, {.duration = 1},
+               {.kind = ActionKind::backward, .writes = {BufferId(1)}, .frees = {BufferId(3), BufferId(4)}});
     const Timeline timeline = simulate(script.programs, script.durations);
     // Parameters, gradients, activations, checkpoints, deferred, boundaries, offloaded.
-    EXPECT_THAT(timeline.memory[1],
+    EXPECT_THAT(timeline.memory[StageId(1)],
                 ElementsAre(MemoryPoint{0, {1, 10, 0, 0, 0, 0, 0}}, MemoryPoint{4, {1, 10, 0, 0, 0, 100, 0}},
                             MemoryPoint{15, {1, 10, 1000, 0, 0, 100, 0}}, MemoryPoint{21, {1, 10, 1000, 0, 0, 0, 0}},
                             MemoryPoint{22, {1, 10, 0, 0, 0, 0, 0}}));
-    EXPECT_EQ(timeline.peak_bytes[1], 1111);
-    EXPECT_EQ(timeline.peak_by_category[1], (MemoryBytes{1, 10, 1000, 0, 0, 100, 0}));
-    EXPECT_THAT(timeline.memory[0], ElementsAre(MemoryPoint{0, {}}));
+    EXPECT_EQ(timeline.peak_bytes[StageId(1)], 1111);
+    EXPECT_EQ(timeline.peak_by_category[StageId(1)], (MemoryBytes{1, 10, 1000, 0, 0, 100, 0}));
+    EXPECT_THAT(timeline.memory[StageId(0)], ElementsAre(MemoryPoint{0, {}}));
 }
 
 TEST(Simulator, EachKindOfBufferHasACategory) {
-    const auto of = [](BufferKind kind, int group = -1) { return category_of(Buffer{.kind = kind, .group = group}); };
+    const auto of = [](BufferKind kind, GroupId group = {}) {
+        return category_of(Buffer{.kind = kind, .group = group});
+    };
     EXPECT_EQ(of(BufferKind::parameters), MemoryCategory::parameters);
     EXPECT_EQ(of(BufferKind::gradients), MemoryCategory::gradients);
     EXPECT_EQ(of(BufferKind::tied_gradient), MemoryCategory::gradients);
     EXPECT_EQ(of(BufferKind::stash), MemoryCategory::activations);
     EXPECT_EQ(of(BufferKind::deferred), MemoryCategory::deferred);
-    EXPECT_EQ(of(BufferKind::checkpoint, 1), MemoryCategory::checkpoints);
-    EXPECT_EQ(of(BufferKind::prefetched, 1), MemoryCategory::checkpoints);
-    EXPECT_EQ(of(BufferKind::offloaded, 1), MemoryCategory::offloaded);
-    EXPECT_EQ(of(BufferKind::activation_in, 0), MemoryCategory::checkpoints);  // of a chunk that is recomputed
+    EXPECT_EQ(of(BufferKind::checkpoint, GroupId(1)), MemoryCategory::checkpoints);
+    EXPECT_EQ(of(BufferKind::prefetched, GroupId(1)), MemoryCategory::checkpoints);
+    EXPECT_EQ(of(BufferKind::offloaded, GroupId(1)), MemoryCategory::offloaded);
+    EXPECT_EQ(of(BufferKind::activation_in, GroupId(0)), MemoryCategory::checkpoints);  // of a chunk that is recomputed
     for (const BufferKind kind : {BufferKind::activation_in, BufferKind::activation_out, BufferKind::gradient_in,
                                   BufferKind::gradient_out, BufferKind::checkpoint_gradient, BufferKind::tied_received})
         EXPECT_EQ(of(kind), MemoryCategory::boundaries);
@@ -372,7 +386,7 @@ std::string refusal(const Script& script) {
 TEST(Simulator, RefusesProgramsThatStop) {
     Script circle(2);  // each waits for the other before it sends
     for (const int stage : {0, 1}) {
-        const int received = circle.receive(stage, 1 - stage, Channel::activations);
+        const EventId received = circle.receive(stage, 1 - stage, Channel::activations);
         circle.send(stage, 1 - stage, Channel::activations, {}, {received});
     }
     EXPECT_THAT(refusal(circle), HasSubstr("stage 0 stops for ever at action 1 (send activations -> stage 1)"));
@@ -387,8 +401,8 @@ TEST(Simulator, RefusesProgramsThatStop) {
     EXPECT_THAT(refusal(unmet), HasSubstr("stage 0 action 0 (send activations -> stage 1) meets nothing"));
 
     Script unsignalled(1);
-    unsignalled.programs[0].events = 1;
-    unsignalled.forward(0, 1, {0});
+    unsignalled.programs[StageId(0)].events = 1;
+    unsignalled.forward(0, 1, {EventId(0)});
     EXPECT_THAT(refusal(unsignalled), HasSubstr("stage 0 stops for ever at action 0"));
 }
 
@@ -401,12 +415,12 @@ TEST(Simulator, RefusesPricesThatDoNotFit) {
     script.durations.pop_back();
     EXPECT_THAT(refusal(script), HasSubstr("durations of 1 stages for programs of 2"));
     script.durations = fitting;
-    script.durations[1].emplace_back();
+    script.durations[StageId(1)].emplace_back();
     EXPECT_THAT(refusal(script), HasSubstr("2 durations for the 1 actions of stage 1"));
     script.durations = fitting;
-    script.durations[0][0].duration = -1;
+    script.durations[StageId(0)][ActionId(0)].duration = -1;
     EXPECT_THAT(refusal(script), HasSubstr("F of stage 0 has a duration below 0"));
-    script.durations[0][0] = {.duration = 0, .latency = -1};
+    script.durations[StageId(0)][ActionId(0)] = {.duration = 0, .latency = -1};
     EXPECT_THAT(refusal(script), HasSubstr("F of stage 0 has a duration below 0"));
 }
 

@@ -164,7 +164,7 @@ TEST(Warnings, OffloadingThatHasNoEffect) {
 
 TEST(ChunkCosts, AddUpTheModules) {
     const ModuleGraph graph = testing::chain(4, true);
-    const ChunkCosts all = costs_of(graph, {.stage = 0, .first_module = 0, .end_module = 6});
+    const ChunkCosts all = costs_of(graph, {.stage = StageId(0), .first_module = 0, .end_module = 6});
     EXPECT_EQ(all.layers, 4);
     EXPECT_EQ(all.parameter_count, 300 + 120 + 121 + 122 + 123 + 300);
     EXPECT_EQ(all.forward_flops, 100 + 101 + 102 + 103 + 104 + 105);
@@ -172,8 +172,8 @@ TEST(ChunkCosts, AddUpTheModules) {
     EXPECT_EQ(all.weight_flops, all.forward_flops);
     EXPECT_EQ(all.stash_bytes, 6 * 50 + 7 * 15 + 5 * 64 + 4 * 10);  // the boundaries inside are kept too
     EXPECT_EQ(all.output_bytes, 0);
-    EXPECT_EQ(costs_of(graph, {.stage = 0, .first_module = 0, .end_module = 2}).output_bytes, 68);
-    const std::vector<Chunk> chunks = {{0, 0, 1}, {1, 1, 3}, {0, 3, 6}};
+    EXPECT_EQ(costs_of(graph, {.stage = StageId(0), .first_module = 0, .end_module = 2}).output_bytes, 68);
+    const Chunks chunks = {{StageId(0), 0, 1}, {StageId(1), 1, 3}, {StageId(0), 3, 6}};
     EXPECT_THAT(stage_flops(graph, chunks, 2), ElementsAre(3 * (100 + 103 + 104 + 105), 3 * (101 + 102)));
     EXPECT_EQ(imbalance({3, 1}), 0.5);
     EXPECT_EQ(imbalance({0, 0}), 0);

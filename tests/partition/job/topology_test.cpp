@@ -85,8 +85,7 @@ TEST_P(EveryPlacement, GroupsAlongAnAxisPartitionTheWorld) {
         for (const auto& group : groups) all.insert(all.end(), group.begin(), group.end());
         std::sort(all.begin(), all.end());
         ASSERT_EQ(static_cast<int>(all.size()), topology.degrees.world());
-        for (int rank = 0; rank < topology.degrees.world(); ++rank)
-            EXPECT_EQ(all[static_cast<std::size_t>(rank)], rank);
+        for (int rank = 0; rank < topology.degrees.world(); ++rank) EXPECT_EQ(all[rank], rank);
     }
 }
 

@@ -21,9 +21,9 @@ using testing::Job;
 using testing::makespan;
 using testing::plan_of;
 
-ComputeOrders compute_orders(const std::vector<RankProgram>& programs) {
+ComputeOrders compute_orders(const Programs& programs) {
     ComputeOrders orders(programs.size());
-    for (std::size_t r = 0; r < programs.size(); ++r) {
+    for (const auto r : programs.ids()) {
         for (const Action& action : programs[r].actions) {
             if (const auto kind = computation_kind(action.kind))
                 orders[r].push_back({*kind, action.microbatch, action.chunk});
@@ -32,9 +32,9 @@ ComputeOrders compute_orders(const std::vector<RankProgram>& programs) {
     return orders;
 }
 
-int steps_between(const RankProgram& program, std::size_t posted, int event) {
+int steps_between(const RankProgram& program, ActionId posted, EventId event) {
     int steps = 0;
-    for (std::size_t i = posted + 1; i < program.actions.size(); ++i) {
+    for (ActionId i = posted + 1; i < program.actions.end_id(); ++i) {
         const Action& action = program.actions[i];
         if (std::find(action.waits.begin(), action.waits.end(), event) != action.waits.end()) return steps;
         steps += action.stream == Stream::compute ? 1 : 0;
@@ -117,15 +117,15 @@ TEST(Lowering, ReducesAChunkRightBehindItsLastBackward) {
         const Plan plan = plan_of(job);
         for (const RankProgram& program : plan.training) {
             const auto& actions = program.actions;
-            for (std::size_t i = 0; i < actions.size(); ++i) {
+            for (const auto i : actions.ids()) {
                 if (actions[i].kind != ActionKind::reduce_gradients) continue;
-                const int chunk = actions[i].chunk;
-                const bool is_tied = chunk == 0 || chunk + 1 == static_cast<int>(plan.chunks.size());
+                const ChunkId chunk = actions[i].chunk;
+                const bool is_tied = chunk == ChunkId(0) || chunk == plan.chunks.last_id();
                 const ActionKind last = is_tied                                         ? ActionKind::sum_tied_gradients
                                         : job.schedule == PipelineSchedule::zero_bubble ? ActionKind::backward_weight
                                                                                         : ActionKind::backward;
-                std::size_t before = i - 1;
-                while (actions[before].stream != Stream::compute) --before;
+                ActionId before = i - 1;
+                while (actions[before].stream != Stream::compute) before = before - 1;
                 ASSERT_EQ(actions[before].kind, last) << text_of(job);
                 if (!is_tied) {
                     ASSERT_EQ(actions[before].chunk, chunk);
@@ -155,9 +155,9 @@ TEST(Lowering, CheckpointsGroupsOfLayersAndTheHeadAlone) {
     const auto groups_with = [&](const std::string& word) {
         options.activation_checkpointing = word;
         const auto chunks = assign_stages(testing::chain(8, true), options);
-        return std::pair(chunks[0].groups, chunks[1].groups);
+        return std::pair(chunks[ChunkId(0)].groups, chunks[ChunkId(1)].groups);
     };
-    using Groups = std::pair<std::vector<int>, std::vector<int>>;
+    using Groups = std::pair<Table<GroupId, int>, Table<GroupId, int>>;
     // Modules: 0 embedding, 1 … 5 | 6 … 8 layers, 9 head.
     EXPECT_EQ(groups_with("none"), (Groups{{}, {}}));
     EXPECT_EQ(groups_with("each"), (Groups{{0, 2, 3, 4, 5}, {6, 7, 8, 9}}));
@@ -170,39 +170,36 @@ TEST(Lowering, CheckpointsGroupsOfLayersAndTheHeadAlone) {
 TEST(Lowering, KeepsOneCheckpointAGroupAndRecomputesOneGroupAtATime) {
     for_all_checkpointed_plans([](const ModuleGraph& graph, const Plan& plan) {
         EXPECT_THAT(check(plan), ::testing::IsEmpty());
-        const int stages = plan.topology.degrees.pp;
-        for (int stage = 0; stage < stages; ++stage) {
-            const RankProgram& program = plan.training[static_cast<std::size_t>(stage)];
-            std::map<int, int> in_flight;  // of each chunk
+        for (const RankProgram& program : plan.training) {
+            std::map<ChunkId, int> in_flight;
             std::int64_t checkpoints = 0;
             int stashes = 0;
             for (const Action& action : program.actions) {
-                if (action.kind == ActionKind::forward) in_flight[action.chunk] += action.group == 0 ? 1 : 0;
-                for (const int id : action.writes) {
-                    const Buffer& buffer = program.buffers[static_cast<std::size_t>(id)];
+                if (action.kind == ActionKind::forward) in_flight[action.chunk] += action.group == GroupId(0) ? 1 : 0;
+                for (const BufferId id : action.writes) {
+                    const Buffer& buffer = program.buffers[id];
                     if (buffer.kind == BufferKind::checkpoint) checkpoints += buffer.bytes;
                     if (buffer.kind == BufferKind::stash) ++stashes;
                 }
                 ASSERT_LE(stashes, 1) << name_of(action);
-                for (const int id : action.frees) {
-                    const Buffer& buffer = program.buffers[static_cast<std::size_t>(id)];
+                for (const BufferId id : action.frees) {
+                    const Buffer& buffer = program.buffers[id];
                     if (buffer.kind == BufferKind::checkpoint) checkpoints -= buffer.bytes;
                     if (buffer.kind == BufferKind::stash) --stashes;
                 }
                 const bool is_backward =
                     action.kind == ActionKind::backward || action.kind == ActionKind::backward_input;
-                if (is_backward && action.group == 0) --in_flight[action.chunk];
-                const auto& groups = plan.chunks[static_cast<std::size_t>(std::max(0, action.chunk))].groups;
+                if (is_backward && action.group == GroupId(0)) --in_flight[action.chunk];
+                const auto& groups = plan.chunks[std::max(ChunkId(0), action.chunk)].groups;
                 const bool is_between_steps = action.kind == ActionKind::forward
-                                                  ? action.group + 1 == static_cast<int>(groups.size())
-                                                  : is_backward && action.group == 0;
+                                                  ? action.group == groups.last_id()
+                                                  : is_backward && action.group == GroupId(0);
                 if (!is_between_steps) continue;
                 std::int64_t expected = 0;
                 for (const auto& [chunk, microbatches] : in_flight) {
-                    const auto& of_chunk = plan.chunks[static_cast<std::size_t>(chunk)].groups;
-                    for (std::size_t g = 1; g < of_chunk.size(); ++g)
-                        expected +=
-                            microbatches * graph.modules[static_cast<std::size_t>(of_chunk[g]) - 1].output_bytes;
+                    const auto& of_chunk = plan.chunks[chunk].groups;
+                    for (const GroupId g : of_chunk.ids())
+                        if (g != GroupId(0)) expected += microbatches * graph.modules[of_chunk[g] - 1].output_bytes;
                 }
                 ASSERT_EQ(checkpoints, expected) << name_of(action);
             }
@@ -227,7 +224,7 @@ TEST(Lowering, OffloadsWhatIsNotNeededWithinTheHorizon) {
                 const Plan plan = make_plan(graph, options, {.pp = job.stages}, 1);
                 ASSERT_THAT(check(plan), ::testing::IsEmpty());
                 for (const RankProgram& program : plan.training) {
-                    using Key = std::tuple<int, int, int>;
+                    using Key = std::tuple<MicrobatchId, ChunkId, GroupId>;
                     std::map<Key, int> forward, backward, fetched;
                     std::set<Key> left;
                     int task = 0, on_device = 0;
@@ -250,7 +247,7 @@ TEST(Lowering, OffloadsWhatIsNotNeededWithinTheHorizon) {
                         }
                     }
                     for (const auto& [key, at] : backward) {
-                        const bool has_input = std::get<1>(key) > 0 || std::get<2>(key) > 0;
+                        const bool has_input = std::get<1>(key) > ChunkId(0) || std::get<2>(key) > GroupId(0);
                         EXPECT_EQ(left.contains(key), has_input && at - forward[key] > horizon + 1);
                         EXPECT_EQ(left.contains(key), fetched.contains(key));
                         if (fetched.contains(key)) {
@@ -281,15 +278,15 @@ TEST(Lowering, PostsReceivesAsEarlyAsTheMessageCanExist) {
         const Plan plan = plan_of(job);
         const ComputeOrders orders = compute_orders(plan.training);
         const Precedence precedence(orders, job.stages, job.microbatches);
-        for (int r = 0; r < job.stages; ++r) {
-            const RankProgram& program = plan.training[static_cast<std::size_t>(r)];
-            for (std::size_t i = 0; i < program.actions.size(); ++i) {
+        for (const StageId r : plan.training.ids()) {
+            const RankProgram& program = plan.training[r];
+            for (const auto i : program.actions.ids()) {
                 const Action& action = program.actions[i];
                 if (action.kind != ActionKind::receive || action.channel == Channel::tied) continue;
                 const ComputationKind kind =
                     action.channel == Channel::activations ? ComputationKind::forward : ComputationKind::backward;
-                const int made = precedence.position_of(kind, action.microbatch, action.peer);
-                const int used = precedence.position_of(kind, action.microbatch, r);
+                const int made = precedence.position_of(kind, action.microbatch, ChunkId(action.peer.number()));
+                const int used = precedence.position_of(kind, action.microbatch, ChunkId(r.number()));
                 const bool room_for_one = used - precedence.ended_before(action.peer, made, r) >= 1;
                 ASSERT_EQ(steps_between(program, i, action.signals) >= 1, room_for_one)
                     << name_of(action) << " on stage " << r;
@@ -303,19 +300,19 @@ TEST(Lowering, PostsReceivesAsEarlyAsTheMessageCanExist) {
 TEST(Lowering, BoundsReceivedBuffers) {
     for_all_jobs([](const Job& job) {
         const Plan plan = plan_of(job);
-        for (int r = 0; r < job.stages; ++r) {
-            const RankProgram& program = plan.training[static_cast<std::size_t>(r)];
+        for (const StageId r : plan.training.ids()) {
+            const RankProgram& program = plan.training[r];
             std::map<BufferKind, int> live, peak;
             for (const Action& action : program.actions) {
                 if (action.kind == ActionKind::receive) {
-                    const BufferKind kind = program.buffers[static_cast<std::size_t>(action.writes.at(0))].kind;
+                    const BufferKind kind = program.buffers[action.writes.at(0)].kind;
                     peak[kind] = std::max(peak[kind], ++live[kind]);
                 }
-                for (const int freed : action.frees) --live[program.buffers[static_cast<std::size_t>(freed)].kind];
+                for (const BufferId freed : action.frees) --live[program.buffers[freed].kind];
             }
             const int before = job.schedule == PipelineSchedule::simple
                                    ? job.microbatches
-                                   : in_flight_limit(std::max(r - 1, 0), job.stages, *job.active);
+                                   : in_flight_limit(std::max(r - 1, StageId(0)), job.stages, *job.active);
             EXPECT_LE(peak[BufferKind::activation_in], before);
             EXPECT_LE(peak[BufferKind::gradient_in],
                       job.schedule == PipelineSchedule::simple || plan.active_microbatches > job.stages ? 3 : 2);
@@ -344,8 +341,8 @@ TEST(Lowering, LastStageSendsItsTiedGradientBeforeTheCoolDownEnds) {
     ASSERT_NE(receive, first.end());
     EXPECT_LT(receive, backward);
     // Stages in between have no copy.
-    for (const std::size_t middle : {1u, 2u}) {
-        for (const Action& action : plan.training[middle].actions)
+    for (const int middle : {1, 2}) {
+        for (const Action& action : plan.training[StageId(middle)].actions)
             EXPECT_NE(action.kind, ActionKind::sum_tied_gradients);
     }
 }
@@ -356,43 +353,42 @@ TEST(Lowering, EveryCopyAddsTheSameGradientsInTheSameOrder) {
     graph.shared.push_back({.name = "three", .parameter_count = 7, .modules = {0, 1, 5}});
     graph.shared.push_back({.name = "local", .parameter_count = 9, .modules = {0, 1}});
     const Plan plan = make_plan(graph, testing::options_by_hand({2, 1, 1}, 3), {.pp = 3}, 1);
-    std::vector<std::vector<std::pair<int, int>>> added(3);  // (shared, module), by stage
-    for (std::size_t stage = 0; stage < 3; ++stage) {
+    Table<StageId, std::vector<std::pair<int, int>>> added(3);  // (shared, module)
+    for (const StageId stage : added.ids()) {
         for (const Action& action : plan.training[stage].actions) {
             if (action.kind != ActionKind::sum_tied_gradients) continue;
-            for (const int b : action.reads) {
-                const Buffer& buffer = plan.training[stage].buffers[static_cast<std::size_t>(b)];
+            for (const BufferId b : action.reads) {
+                const Buffer& buffer = plan.training[stage].buffers[b];
                 if (buffer.shared >= 0) added[stage].push_back({buffer.shared, buffer.module});
             }
         }
     }
     using Pairs = std::vector<std::pair<int, int>>;
-    EXPECT_EQ(added[0], (Pairs{{0, 0}, {0, 1}, {0, 5}, {1, 0}, {1, 1}}));
-    EXPECT_EQ(added[1], (Pairs{}));
-    EXPECT_EQ(added[2], (Pairs{{0, 0}, {0, 1}, {0, 5}}));
+    EXPECT_EQ(added[StageId(0)], (Pairs{{0, 0}, {0, 1}, {0, 5}, {1, 0}, {1, 1}}));
+    EXPECT_EQ(added[StageId(1)], (Pairs{}));
+    EXPECT_EQ(added[StageId(2)], (Pairs{{0, 0}, {0, 1}, {0, 5}}));
 }
 
 TEST(Lowering, TakesBytesFromTheGraph) {
     ModuleGraph graph = testing::chain(3, true);
     const testing::Job job{.stages = 2, .microbatches = 2, .tied = true};
-    for (const std::size_t turn : {0, 1, 2, 3}) {
-        const std::size_t stage = turn % 2;
+    for (const int turn : {0, 1, 2, 3}) {
+        const StageId stage(turn % 2);
         graph.precision = turn < 2 ? Precision::fp32 : Precision::bf16;
         const Plan plan = make_plan(graph, testing::options_of(job), {.pp = 2, .tp = 1, .rdp = 2}, 1);
-        const Chunk& chunk = plan.chunks[stage];
+        const Chunk& chunk = plan.chunks[ChunkId(stage.number())];
         std::int64_t stash = 0, parameters = 0;
         for (int m = chunk.first_module; m < chunk.end_module; ++m) {
-            stash += graph.modules[static_cast<std::size_t>(m)].stash_bytes;
-            if (m > chunk.first_module) stash += graph.modules[static_cast<std::size_t>(m) - 1].output_bytes;
-            parameters += graph.modules[static_cast<std::size_t>(m)].parameter_count;
+            stash += graph.modules[m].stash_bytes;
+            if (m > chunk.first_module) stash += graph.modules[m - 1].output_bytes;
+            parameters += graph.modules[m].parameter_count;
         }
-        const std::int64_t boundary =
-            graph.modules[static_cast<std::size_t>(plan.chunks[0].end_module - 1)].output_bytes;
+        const std::int64_t boundary = graph.modules[plan.chunks[ChunkId(0)].end_module - 1].output_bytes;
         for (const Buffer& buffer : plan.training[stage].buffers) {
             switch (buffer.kind) {
                 case BufferKind::stash: EXPECT_EQ(buffer.bytes, stash); break;
                 case BufferKind::logits:
-                    EXPECT_EQ(buffer.bytes, graph.modules[static_cast<std::size_t>(chunk.end_module) - 1].logits_bytes);
+                    EXPECT_EQ(buffer.bytes, graph.modules[chunk.end_module - 1].logits_bytes);
                     break;
                 case BufferKind::checkpoint:
                 case BufferKind::checkpoint_gradient:
@@ -412,30 +408,28 @@ TEST(Lowering, TakesBytesFromTheGraph) {
 // Two chunks on one stage hand their tensors over without a message.
 TEST(Lowering, HandsOverBetweenChunksOfOneStage) {
     const ModuleGraph graph = testing::chain(4, false);
-    const std::vector<Chunk> chunks = {{0, 0, 3}, {0, 3, 6}};
-    const ComputeOrders orders = {{{ComputationKind::forward, 0, 0},
-                                   {ComputationKind::forward, 0, 1},
-                                   {ComputationKind::backward, 0, 1},
-                                   {ComputationKind::backward, 0, 0}}};
-    const std::vector<RankProgram> programs = lower(graph, chunks, orders, 1, {});
+    const Chunks chunks = {{StageId(0), 0, 3}, {StageId(0), 3, 6}};
+    const ComputeOrders orders = {{{ComputationKind::forward, MicrobatchId(0), ChunkId(0)},
+                                   {ComputationKind::forward, MicrobatchId(0), ChunkId(1)},
+                                   {ComputationKind::backward, MicrobatchId(0), ChunkId(1)},
+                                   {ComputationKind::backward, MicrobatchId(0), ChunkId(0)}}};
+    const Programs programs = lower(graph, chunks, orders, 1, {});
     ASSERT_EQ(programs.size(), 1u);
-    const RankProgram& program = programs[0];
+    const RankProgram& program = programs[StageId(0)];
     EXPECT_EQ(program.actions.size(), 7u);  // with two reductions and the update
-    EXPECT_EQ(program.actions[0].writes.back(), program.actions[1].reads.back());
-    EXPECT_EQ(name_of(program.buffers[static_cast<std::size_t>(program.actions[0].writes.back())]),
-              "activation_in mb0 chunk1");
-    EXPECT_EQ(name_of(program.buffers[static_cast<std::size_t>(program.actions[2].writes.back())]),
-              "gradient_in mb0 chunk0");
+    EXPECT_EQ(program.actions[ActionId(0)].writes.back(), program.actions[ActionId(1)].reads.back());
+    EXPECT_EQ(name_of(program.buffers[program.actions[ActionId(0)].writes.back()]), "activation_in mb0 chunk1");
+    EXPECT_EQ(name_of(program.buffers[program.actions[ActionId(2)].writes.back()]), "gradient_in mb0 chunk0");
 }
 
 TEST(Lowering, RefusesOrdersThatCannotRun) {
     const ModuleGraph graph = testing::chain(2, false);
-    const std::vector<Chunk> chunks = {{0, 0, 2}, {1, 2, 4}};
+    const Chunks chunks = {{StageId(0), 0, 2}, {StageId(1), 2, 4}};
     ComputeOrders orders = simple_orders(2, 2);
-    std::swap(orders[1][0], orders[1][2]);  // a backward before its forward
+    std::swap(orders[StageId(1)][0], orders[StageId(1)][2]);  // a backward before its forward
     EXPECT_THROW(lower(graph, chunks, orders, 2, {}), std::logic_error);
     orders = simple_orders(2, 2);
-    orders[0].push_back(orders[0].back());
+    orders[StageId(0)].push_back(orders[StageId(0)].back());
     EXPECT_THROW(lower(graph, chunks, orders, 2, {}), std::logic_error);
 }
 

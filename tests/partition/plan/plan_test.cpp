@@ -61,7 +61,7 @@ TEST(Plan, HashChangesWithEveryList) {
     const Plan plan = plan_of(kJob);
     // An action that reads what it does not free.
     const auto action = [](Plan& p) -> Action& {
-        for (Action& a : p.training[0].actions) {
+        for (Action& a : p.training[StageId(0)].actions) {
             if (!a.waits.empty() && !a.frees.empty() && a.reads.size() > 1) return a;
         }
         throw std::logic_error("no such action");
@@ -70,14 +70,14 @@ TEST(Plan, HashChangesWithEveryList) {
         [](Plan& p) { std::swap(p.topology.order[0], p.topology.order[1]); },
         [](Plan& p) { std::swap(p.topology.order[1], p.topology.order[2]); },
         [](Plan& p) { p.chunks.pop_back(); },
-        [](Plan& p) { p.chunks[0].groups.push_back(0); },
+        [](Plan& p) { p.chunks[ChunkId(0)].groups.push_back(0); },
         [](Plan& p) { p.held_bytes.push_back(1); },
         [](Plan& p) { p.training.pop_back(); },
         [](Plan& p) { p.evaluation.pop_back(); },
         [](Plan& p) { p.sampling.pop_back(); },
-        [](Plan& p) { p.training[0].buffers.pop_back(); },
-        [](Plan& p) { p.training[0].actions.pop_back(); },
-        [&](Plan& p) { action(p).writes.push_back(0); },
+        [](Plan& p) { p.training[StageId(0)].buffers.pop_back(); },
+        [](Plan& p) { p.training[StageId(0)].actions.pop_back(); },
+        [&](Plan& p) { action(p).writes.push_back(BufferId(0)); },
         [&](Plan& p) { action(p).waits.pop_back(); },
         [&](Plan& p) { action(p).frees.swap(action(p).writes); },  // same numbers in another list
         [&](Plan& p) { std::swap(action(p).reads.front(), action(p).reads.back()); },
@@ -124,17 +124,17 @@ TEST(Plan, OrdersFollowMeasuredCosts) {
     for (const auto schedule : {PipelineSchedule::interleaved, PipelineSchedule::zero_bubble}) {
         const ParallelOptions options =
             testing::options_of({.stages = 3, .microbatches = 6, .active = 2, .schedule = schedule});
-        const auto plan_for = [&](std::span<const ComputationCosts> measured) {
+        const auto plan_for = [&](const CostsOfChunks& measured) {
             return make_plan(graph, options, {.pp = 3}, 1, measured);
         };
-        const Plan even = plan_for(std::vector<ComputationCosts>(3));
-        EXPECT_EQ(even.training, plan_for(std::vector<ComputationCosts>(3)).training);
+        const Plan even = plan_for(CostsOfChunks(3));
+        EXPECT_EQ(even.training, plan_for(CostsOfChunks(3)).training);
         EXPECT_THAT(check(even), IsEmpty());
-        const Plan uneven = plan_for(std::vector<ComputationCosts>{{.forward = 50}, {.backward_input = 90}, {}});
+        const Plan uneven = plan_for(CostsOfChunks{{.forward = 50}, {.backward_input = 90}, {}});
         EXPECT_THAT(check(uneven), IsEmpty());
         EXPECT_NE(uneven.training, even.training) << word_of(schedule);
         EXPECT_EQ(uneven.held_bytes, plan_for({}).held_bytes);
-        EXPECT_THROW(plan_for(std::vector<ComputationCosts>(2)), std::logic_error);
+        EXPECT_THROW(plan_for(CostsOfChunks(2)), std::logic_error);
     }
 }
 
@@ -154,8 +154,8 @@ TEST(Plan, RefusesBadOptionsWithAllTheirProblems) {
 
 TEST(Plan, IsReadableWhenPrinted) {
     const Plan plan = plan_of(kJob);
-    const RankProgram& last = plan.training[1];
-    EXPECT_EQ(describe(last, last.actions[0]),
+    const RankProgram& last = plan.training[StageId(1)];
+    EXPECT_EQ(describe(last, last.actions[ActionId(0)]),
               "receive activations mb0 chunk1 <- stage 0, 72 bytes; writes activation_in mb0 chunk1; signals e0");
     EXPECT_EQ(name_of(last.actions.back()), "optimizer step");
 }

@@ -36,16 +36,16 @@ void for_all_schedules(Body body) {
 }
 
 void expect_every_step_once(const ComputeOrders& orders, int microbatches, bool with_backward) {
-    for (std::size_t stage = 0; stage < orders.size(); ++stage) {
+    for (const auto stage : orders.ids()) {
         int forward = 0, backward = 0;
         for (const Computation& step : orders[stage]) {
-            ASSERT_EQ(step.chunk, static_cast<int>(stage));
+            ASSERT_EQ(step.chunk, ChunkId(stage.number()));
             if (step.kind == ComputationKind::forward) {
-                ASSERT_EQ(step.microbatch, forward++);
+                ASSERT_EQ(step.microbatch, MicrobatchId(forward++));
             } else {
                 ASSERT_EQ(step.kind, ComputationKind::backward);
-                ASSERT_EQ(step.microbatch, backward++);
-                ASSERT_LT(step.microbatch, forward);
+                ASSERT_EQ(step.microbatch, MicrobatchId(backward++));
+                ASSERT_LT(step.microbatch, MicrobatchId(forward));
             }
         }
         ASSERT_EQ(forward, microbatches);
@@ -58,8 +58,8 @@ TEST(Schedule, InFlightLimitIsThatOfTheDesign) {
         for (int r = 0; r < p; ++r) {
             for (int k = 1; k <= 20; ++k) {
                 const int expected = k <= p ? std::min(k, p - r) : p - r + std::min(k - p, p - r - 1);
-                EXPECT_EQ(in_flight_limit(r, p, k), expected);
-                EXPECT_LE(in_flight_limit(r, p, k), k);
+                EXPECT_EQ(in_flight_limit(StageId(r), p, k), expected);
+                EXPECT_LE(in_flight_limit(StageId(r), p, k), k);
             }
         }
     }
@@ -84,9 +84,8 @@ TEST(Schedule, InterleavedRunsEveryStepOnceAndReachesItsLimitExactly) {
     for_all_schedules([](int stages, int microbatches, int active) {
         const ComputeOrders orders = interleaved_orders(stages, microbatches, active);
         expect_every_step_once(orders, microbatches, true);
-        for (int r = 0; r < stages; ++r) {
-            ASSERT_EQ(peak_in_flight(orders[static_cast<std::size_t>(r)]),
-                      std::min(microbatches, in_flight_limit(r, stages, active)))
+        for (const StageId r : orders.ids()) {
+            ASSERT_EQ(peak_in_flight(orders[r]), std::min(microbatches, in_flight_limit(r, stages, active)))
                 << stages << " stages, " << microbatches << " microbatches, K " << active << ", stage " << r;
         }
     });
@@ -96,15 +95,17 @@ TEST(Schedule, InterleavedIsTheClassicOrderFromKOfPUp) {
     for_all_schedules([](int stages, int microbatches, int active) {
         if (active < stages) return;
         const ComputeOrders orders = interleaved_orders(stages, microbatches, active);
-        for (int r = 0; r < stages; ++r) {
+        for (const StageId r : orders.ids()) {
             const int warm_up = std::min(microbatches, in_flight_limit(r, stages, active));
+            const ChunkId own(r.number());
             std::vector<Computation> classic;
-            for (int i = 0; i < warm_up; ++i) classic.push_back({ComputationKind::forward, i, r});
+            for (int i = 0; i < warm_up; ++i) classic.push_back({ComputationKind::forward, MicrobatchId(i), own});
             for (int i = 0; i < microbatches; ++i) {
-                classic.push_back({ComputationKind::backward, i, r});
-                if (i + warm_up < microbatches) classic.push_back({ComputationKind::forward, i + warm_up, r});
+                classic.push_back({ComputationKind::backward, MicrobatchId(i), own});
+                if (i + warm_up < microbatches)
+                    classic.push_back({ComputationKind::forward, MicrobatchId(i + warm_up), own});
             }
-            ASSERT_EQ(orders[static_cast<std::size_t>(r)], classic);
+            ASSERT_EQ(orders[r], classic);
         }
     });
 }
@@ -142,24 +143,24 @@ TEST(Schedule, MoreActiveMicrobatchesThanStagesHideLatency) {
 /// Every microbatch once through each chunk, forward before input part before weight part, weight gradients ascending.
 void expect_complete(const ComputeOrders& orders, int chunks_per_stage, int microbatches, bool split) {
     const int stages = static_cast<int>(orders.size());
-    for (int stage = 0; stage < stages; ++stage) {
-        std::map<std::pair<int, int>, int>
-            state;                              // by chunk and microbatch: forwards, backwards and weight parts so far
-        std::map<int, int> backwards, weights;  // of each chunk
-        for (const Computation& step : orders[static_cast<std::size_t>(stage)]) {
-            ASSERT_EQ(step.chunk % stages, stage);
-            ASSERT_LT(step.chunk, stages * chunks_per_stage);
+    for (const StageId stage : orders.ids()) {
+        std::map<std::pair<ChunkId, MicrobatchId>, int>
+            state;  // by chunk and microbatch: forwards, backwards and weight parts so far
+        std::map<ChunkId, int> backwards, weights;  // of each chunk
+        for (const Computation& step : orders[stage]) {
+            ASSERT_EQ(step.chunk.number() % stages, stage.number());
+            ASSERT_LT(step.chunk, ChunkId(stages * chunks_per_stage));
             int& done = state[{step.chunk, step.microbatch}];
             if (step.kind == ComputationKind::forward) {
                 ASSERT_EQ(done, 0);
             } else if (step.kind == ComputationKind::backward_weight) {
                 ASSERT_TRUE(split);
                 ASSERT_EQ(done, 2);
-                ASSERT_EQ(step.microbatch, weights[step.chunk]++);
+                ASSERT_EQ(step.microbatch, MicrobatchId(weights[step.chunk]++));
             } else {
                 ASSERT_EQ(step.kind, split ? ComputationKind::backward_input : ComputationKind::backward);
                 ASSERT_EQ(done, 1);
-                ASSERT_EQ(step.microbatch, backwards[step.chunk]++);
+                ASSERT_EQ(step.microbatch, MicrobatchId(backwards[step.chunk]++));
             }
             ++done;
         }
@@ -172,7 +173,7 @@ void expect_complete(const ComputeOrders& orders, int chunks_per_stage, int micr
 int peak_active(const std::vector<Computation>& steps) {
     int now = 0, peak = 0;
     for (const Computation& step : steps) {
-        if (step.chunk != 0 || step.kind == ComputationKind::backward_weight) continue;
+        if (step.chunk != ChunkId(0) || step.kind == ComputationKind::backward_weight) continue;
         now += step.kind == ComputationKind::forward ? 1 : -1;
         peak = std::max(peak, now);
     }
@@ -207,14 +208,13 @@ TEST(Chunked, RunsEveryStepOnceWithinItsBounds) {
     for_all_chunked([](int p, int v, int m, int active) {
         const ComputeOrders orders = chunked_orders(p, v, m, active);
         expect_complete(orders, v, m, false);
-        EXPECT_LE(peak_active(orders[0]), active) << p << " " << v << " " << m;
-        for (int r = 0; r < p; ++r) {
+        EXPECT_LE(peak_active(orders[StageId(0)]), active) << p << " " << v << " " << m;
+        for (const StageId r : orders.ids()) {
             const int limit = chunked_limit(r, p, v, largest_chunked_group(p, m));
-            EXPECT_LE(peak_held(orders[static_cast<std::size_t>(r)]), limit)
-                << p << " " << v << " " << m << " " << active;
+            EXPECT_LE(peak_held(orders[r]), limit) << p << " " << v << " " << m << " " << active;
             // FACTS §5: (v−1)·p + 2(p−r−1) + 1 of each chunk, where there are as many.
             if (m % p == 0) {
-                EXPECT_EQ(peak_held(orders[static_cast<std::size_t>(r)]), std::min(limit, v * m));
+                EXPECT_EQ(peak_held(orders[r]), std::min(limit, v * m));
             }
         }
     });
@@ -254,16 +254,16 @@ TEST(Chunked, RefusesTooFewActiveMicrobatches) {
     EXPECT_THROW(chunked_orders(4, 2, 16, 7), std::logic_error);
     EXPECT_THROW(chunked_orders(4, 2, 6, 5), std::logic_error);
     EXPECT_THROW(chunked_orders(4, 0, 6, 6), std::logic_error);
-    EXPECT_THROW(chunked_orders(4, 2, 6, 6, std::vector<ComputationCosts>(3)), std::logic_error);
+    EXPECT_THROW(chunked_orders(4, 2, 6, 6, CostsOfChunks(3)), std::logic_error);
 }
 
 TEST(ZeroBubble, RunsEveryStepOnceWithinItsBounds) {
     for_all_schedules([](int p, int m, int active) {
         const ComputeOrders orders = zero_bubble_orders(p, m, active);
         expect_complete(orders, 1, m, true);
-        EXPECT_LE(peak_active(orders[0]), active);
-        for (int r = 0; r < p; ++r)
-            EXPECT_LE(peak_held(orders[static_cast<std::size_t>(r)]), in_flight_limit(r, p, active)) << p << " " << m;
+        EXPECT_LE(peak_active(orders[StageId(0)]), active);
+        for (const StageId r : orders.ids())
+            EXPECT_LE(peak_held(orders[r]), in_flight_limit(r, p, active)) << p << " " << m;
     });
 }
 
@@ -304,31 +304,37 @@ rc::Gen<ComputationCosts> any_costs() {
                                             rc::gen::set(&ComputationCosts::stash_bytes, rc::gen::inRange(1, 100)),
                                             rc::gen::set(&ComputationCosts::deferred_bytes, rc::gen::inRange(1, 200)));
 }
+CostsOfChunks any_costs(int chunks) {
+    const auto costs =
+        *rc::gen::container<std::vector<ComputationCosts>>(static_cast<std::size_t>(chunks), any_costs());
+    return {costs.begin(), costs.end()};
+}
 
 RC_GTEST_PROP(ZeroBubble, KeepsItsBoundsAtAnyCosts, ()) {
     const int p = *rc::gen::inRange(1, 7), m = *rc::gen::inRange(1, 16), active = *rc::gen::inRange(1, m + 1);
-    const auto costs = *rc::gen::container<std::vector<ComputationCosts>>(static_cast<std::size_t>(p), any_costs());
+    const CostsOfChunks costs = any_costs(p);
     const ComputeOrders orders = zero_bubble_orders(p, m, active, costs);
     expect_complete(orders, 1, m, true);
     RC_ASSERT(!::testing::Test::HasFatalFailure());
-    RC_ASSERT(peak_active(orders[0]) <= active);
-    for (int r = 0; r < p; ++r) {
-        const auto& steps = orders[static_cast<std::size_t>(r)];
-        const auto& cost = costs[static_cast<std::size_t>(r)];
+    RC_ASSERT(peak_active(orders[StageId(0)]) <= active);
+    for (const StageId r : orders.ids()) {
+        const auto& steps = orders[r];
+        const auto& cost = costs[ChunkId(r.number())];
         RC_ASSERT(peak_bytes(steps, cost) <= zero_bubble_bound(r, p, active, cost));
         // No more than the fullest stage of 1F1B keeps, unless a single microbatch's deferred part is already more.
         if (cost.deferred_bytes <= cost.stash_bytes)
-            RC_ASSERT(zero_bubble_bound(r, p, active, cost) == in_flight_limit(0, p, active) * cost.stash_bytes);
+            RC_ASSERT(zero_bubble_bound(r, p, active, cost) ==
+                      in_flight_limit(StageId(0), p, active) * cost.stash_bytes);
     }
 }
 
 RC_GTEST_PROP(Schedule, RunsToItsEndAtAnyCosts, ()) {
     const int p = *rc::gen::inRange(1, 7), v = *rc::gen::inRange(1, 4), m = *rc::gen::inRange(1, 16);
     const int least = std::min(m, 2 * p);
-    const auto costs = *rc::gen::container<std::vector<ComputationCosts>>(static_cast<std::size_t>(p * v), any_costs());
+    const CostsOfChunks costs = any_costs(p * v);
     const int active = *rc::gen::inRange(least, m + 1);
     expect_complete(chunked_orders(p, v, m, active, costs), v, m, false);
-    expect_complete(interleaved_orders(p, m, active, std::span(costs).first(static_cast<std::size_t>(p))), 1, m, false);
+    expect_complete(interleaved_orders(p, m, active, CostsOfChunks(costs.begin(), costs.begin() + p)), 1, m, false);
     RC_ASSERT(!::testing::Test::HasFatalFailure());
 }
 

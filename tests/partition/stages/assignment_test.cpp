@@ -331,37 +331,41 @@ TEST(Assignment, HeavyHeadTakesFewerLayers) {
     graph.modules.back().backward_flops = 800;
     ParallelOptions options = options_of({.stages = 4, .microbatches = 4});
     options.memory_weight = 0.0;
-    const std::vector<Chunk> chunks = assign_stages(graph, options);
+    const Chunks chunks = assign_stages(graph, options);
     ASSERT_EQ(chunks.size(), 4u);
-    EXPECT_LT(chunks[3].end_module - chunks[3].first_module, chunks[1].end_module - chunks[1].first_module);
-    EXPECT_EQ(chunks[0].first_module, 0);
-    EXPECT_EQ(chunks[3].end_module, 14);
-    for (int stage = 0; stage < 4; ++stage) EXPECT_EQ(chunks[static_cast<std::size_t>(stage)].stage, stage);
+    EXPECT_LT(chunks[ChunkId(3)].end_module - chunks[ChunkId(3)].first_module,
+              chunks[ChunkId(1)].end_module - chunks[ChunkId(1)].first_module);
+    EXPECT_EQ(chunks[ChunkId(0)].first_module, 0);
+    EXPECT_EQ(chunks[ChunkId(3)].end_module, 14);
+    for (int stage = 0; stage < 4; ++stage) EXPECT_EQ(chunks[ChunkId(stage)].stage, StageId(stage));
 }
 
 TEST(Assignment, ByHandGivesEmbeddingToTheFirstAndHeadToTheLastStage) {
     ParallelOptions options = options_by_hand({1, 3, 2}, 1);
-    EXPECT_THAT(assign_stages(chain(6, false), options), ElementsAre(Chunk{0, 0, 2}, Chunk{1, 2, 5}, Chunk{2, 5, 8}));
+    EXPECT_THAT(assign_stages(chain(6, false), options),
+                ElementsAre(Chunk{StageId(0), 0, 2}, Chunk{StageId(1), 2, 5}, Chunk{StageId(2), 5, 8}));
     options.stage_layers = {0, 6, 0};
-    EXPECT_THAT(assign_stages(chain(6, false), options), ElementsAre(Chunk{0, 0, 1}, Chunk{1, 1, 7}, Chunk{2, 7, 8}));
+    EXPECT_THAT(assign_stages(chain(6, false), options),
+                ElementsAre(Chunk{StageId(0), 0, 1}, Chunk{StageId(1), 1, 7}, Chunk{StageId(2), 7, 8}));
 }
 
 TEST(Assignment, ChunksAreDealtOutToStagesInTurn) {
     ParallelOptions options = options_of({.stages = 2, .microbatches = 4, .chunks_per_stage = 3});
-    const std::vector<Chunk> chunks = assign_stages(chain(9, true), options);
+    const Chunks chunks = assign_stages(chain(9, true), options);
     ASSERT_EQ(chunks.size(), 6u);
     for (int i = 0; i < 6; ++i) {
-        const Chunk& chunk = chunks[static_cast<std::size_t>(i)];
-        EXPECT_EQ(chunk.stage, i % 2);
-        EXPECT_EQ(chunk.first_module, i == 0 ? 0 : chunks[static_cast<std::size_t>(i) - 1].end_module);
+        const Chunk& chunk = chunks[ChunkId(i)];
+        EXPECT_EQ(chunk.stage, StageId(i % 2));
+        EXPECT_EQ(chunk.first_module, i == 0 ? 0 : chunks[ChunkId(i - 1)].end_module);
         EXPECT_GT(chunk.end_module, chunk.first_module);
     }
     EXPECT_EQ(chunks.back().end_module, 11);
 
     options.auto_partition = false;
     options.stage_layers = {0, 2, 1, 3, 2, 1};
-    EXPECT_THAT(assign_stages(chain(9, true), options), ElementsAre(Chunk{0, 0, 1}, Chunk{1, 1, 3}, Chunk{0, 3, 4},
-                                                                    Chunk{1, 4, 7}, Chunk{0, 7, 9}, Chunk{1, 9, 11}));
+    EXPECT_THAT(assign_stages(chain(9, true), options),
+                ElementsAre(Chunk{StageId(0), 0, 1}, Chunk{StageId(1), 1, 3}, Chunk{StageId(0), 3, 4},
+                            Chunk{StageId(1), 4, 7}, Chunk{StageId(0), 7, 9}, Chunk{StageId(1), 9, 11}));
 }
 
 std::string refusal_of(const ModuleGraph& graph, const ParallelOptions& options) {

@@ -18,6 +18,7 @@ using partition::Action;
 using partition::ActionKind;
 using partition::BufferKind;
 using partition::PipelineSchedule;
+using partition::Programs;
 using partition::RankProgram;
 using ::testing::HasSubstr;
 
@@ -40,7 +41,7 @@ struct Layout {
 constexpr int kMicrobatches = 3;
 
 /// Runs the plan's training with the programs as `change` leaves them, by one thread a stage.
-void run_changed(const Layout& layout, const std::function<void(std::vector<RankProgram>&)>& change) {
+void run_changed(const Layout& layout, const std::function<void(Programs&)>& change) {
     partition::ParallelOptions parallel;
     parallel.pipeline_parallel_degree = layout.stages;
     parallel.virtual_pipeline_degree = layout.chunks;
@@ -63,14 +64,14 @@ void run_changed(const Layout& layout, const std::function<void(std::vector<Rank
             microbatch.inputs = microbatch.targets = at::arange(6, at::kLong).view({1, 6});
         }
         StepDuties duties;
-        duties.reduce_gradients = [](int) { return comms::Work(); };
+        duties.reduce_gradients = [](partition::ChunkId) { return comms::Work(); };
         duties.optimizer_step = [](std::span<const models::Loss>) {};
-        executor.run(programs[groups.at.pp], microbatches, duties);
+        executor.run(programs[groups.at.stage()], microbatches, duties);
     });
 }
 
 /// The reason for which the changed program is refused.
-std::string refusal(const Layout& layout, const std::function<void(std::vector<RankProgram>&)>& change) {
+std::string refusal(const Layout& layout, const std::function<void(Programs&)>& change) {
     try {
         run_changed(layout, change);
     } catch (const std::logic_error& error) {
@@ -79,7 +80,7 @@ std::string refusal(const Layout& layout, const std::function<void(std::vector<R
     return "nothing was refused";
 }
 
-std::vector<Action>::iterator find(RankProgram& program, const std::string& name) {
+auto find(RankProgram& program, const std::string& name) {
     const auto found = std::find_if(program.actions.begin(), program.actions.end(),
                                     [&](const Action& action) { return partition::name_of(action) == name; });
     if (found == program.actions.end()) throw std::runtime_error("the program has no " + name);
@@ -101,61 +102,66 @@ TEST(Executor, RunsThePlanUnchanged) {
 }
 
 TEST(Executor, NamesTheActionThatUsesWhatIsNotThere) {
-    EXPECT_THAT(refusal(kChunks, [](auto& programs) { erase(programs[0], "F mb1 chunk0"); }),
+    EXPECT_THAT(refusal(kChunks, [](auto& programs) { erase(programs.front(), "F mb1 chunk0"); }),
                 HasSubstr("executor: F mb1 chunk1 uses activation_in mb1 chunk1, which is not there"));
-    EXPECT_THAT(refusal(kChunks, [](auto& programs) { erase(programs[0], "F mb2 chunk1"); }),
+    EXPECT_THAT(refusal(kChunks, [](auto& programs) { erase(programs.front(), "F mb2 chunk1"); }),
                 HasSubstr("executor: B mb2 chunk1 uses stash mb2 chunk1, which is not there"));
-    EXPECT_THAT(refusal(kChunks, [](auto& programs) { erase(programs[0], "B mb0 chunk1"); }),
+    EXPECT_THAT(refusal(kChunks, [](auto& programs) { erase(programs.front(), "B mb0 chunk1"); }),
                 HasSubstr("executor: B mb0 chunk0 uses gradient_in mb0 chunk0, which is not there"));
-    EXPECT_THAT(refusal(kSplit, [](auto& programs) { erase(programs[0], "BI mb1 chunk0"); }),
+    EXPECT_THAT(refusal(kSplit, [](auto& programs) { erase(programs.front(), "BI mb1 chunk0"); }),
                 HasSubstr("executor: BW mb1 chunk0 uses deferred mb1 chunk0, which is not there"));
     EXPECT_THAT(refusal(kSplit,
                         [](auto& programs) {
-                            auto& action = *find(programs[0], "F mb0 chunk0");
+                            auto& action = *find(programs.front(), "F mb0 chunk0");
                             action.frees.push_back(action.writes.back());
                         }),
                 HasSubstr("executor: BI mb0 chunk0 uses stash mb0 chunk0, which is not there"));
     EXPECT_THAT(refusal(kTwoStages,
                         [](auto& programs) {
-                            auto& action = *find(programs[0], "F mb0 chunk0");
-                            std::erase_if(action.writes, [&](int id) {
-                                return programs[0].buffers[id].kind == BufferKind::activation_out;
+                            auto& action = *find(programs.front(), "F mb0 chunk0");
+                            std::erase_if(action.writes, [&](partition::BufferId id) {
+                                return programs.front().buffers[id].kind == BufferKind::activation_out;
                             });
                         }),
                 HasSubstr("uses activation_out mb0 chunk0, which is not there"));
 }
 
 TEST(Executor, NamesTheActionThatIsDoneTwice) {
-    EXPECT_THAT(refusal(kChunks, [](auto& programs) { repeat(programs[0], "F mb0 chunk0"); }),
+    EXPECT_THAT(refusal(kChunks, [](auto& programs) { repeat(programs.front(), "F mb0 chunk0"); }),
                 HasSubstr("executor: F mb0 chunk0 writes activation_in mb0 chunk1, which is there already"));
     for (const char* backward : {"B mb0 chunk0", "B mb1 chunk1"})
-        EXPECT_THAT(refusal(kChunks, [&](auto& programs) { repeat(programs[0], backward); }),
+        EXPECT_THAT(refusal(kChunks, [&](auto& programs) { repeat(programs.front(), backward); }),
                     HasSubstr(std::string("executor: ") + backward + " uses"));
-    EXPECT_THAT(refusal(kSplit, [](auto& programs) { repeat(programs[0], "BW mb0 chunk0"); }),
+    EXPECT_THAT(refusal(kSplit, [](auto& programs) { repeat(programs.front(), "BW mb0 chunk0"); }),
                 HasSubstr("executor: BW mb0 chunk0 uses deferred mb0 chunk0, which is not there"));
 }
 
 TEST(Executor, NamesTheActionThatTakesWhatIsNotItsOwn) {
     EXPECT_THAT(refusal(kSplit,
                         [](auto& programs) {
-                            auto &first = *find(programs[0], "BI mb0 chunk0"),
-                                 &second = *find(programs[0], "BI mb1 chunk0");
+                            auto &first = *find(programs.front(), "BI mb0 chunk0"),
+                                 &second = *find(programs.front(), "BI mb1 chunk0");
                             first.reads = second.reads;
                         }),
                 HasSubstr("executor: BI mb0 chunk0 uses stash mb1 chunk0"));
     EXPECT_THAT(refusal(kSplit,
                         [](auto& programs) {
-                            auto& action = *find(programs[0], "BI mb0 chunk0");
-                            std::erase_if(action.writes,
-                                          [&](int id) { return programs[0].buffers[id].kind == BufferKind::deferred; });
+                            auto& action = *find(programs.front(), "BI mb0 chunk0");
+                            std::erase_if(action.writes, [&](partition::BufferId id) {
+                                return programs.front().buffers[id].kind == BufferKind::deferred;
+                            });
                         }),
                 HasSubstr("executor: BI mb0 chunk0 does not write what its weight part needs"));
-    EXPECT_THAT(refusal(kChunks, [](auto& programs) { find(programs[0], "F mb0 chunk0")->microbatch = 7; }),
+    EXPECT_THAT(refusal(kChunks,
+                        [](auto& programs) {
+                            find(programs.front(), "F mb0 chunk0")->microbatch = partition::MicrobatchId(7);
+                        }),
                 HasSubstr("is of no microbatch of 3"));
-    EXPECT_THAT(refusal(kTwoStages, [](auto& programs) { find(programs[1], "F mb0 chunk1")->chunk = 0; }),
+    EXPECT_THAT(refusal(kTwoStages,
+                        [](auto& programs) { find(programs.back(), "F mb0 chunk1")->chunk = partition::ChunkId(0); }),
                 HasSubstr("chunk 0 is not on this rank"));
     EXPECT_THAT(
-        refusal(kChunks, [](auto& programs) { find(programs[0], "F mb0 chunk0")->kind = ActionKind::prefetch; }),
+        refusal(kChunks, [](auto& programs) { find(programs.front(), "F mb0 chunk0")->kind = ActionKind::prefetch; }),
         HasSubstr("executor: prefetch mb0 chunk0 is no copy that the plan has room for"));
 }
 
@@ -163,23 +169,26 @@ TEST(Executor, NamesTheActionThatTakesWhatIsNotItsOwn) {
 TEST(Executor, NamesTheMessageThatNobodyWaitsFor) {
     EXPECT_THAT(refusal(kTwoStages,
                         [](auto& programs) {
-                            const int event = find(programs[0], "send activations mb2 chunk0 -> stage 1")->signals;
-                            for (Action& action : programs[0].actions) std::erase(action.waits, event);
+                            const partition::EventId event =
+                                find(programs.front(), "send activations mb2 chunk0 -> stage 1")->signals;
+                            for (Action& action : programs.front().actions) std::erase(action.waits, event);
                         }),
                 HasSubstr("executor: send activations mb2 chunk0 -> stage 1 is waited for by nobody"));
-    EXPECT_THAT(
-        refusal(kTwoStages,
-                [](auto& programs) { find(programs[0], "send activations mb0 chunk0 -> stage 1")->signals = -1; }),
-        HasSubstr("executor: send activations mb0 chunk0 -> stage 1 is waited for by nobody"));
     EXPECT_THAT(refusal(kTwoStages,
                         [](auto& programs) {
-                            auto& actions = programs[0].actions;
-                            actions.front().waits.push_back(programs[0].events - 1);
+                            find(programs.front(), "send activations mb0 chunk0 -> stage 1")->signals =
+                                partition::kNone;
+                        }),
+                HasSubstr("executor: send activations mb0 chunk0 -> stage 1 is waited for by nobody"));
+    EXPECT_THAT(refusal(kTwoStages,
+                        [](auto& programs) {
+                            auto& actions = programs.front().actions;
+                            actions.front().waits.push_back(partition::EventId(programs.front().events - 1));
                         }),
                 HasSubstr("which is to come"));
     EXPECT_THAT(refusal(kTwoStages,
                         [](auto& programs) {
-                            auto& program = programs[0];
+                            auto& program = programs.front();
                             find(program, "send activations mb1 chunk0 -> stage 1")->signals =
                                 find(program, "send activations mb0 chunk0 -> stage 1")->signals;
                         }),

@@ -103,7 +103,7 @@ TEST(TracedStep, EveryActionOfEveryRankIsInTheFileInOrder) {
             fmt::format("step {}: {}", span["args"]["step"].get<int>(), span["name"].get<std::string>()));
     for (const partition::StepTimes& times : traced.steps) {
         for (int rank = 0; rank < 4; ++rank) {
-            const int stage = partition::coordinate_of(traced.plan.topology, rank).pp;
+            const partition::StageId stage = partition::coordinate_of(traced.plan.topology, rank).stage();
             for (const auto& action : traced.plan.training[stage].actions)
                 expected[{rank, action_tracks()[span_of(action).track]}].push_back(
                     fmt::format("step {}: {}", times.step, partition::name_of(action)));
@@ -121,34 +121,35 @@ TEST(TracedStep, TimesAreInTheOrderOfWhatHappened) {
         ASSERT_EQ(times.ranks.size(), 4U);
         for (int rank = 0; rank < 4; ++rank) {
             const auto at = partition::coordinate_of(traced.plan.topology, rank);
-            const auto& program = traced.plan.training[at.pp];
+            const auto& program = traced.plan.training[at.stage()];
             const auto& own = times.ranks[rank];
             ASSERT_EQ(own.size(), program.actions.size());
-            std::map<int, std::size_t> signalled;
-            for (std::size_t i = 0; i < own.size(); ++i) {
+            std::map<partition::EventId, partition::ActionId> signalled;
+            for (const partition::ActionId i : own.ids()) {
                 const auto& action = program.actions[i];
                 EXPECT_LE(own[i].reached, own[i].start) << partition::name_of(action);
                 EXPECT_LE(own[i].start, own[i].end) << partition::name_of(action);
-                if (i > 0) {
+                if (i > partition::ActionId(0)) {
                     EXPECT_LE(own[i - 1].start, own[i].reached) << partition::name_of(action);
                 }
-                for (const int event : action.waits)
+                for (const partition::EventId event : action.waits)
                     EXPECT_LE(own[signalled.at(event)].end, own[i].start) << partition::name_of(action);
-                if (action.signals >= 0) signalled[action.signals] = i;
+                if (action.signals != partition::kNone) signalled[action.signals] = i;
             }
             // No message arrives before it was sent, as far as the clocks are known.
             if (at.pp != 0) continue;
             const int other = partition::rank_of(traced.plan.topology, {.pp = 1, .tp = at.tp, .rdp = at.rdp});
-            for (std::size_t i = 0; i < own.size(); ++i) {
+            for (const partition::ActionId i : own.ids()) {
                 const auto& send = program.actions[i];
                 if (send.kind != partition::ActionKind::send) continue;
-                const auto& actions = traced.plan.training[1].actions;
+                const auto& actions = traced.plan.training.back().actions;
                 const auto receive = std::find_if(actions.begin(), actions.end(), [&](const auto& action) {
                     return action.kind == partition::ActionKind::receive && action.channel == send.channel &&
                            action.microbatch == send.microbatch;
                 });
                 ASSERT_NE(receive, actions.end());
-                EXPECT_GE(times.ranks[other][receive - actions.begin()].end, own[i].start - 2 * times.clock_error)
+                EXPECT_GE(times.ranks[other][partition::ActionId(receive - actions.begin())].end,
+                          own[i].start - 2 * times.clock_error)
                     << partition::name_of(send);
             }
         }
@@ -209,8 +210,8 @@ Job overlapping_job(const ScratchFolder& folder) {
 /// How long rank 0's compute stood still for what it waited for, in nanoseconds.
 std::int64_t exposed(const Traced& traced, const partition::StepTimes& times, partition::ActionKind but_for) {
     std::int64_t sum = 0;
-    const auto& actions = traced.plan.training[0].actions;
-    for (std::size_t i = 0; i < actions.size(); ++i)
+    const auto& actions = traced.plan.training.front().actions;
+    for (const partition::ActionId i : actions.ids())
         if (actions[i].stream == partition::Stream::compute && actions[i].kind != but_for)
             sum += times.ranks[0][i].start - times.ranks[0][i].reached;
     return sum;
@@ -233,16 +234,16 @@ TEST(TracedStep, ReductionsOverASlowLinkAreExposedAsSimulated) {
         double nearest = 1;  // of four steps: other processes may hold a rank up while it waits
         for (const partition::StepTimes& times : traced.steps) {
             auto durations = partition::measured_durations(traced.plan, times);
-            const auto& actions = traced.plan.training[0].actions;
-            for (std::size_t i = 0; i < actions.size(); ++i) {
+            const auto& actions = traced.plan.training.front().actions;
+            for (const partition::ActionId i : actions.ids()) {
                 // Half of the bytes leave each of two ranks to be added up, and half to be gathered.
                 const double passes = actions[i].kind == partition::ActionKind::reduce_gradients && !sharded ? 2 : 1;
                 if (actions[i].channel == partition::Channel::data)
-                    durations[0][i] = {
+                    durations.front()[i] = {
                         .duration = std::llround(1e9 * passes * 0.5 * static_cast<double>(actions[i].bytes) / kRate),
                         .latency = 0};
             }
-            const auto simulated = partition::simulate(traced.plan.training, durations).stages[0].exposed;
+            const auto simulated = partition::simulate(traced.plan.training, durations).stages.front().exposed;
             const auto measured = exposed(traced, times, partition::ActionKind::join);
             fmt::print("{}: {:.1f} ms exposed, {:.1f} ms simulated\n", sharded ? "sharded" : "whole",
                        1e-6 * static_cast<double>(measured), 1e-6 * static_cast<double>(simulated));
@@ -263,9 +264,10 @@ TEST(TracedStep, CopiesToHostMemoryRunUnderCompute) {
     // A copy of one input takes a quarter of the layer's forward.
     const auto forward_seconds = [](const Traced& traced) {
         std::vector<std::int64_t> durations;
-        const auto& actions = traced.plan.training[0].actions;
-        for (std::size_t i = 0; i < actions.size(); ++i)
-            if (actions[i].kind == partition::ActionKind::forward && actions[i].group > 0 && actions[i].group < 8)
+        const auto& actions = traced.plan.training.front().actions;
+        for (const partition::ActionId i : actions.ids())
+            if (actions[i].kind == partition::ActionKind::forward && actions[i].group > partition::GroupId(0) &&
+                actions[i].group < partition::GroupId(8))
                 durations.push_back(traced.steps[0].ranks[0][i].end - traced.steps[0].ranks[0][i].start);
         std::nth_element(durations.begin(), durations.begin() + durations.size() / 2, durations.end());
         return 1e-9 * static_cast<double>(durations[durations.size() / 2]);
@@ -278,18 +280,18 @@ TEST(TracedStep, CopiesToHostMemoryRunUnderCompute) {
     for (const partition::StepTimes& times : traced.steps) {
         auto durations = partition::measured_durations(traced.plan, times);
         int copies = 0;
-        const auto& actions = traced.plan.training[0].actions;
-        for (std::size_t i = 0; i < actions.size(); ++i) {
+        const auto& actions = traced.plan.training.front().actions;
+        for (const partition::ActionId i : actions.ids()) {
             const bool copies_out = actions[i].stream == partition::Stream::copy_out;
             if (!copies_out && actions[i].stream != partition::Stream::copy_in) continue;
             ++copies;
-            durations[0][i] = {.duration = std::llround(1e9 * static_cast<double>(actions[i].bytes) / rate),
-                               .latency = 0};
+            durations.front()[i] = {.duration = std::llround(1e9 * static_cast<double>(actions[i].bytes) / rate),
+                                    .latency = 0};
         }
         EXPECT_GT(copies, 60);  // 6 microbatches of 8 inputs, but for the last, out and in
         const auto simulated = partition::simulate(traced.plan.training, durations);
         const auto step = static_cast<double>(partition::measured_nanoseconds(traced.plan, times));
-        ASSERT_LE(simulated.stages[0].exposed, 0.001 * step);
+        ASSERT_LE(simulated.stages.front().exposed, 0.001 * step);
         const auto measured = exposed(traced, times, partition::ActionKind::optimizer_step);
         fmt::print("{} copies: {:.2f} % of the step exposed\n", copies, 1e2 * static_cast<double>(measured) / step);
         least = std::min(least, static_cast<double>(measured) / step);

@@ -43,10 +43,10 @@ partition::Durations any_prices(const partition::Plan& plan) {
 partition::StepTimes as_if_measured(const partition::Plan& plan, const partition::Timeline& timeline,
                                     std::int64_t from) {
     partition::StepTimes times{.step = 3};
-    for (std::size_t stage = 0; stage < timeline.spans.size(); ++stage) {
+    for (const partition::StageId stage : timeline.spans.ids()) {
         auto& rank = times.ranks.emplace_back();
         std::int64_t reached = from;
-        for (std::size_t i = 0; i < timeline.spans[stage].size(); ++i) {
+        for (const partition::ActionId i : timeline.spans[stage].ids()) {
             const partition::ActionSpan& run = timeline.spans[stage][i];
             rank.push_back({.reached = reached, .start = from + run.posted, .end = from + run.end});
             const bool computes = plan.training[stage].actions[i].stream == partition::Stream::compute;
@@ -73,14 +73,15 @@ RC_GTEST_PROP(MeasuredStep, SimulatedAgainIsTheStepItself, ()) {
 // makes the measured step longer than the simulated one: that is how it shows.
 TEST(MeasuredStep, BusyTimeCountsAndUnplannedWaitsDoNot) {
     const partition::Plan plan = partition::testing::plan_of({.stages = 1, .microbatches = 3});
-    partition::Durations durations(
-        1, std::vector<partition::ActionDuration>(plan.training[0].actions.size(), {.duration = 10, .latency = 0}));
+    partition::Durations durations;
+    durations.emplace_back(plan.training.front().actions.size(), partition::ActionDuration{.duration = 10});
     const partition::Timeline timeline = partition::simulate(plan.training, durations);
     for (const bool waits : {false, true}) {
         partition::StepTimes times = as_if_measured(plan, timeline, 0);
-        for (std::size_t i = 2; i < times.ranks[0].size(); ++i) {
+        for (const partition::ActionId i : times.ranks[0].ids()) {
+            if (i < partition::ActionId(2)) continue;
             partition::ActionTime& time = times.ranks[0][i];
-            if (i > 2 || !waits) time.reached += 7;
+            if (i > partition::ActionId(2) || !waits) time.reached += 7;
             time.start += 7;
             time.end += 7;
         }
@@ -134,11 +135,11 @@ RC_GTEST_PROP(MeasuredStep, IsDrawnActionByAction, ()) {
     Trace trace = trace_of_ranks(plan);
     add_step(trace, plan, times, 700);
     std::size_t next = 0;
-    for (std::size_t stage = 0; stage < plan.training.size(); ++stage) {
+    for (const partition::StageId stage : plan.training.ids()) {
         const auto& actions = plan.training[stage].actions;
-        for (std::size_t i = 0; i < actions.size(); ++i, ++next) {
-            const TraceSpan& span = trace.spans.at(next);
-            RC_ASSERT(span.process == static_cast<int>(stage));
+        for (const partition::ActionId i : actions.ids()) {
+            const TraceSpan& span = trace.spans.at(next++);
+            RC_ASSERT(span.process == stage.number());
             RC_ASSERT(span.name == partition::name_of(actions[i]));
             RC_ASSERT(span.step == 3);
             RC_ASSERT(span.start_ns + span.duration_ns == timeline.spans[stage][i].end);

@@ -36,13 +36,14 @@ std::vector<Json> events_of(const std::string& text, const std::string& phase) {
 Trace small_trace() {
     Trace trace{
         .processes = {"stage 0", "stage 1"}, .tracks = action_tracks(), .facts = {{"plan", "00ff"}}, .spans = {}};
-    trace.spans.push_back(span_of({.kind = ActionKind::forward, .microbatch = 3, .chunk = 1}));
+    trace.spans.push_back(span_of(
+        {.kind = ActionKind::forward, .microbatch = partition::MicrobatchId(3), .chunk = partition::ChunkId(1)}));
     trace.spans.back().start_ns = 1'234'567;
     trace.spans.back().duration_ns = 8;
     trace.spans.push_back(span_of({.kind = ActionKind::send,
-                                   .microbatch = 3,
-                                   .chunk = 1,
-                                   .peer = 0,
+                                   .microbatch = partition::MicrobatchId(3),
+                                   .chunk = partition::ChunkId(1),
+                                   .peer = partition::StageId(0),
                                    .channel = Channel::activations,
                                    .stream = Stream::communication,
                                    .bytes = 4096}));

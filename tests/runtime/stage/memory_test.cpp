@@ -93,7 +93,9 @@ TEST(MemoryMeter, BeyondItsLimitSaysWhatGrewAndWhere) {
         const MemoryMeter::Scope offload(meter, partition::MemoryCategory::offloaded);
         host = at::empty({1 << 20});  // host memory is not limited
     }
-    const partition::Action action{.kind = partition::ActionKind::forward, .microbatch = 3, .chunk = 1};
+    const partition::Action action{.kind = partition::ActionKind::forward,
+                                   .microbatch = partition::MicrobatchId(3),
+                                   .chunk = partition::ChunkId(1)};
     meter.set_action(&action);
     try {
         const at::Tensor third = at::empty({3 << 17});  // 1.5 MiB
@@ -110,7 +112,7 @@ TEST(MemoryMeter, BeyondItsLimitSaysWhatGrewAndWhere) {
 class MeasuredMemory : public ::testing::Test {
   protected:
     struct Rank {
-        int stage = 0;
+        partition::StageId stage = {};
         partition::MemoryUse use;
         partition::MemoryForecast forecast;
         partition::MemoryBytes most = {};  // in any timing
@@ -121,21 +123,21 @@ class MeasuredMemory : public ::testing::Test {
     /// is there until somebody has waited for it.
     static partition::MemoryBytes most_in_any_timing(const partition::RankProgram& program) {
         partition::MemoryBytes alive = {}, most = {};
-        std::map<int, std::vector<int>> freed_by;  // event → buffers
-        const auto change = [&](int id, int sign) {
-            const partition::Buffer& buffer = program.buffers[static_cast<std::size_t>(id)];
+        std::map<partition::EventId, std::vector<partition::BufferId>> freed_by;
+        const auto change = [&](partition::BufferId id, int sign) {
+            const partition::Buffer& buffer = program.buffers[id];
             const auto category = static_cast<std::size_t>(partition::category_of(buffer));
             alive[category] += sign * buffer.bytes;
             most[category] = std::max(most[category], alive[category]);
         };
         for (const partition::Action& action : program.actions) {
-            for (const int event : action.waits) {
-                for (const int id : freed_by[event]) change(id, -1);
+            for (const partition::EventId event : action.waits) {
+                for (const partition::BufferId id : freed_by[event]) change(id, -1);
                 freed_by.erase(event);
             }
-            for (const int id : action.writes)
+            for (const partition::BufferId id : action.writes)
                 if (action.kind != partition::ActionKind::optimizer_step) change(id, 1);
-            for (const int id : action.frees) {
+            for (const partition::BufferId id : action.frees) {
                 if (action.stream == partition::Stream::compute)
                     change(id, -1);
                 else
@@ -154,7 +156,7 @@ class MeasuredMemory : public ::testing::Test {
             trainer.step();
             trainer.step();
             Rank& rank = ranks[static_cast<std::size_t>(world.rank())];
-            rank.stage = trainer.coordinate().pp;
+            rank.stage = trainer.coordinate().stage();
             rank.use = trainer.memory();
             // Threads of one machine: messages and copies are fast beside compute.
             partition::Rates rates;
@@ -164,7 +166,7 @@ class MeasuredMemory : public ::testing::Test {
                 trainer.plan().training,
                 partition::modelled_durations(trainer.plan(), trainer.plan().training, trainer.graph(), rates));
             rank.forecast = memory_forecast(trainer.plan(), trainer.graph(), timeline, rank.stage);
-            rank.most = most_in_any_timing(trainer.plan().training[static_cast<std::size_t>(rank.stage)]);
+            rank.most = most_in_any_timing(trainer.plan().training[rank.stage]);
             rank.parameters = trainer.parameter_names().size();
         });
         return ranks;
