@@ -7,8 +7,9 @@
 //     }
 //
 // Everything is collective over the world unless said otherwise: every rank makes the same calls in the same order.
-// After a CommunicationError a trainer can only be destroyed; a ConfigError or DataError from the constructor leaves
-// the world usable if all ranks threw it.
+// After a CommunicationError a trainer can only be destroyed. Every other failure that the constructor and step() say
+// here is thrown by all ranks at the same place, with the message of the lowest rank that failed (each is an
+// AgreedFailure too: runtime/execution/agreement.h), and leaves the world usable. runtime/session.h is the whole loop.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +27,7 @@
 #include "runtime/execution/executor.h"
 #include "runtime/job/job.h"
 #include "runtime/records/step_record.h"
+#include "runtime/state/training_state.h"
 
 namespace smp::runtime {
 
@@ -39,16 +41,17 @@ struct TrainerOptions {
 
 class Trainer {
   public:
-    /// Plans, compares plans with all other ranks, opens the data, allocates and fills the weights. `world` must
-    /// outlive the trainer. Throws partition::ConfigError (a rank whose job differs is named, with the key), DataError,
-    /// CommunicationError.
+    /// Checks the job as the programs do, plans, compares plans with all other ranks, opens the data, allocates and
+    /// fills the weights. `world` must outlive the trainer. Throws partition::ConfigError with all problems of the job
+    /// (runtime/job/job_rules.h), or with the rank whose job differs and the key; DataError; MemoryError where the job
+    /// does not fit cluster.memory_limit_gib; CommunicationError.
     Trainer(const Job& job, comms::Communicator& world, TrainerOptions options = {});
     ~Trainer();
 
     /// One training step on the next global batch. validation_loss is not set. With parallel.fp16 gradients that
-    /// overflow skip the update, which the record counts; the first such step in a row has a notice of where. Throws
-    /// AgreedFailure, on every rank, for a loss that is not finite, and for gradients that are not in fp32 and bf16:
-    /// its message names the first place.
+    /// overflow skip the update, which the record counts; the first such step in a row has a notice of where. For
+    /// a loss that is not finite, and for gradients that are not in fp32 and bf16, throws ConfigError, or DataError
+    /// where the initial weights are to blame: the message names the first place.
     StepRecord step();
     /// The same, and when its actions ran: those of the whole world, on rank 0.
     StepRecord step(partition::StepTimes& times);
@@ -61,7 +64,11 @@ class Trainer {
     /// (training.seed, steps done); the same on every rank.
     std::vector<std::int64_t> sample();
 
-    std::int64_t steps_done() const;
+    std::int64_t steps_done() const { return state().steps; }
+    /// How far the training has come: all that it counts.
+    const TrainingState& state() const;
+    const Job& job() const;
+    comms::Communicator& world() const;
     const partition::Plan& plan() const;
     /// What the plan was made from.
     const partition::ModuleGraph& graph() const;

@@ -1,4 +1,4 @@
-// The configuration of a job: what a JSON file, overrides and defaults say together, as the rooms' option structs.
+// The configuration of a job: what a JSON file, overrides and defaults say together.
 #pragma once
 
 #include <filesystem>
@@ -6,29 +6,18 @@
 #include <string>
 #include <vector>
 
-#include "models/gpt2/options.h"
-#include "partition/job/options.h"
 #include "runtime/job/job.h"
-#include "runtime/job/options.h"
 
 namespace smp::launch {
 
-/// Loaded configurations are resolved: no value is left to a rule but those that only the machine can answer
-/// (threads_per_rank, device); paths are absolute.
-struct Config {
-    models::ModelOptions model;
-    partition::ParallelOptions parallel;
-    runtime::TrainingOptions training;
-    runtime::DataOptions data;
-    partition::ClusterOptions cluster;
-    runtime::LoggingOptions logging;
+/// A job, and what the file said besides. Loaded configurations are resolved: no value is left to a rule but those that
+/// only the machine can answer (threads_per_rank, device); paths are absolute.
+struct Config : runtime::Job {
     /// One line each for a key that was accepted and changes nothing. No part of what the job does.
     std::vector<std::string> notes;
 
     /// Ranks of the job.
     int world() const;
-    /// What a Trainer needs, with canonical_text().
-    runtime::Job job() const;
 };
 
 /// Reads `file` (JSON with comments), applies `sets` ("SECTION.KEY=VALUE", in order: a later one wins), fills in

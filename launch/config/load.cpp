@@ -16,52 +16,37 @@ namespace {
 
 using partition::Problem;
 
-/// Whether `text` names the key `path`, and not a longer one that begins or ends alike.
-bool mentions(const std::string& text, const std::string& path) {
-    const auto is_part = [&](std::size_t i) {
-        return i < text.size() && (std::isalnum(static_cast<unsigned char>(text[i])) != 0 || text[i] == '_');
-    };
-    for (auto at = text.find(path); at != std::string::npos; at = text.find(path, at + 1)) {
-        if ((at == 0 || !is_part(at - 1)) && !is_part(at + path.size())) return true;
-    }
-    return false;
-}
-
-/// What is wrong with a configuration, each thing once: a key that could not be read, is missing or lies outside its
-/// limit makes no second problem, not even in the rules that compare it with others.
+/// What is wrong with a configuration, each thing once, with where it was stated.
 class Findings {
   public:
     Findings(std::string file, const Statements& statements, std::vector<Problem> problems)
         : file_(std::move(file)), statements_(statements), problems_(std::move(problems)) {}
 
-    void add(const Key& key, const std::string& message) { add_problem({.key = key.path(), .message = message}); }
-
-    void add_limit(const Problem& problem) {
-        if (spoilt_.contains(problem.key)) return;
-        const auto dot = problem.key.find('.');
-        const Key* key = find_key(problem.key.substr(0, dot), problem.key.substr(dot + 1));
-        const bool missing = key != nullptr && key->required && !is_stated(problem.key);
-        add_problem(missing ? Problem{.key = problem.key, .message = missing_message(*key)} : problem);
+    /// A key that cannot be read.
+    void add(const Key& key, const std::string& message) {
+        spoil(key.path());
+        problems_.push_back(with_origin({.key = key.path(), .message = message}));
     }
 
-    void add_conflicts(const std::vector<Problem>& conflicts) {
-        for (const Problem& problem : conflicts) {
-            const bool follows = std::any_of(spoilt_.begin(), spoilt_.end(), [&](const std::string& path) {
-                return path == problem.key || mentions(problem.message, path);
-            });
-            if (!follows) problems_.push_back(with_origin(problem));
+    /// What the rules say of the values.
+    void add(const std::vector<Problem>& problems) {
+        for (const Problem& problem : problems) {
+            const auto dot = problem.key.find('.');
+            const Key* key = find_key(problem.key.substr(0, dot), problem.key.substr(dot + 1));
+            const bool missing = key != nullptr && key->required && !statements_.contains(problem.key);
+            problems_.push_back(
+                with_origin(missing ? Problem{.key = problem.key, .message = missing_message(*key)} : problem));
         }
     }
 
     /// A value that is there, but whose meaning could not be found out.
-    void spoil(const std::string& path) { spoilt_.insert(path); }
+    void spoil(const std::string& path) { unreadable_.insert(path); }
 
     bool empty() const { return problems_.empty(); }
     std::vector<Problem>& problems() { return problems_; }
+    const std::set<std::string>& unreadable() const { return unreadable_; }
 
   private:
-    bool is_stated(const std::string& path) const { return statements_.contains(path); }
-
     std::string missing_message(const Key& key) const {
         const auto all = limits();
         const auto limit = all.find(key.path());
@@ -76,15 +61,10 @@ class Findings {
         return problem;
     }
 
-    void add_problem(const Problem& problem) {
-        spoilt_.insert(problem.key);
-        problems_.push_back(with_origin(problem));
-    }
-
     std::string file_;
     const Statements& statements_;
     std::vector<Problem> problems_;
-    std::set<std::string> spoilt_;
+    std::set<std::string> unreadable_;
 };
 
 std::string refused(const Key& key, const Json& value, const Refusal& refusal) {
@@ -121,16 +101,10 @@ void read_values(const Statements& statements, Config& config, Findings& finding
 }
 
 void check_values(const Config& config, std::optional<int> ranks, Findings& findings) {
-    const auto sections = section_checks(config);
-    for (const auto& checks : sections) {
-        for (const Problem& problem : checks.outside_limits()) findings.add_limit(problem);
-    }
-    for (const auto& checks : sections) findings.add_conflicts(checks.conflicts());
-    const runtime::Job job = config.job();
-    findings.add_conflicts(runtime::validate_job(job));
+    findings.add(runtime::problems_of(config, findings.unreadable()));
     if (!findings.empty()) return;
-    findings.add_conflicts(
-        runtime::validate_job_on(job, ranks ? *ranks : partition::stated_world(config.cluster, config.parallel)));
+    findings.add(
+        runtime::validate_job_on(config, ranks ? *ranks : partition::stated_world(config.cluster, config.parallel)));
 }
 
 /// Valid, but without effect beside the other values.
@@ -177,6 +151,7 @@ Config load_config(const std::filesystem::path& file, const std::vector<std::str
     if (!findings.empty()) throw partition::ConfigError(std::move(findings.problems()));
     note_idle_values(config);
     resolve(config, ranks);
+    config.canonical_text = canonical_text(config);
     return config;
 }
 

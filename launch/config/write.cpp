@@ -10,16 +10,6 @@ namespace smp::launch {
 
 int Config::world() const { return static_cast<int>(partition::stated_world(cluster, parallel)); }
 
-runtime::Job Config::job() const {
-    return {.model = model,
-            .parallel = parallel,
-            .training = training,
-            .data = data,
-            .cluster = cluster,
-            .logging = logging,
-            .canonical_text = launch::canonical_text(*this)};
-}
-
 std::string to_json(const Config& config) {
     Json object = Json::object();
     for (const Key& key : configuration_keys()) {

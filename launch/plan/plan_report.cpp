@@ -20,10 +20,9 @@ using partition::RankProgram;
 }  // namespace
 
 PlanReport report_on(const Config& config, int ranks) {
-    const runtime::Job job = config.job();
     PlanReport report{.config = config,
-                      .graph = runtime::graph_of(job, ranks),
-                      .plan = runtime::plan_of(job, ranks),
+                      .graph = runtime::graph_of(config, ranks),
+                      .plan = runtime::plan_of(config, ranks),
                       .proof = {},
                       .rates = {},
                       .timeline = {},

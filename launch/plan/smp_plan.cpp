@@ -17,7 +17,7 @@ std::string answer_to(const launch::PlanArguments& arguments) {
     if (arguments.answer) return *arguments.answer;
     const launch::Config config = launch::load_config(arguments.config, arguments.sets, arguments.ranks);
     const int ranks = arguments.ranks.value_or(config.world());
-    if (arguments.check_only) return launch::proof_of(runtime::plan_of(config.job(), ranks)) + '\n';
+    if (arguments.check_only) return launch::proof_of(runtime::plan_of(config, ranks)) + '\n';
     const launch::PlanReport report = launch::report_on(config, ranks);
     switch (arguments.format) {
         case launch::PlanFormat::text: return launch::to_text(report);

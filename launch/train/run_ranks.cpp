@@ -31,7 +31,7 @@ class FailureReport {
             if (code != 0) remember(code);
             return code;
         } catch (const runtime::AgreedFailure& failure) {  // all ranks are here
-            if (world.rank() == 0) print(failure.what());
+            if (world.rank() == 0) print(failure.message());
             remember(failure.exit_code());
             return failure.exit_code();
         } catch (const comms::CommunicationError& error) {

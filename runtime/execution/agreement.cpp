@@ -4,6 +4,8 @@
 #include <cstring>
 #include <new>
 #include <sstream>
+#include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include <ATen/ops/empty.h>
@@ -60,7 +62,16 @@ std::string difference(const std::string& reference, const std::string& other) {
     return "nothing";
 }
 
+template <class Error>
+class Agreed final : public Error, public AgreedFailure {
+  public:
+    Agreed(Error error, AgreedFailure failure) : Error(std::move(error)), AgreedFailure(std::move(failure)) {}
+};
+
 }  // namespace
+
+AgreedFailure::AgreedFailure(std::string message, int exit_code, int rank)
+    : message_(std::move(message)), exit_code_(exit_code), rank_(rank) {}
 
 int exit_code_of(const std::exception& error) {
     if (const auto* agreed = dynamic_cast<const AgreedFailure*>(&error)) return agreed->exit_code();
@@ -72,28 +83,48 @@ int exit_code_of(const std::exception& error) {
     return 1;
 }
 
+void throw_agreed(const std::string& message, int exit_code, int rank) {
+    AgreedFailure failure(message, exit_code, rank);
+    switch (exit_code) {
+        case 2:
+            throw Agreed(partition::ConfigError(partition::Problem{.key = "", .message = message}), std::move(failure));
+        case 3: throw Agreed(DataError(message), std::move(failure));
+        case 5: throw Agreed(MemoryError(message), std::move(failure));
+        default: throw Agreed(std::logic_error(message), std::move(failure));
+    }
+}
+
 void fail_together(comms::Communicator& world, const std::function<void()>& local) {
     std::string verdict;  // "<exit code> <message>", empty where all is well
+    std::vector<partition::Problem> problems;
     try {
         local();
     } catch (const comms::CommunicationError&) {
         throw;
     } catch (const std::exception& error) {
         verdict = fmt::format("{} {}", exit_code_of(error), error.what());
+        if (const auto* config = dynamic_cast<const partition::ConfigError*>(&error)) problems = config->problems();
     }
     const auto verdicts = gather_texts(world, verdict);
-    for (int rank = 0; rank < world.size(); ++rank)
-        if (!verdicts[rank].empty()) throw AgreedFailure(verdicts[rank].substr(2), verdicts[rank].front() - '0', rank);
+    for (int rank = 0; rank < world.size(); ++rank) {
+        if (verdicts[rank].empty()) continue;
+        const int code = verdicts[rank].front() - '0';
+        const std::string message = verdicts[rank].substr(2);
+        // A rank that found the same keeps its problems one by one.
+        if (verdict == verdicts[rank] && !problems.empty())
+            throw Agreed(partition::ConfigError(std::move(problems)), AgreedFailure(message, code, rank));
+        throw_agreed(message, code, rank);
+    }
 }
 
 void require_equal_text(comms::Communicator& world, const std::string& text) {
     const auto texts = gather_texts(world, text);
     for (int rank = 1; rank < world.size(); ++rank)
         if (texts[rank] != texts[0])
-            throw AgreedFailure(fmt::format("rank {} runs another configuration than rank 0: {}; start every rank with "
-                                            "the same program, configuration and --set",
-                                            rank, difference(texts[0], texts[rank])),
-                                2, rank);
+            throw_agreed(fmt::format("rank {} runs another configuration than rank 0: {}; start every rank with the "
+                                     "same program, configuration and --set",
+                                     rank, difference(texts[0], texts[rank])),
+                         2, rank);
 }
 
 }  // namespace smp::runtime

@@ -3,23 +3,26 @@
 #pragma once
 
 #include <functional>
-#include <stdexcept>
 #include <string>
 
 #include "comms/communicator.h"
 
 namespace smp::runtime {
 
-/// A failure that every rank of the world knows of and throws at the same place: rank 0 reports it, nobody needs to be
-/// told. The world stays usable.
-class AgreedFailure : public std::runtime_error {
+/// Beside its own class, what an exception is that every rank of the world knows of and throws at the same place: rank
+/// 0 reports it, nobody needs to be told. The world stays usable.
+class AgreedFailure {
   public:
-    AgreedFailure(const std::string& message, int exit_code, int rank)
-        : std::runtime_error(message), exit_code_(exit_code), rank_(rank) {}
+    AgreedFailure(std::string message, int exit_code, int rank);
+    virtual ~AgreedFailure() = default;
+
+    /// The exception's what().
+    const std::string& message() const { return message_; }
     int exit_code() const { return exit_code_; }
     int rank() const { return rank_; }
 
   private:
+    std::string message_;
     int exit_code_;
     int rank_;  // the lowest rank that failed
 };
@@ -27,12 +30,16 @@ class AgreedFailure : public std::runtime_error {
 /// The exit code of INTERFACE §5 for an exception: 2 configuration, 3 data, 4 communication, 5 memory, 1 anything else.
 int exit_code_of(const std::exception& error);
 
-/// Runs `local`, which must not communicate, on every rank. If it threw anywhere, all ranks throw AgreedFailure with
-/// the message of the lowest rank that failed. Collective.
+/// Throws what the exit code stands for, an AgreedFailure too: 2 partition::ConfigError, 3 DataError, 5 MemoryError,
+/// anything else std::logic_error. To be called on every rank alike.
+[[noreturn]] void throw_agreed(const std::string& message, int exit_code, int rank);
+
+/// Runs `local`, which must not communicate, on every rank. If it threw anywhere, all ranks throw as throw_agreed()
+/// does, with class and message of the lowest rank that failed. Collective.
 void fail_together(comms::Communicator& world, const std::function<void()>& local);
 
-/// Compares `text` (lines "key=value") over all ranks. If it differs, all ranks throw AgreedFailure (exit code 2) that
-/// names the first rank which differs from rank 0, the key and both values. Collective.
+/// Compares `text` (lines "key=value") over all ranks. If it differs, all ranks throw an agreed ConfigError that names
+/// the first rank which differs from rank 0, the key and both values. Collective.
 void require_equal_text(comms::Communicator& world, const std::string& text);
 
 }  // namespace smp::runtime

@@ -6,6 +6,10 @@
 
 namespace smp::runtime {
 
+TokenNeeds token_needs(const partition::Plan& plan, const partition::Coordinate& at) {
+    return {.inputs = at.stage() == plan.chunks.front().stage, .targets = at.stage() == plan.chunks.back().stage};
+}
+
 std::vector<models::Microbatch> read_microbatches(const Dataset& data, std::int64_t first_sample, const BatchCut& cut,
                                                   const TokenNeeds& needs) {
     std::vector<models::Microbatch> microbatches(cut.microbatches);

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "models/segment.h"
+#include "partition/job/topology.h"
+#include "partition/plan/plan.h"
 #include "runtime/data/dataset.h"
 
 namespace smp::runtime {
@@ -29,6 +31,7 @@ struct TokenNeeds {
     bool inputs = false;   // the first module lives here
     bool targets = false;  // the last module lives here
 };
+TokenNeeds token_needs(const partition::Plan& plan, const partition::Coordinate& at);
 
 /// The microbatches of the global batch that starts at sample `first_sample` of the data's order. seed, step, training
 /// and gradient_scale are left at their defaults.

@@ -79,26 +79,25 @@ struct Executor::Execution {
         bool was_waited_for = false;
     };
 
-    Execution(const partition::RankProgram& executed, std::span<const models::Microbatch> all,
-              const StepDuties& of_step, std::vector<at::Tensor> host_ring, MemoryMeter& of_rank)
-        : program(executed),
-          microbatches(all),
-          losses(all.size()),
-          duties(of_step),
-          slots(executed.buffers.size()),
+    Execution(const Run& of_run, std::vector<at::Tensor> host_ring, MemoryMeter& of_rank)
+        : run(of_run),
+          program(of_run.program),
+          slots(program.buffers.size()),
           meter(of_rank),
           free_pieces(std::move(host_ring)),
-          open_chunks(all.size(), 0),
-          has_backwards(std::ranges::any_of(executed.actions, [](const Action& action) {
+          open_chunks(run.microbatches.size(), 0),
+          has_backwards(std::ranges::any_of(program.actions, [](const Action& action) {
               return action.kind == ActionKind::backward || action.kind == ActionKind::backward_input;
           })) {
-        events.resize(static_cast<std::size_t>(executed.events));
+        result.losses.resize(run.microbatches.size());
+        events.resize(static_cast<std::size_t>(program.events));
+        if (run.consumer != nullptr && has_backwards)
+            throw std::logic_error("executor: a program with backwards has no consumer");
     }
 
+    const Run& run;
     const partition::RankProgram& program;
-    std::span<const models::Microbatch> microbatches;
-    std::vector<models::Loss> losses;
-    const StepDuties& duties;
+    RunResult result;
     partition::Table<BufferId, Slot> slots;
     partition::Table<EventId, Event> events;
     MemoryMeter& meter;
@@ -133,10 +132,11 @@ struct Executor::Execution {
     }
 
     const models::Microbatch& microbatch(const Action& action) const {
-        if (action.microbatch == kNone || action.microbatch.index() >= microbatches.size())
-            refuse(action, fmt::format("is of no microbatch of {}", microbatches.size()));
-        return microbatches[action.microbatch.index()];
+        if (action.microbatch == kNone || action.microbatch.index() >= run.microbatches.size())
+            refuse(action, fmt::format("is of no microbatch of {}", run.microbatches.size()));
+        return run.microbatches[action.microbatch.index()];
     }
+    models::Loss& loss(const Action& action) { return result.losses[action.microbatch.index()]; }
     /// The first of `ids` whose buffer has one of `kinds`; none: nullopt.
     std::optional<BufferId> find(const std::vector<BufferId>& ids, Kinds kinds) const {
         for (const BufferId id : ids)
@@ -200,25 +200,32 @@ struct Executor::Execution {
     }
 };
 
-Executor::Executor(const partition::Plan& plan, const std::vector<partition::SharedParameter>& shared, Stage& stage,
-                   RankGroups& groups, MemoryMeter& meter, ExecutorOptions options)
-    : plan_(plan), shared_(shared), stage_(stage), groups_(groups), meter_(meter), options_(std::move(options)) {
-    const auto [at_once, bytes] = offloaded_in(plan.training[groups.at.stage()]);
+Executor::Executor(const partition::Plan& plan, const std::vector<partition::SharedParameter>& shared,
+                   const RankParts& rank, ExecutorOptions options)
+    : plan_(plan),
+      shared_(shared),
+      stage_(rank.stage),
+      groups_(rank.groups),
+      meter_(rank.meter),
+      exchange_(rank.exchange),
+      update_(rank.update),
+      options_(std::move(options)) {
+    const auto [at_once, bytes] = offloaded_in(plan.training[groups_.at.stage()]);
     if (at_once == 0) return;
     const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::offloaded);
     for (std::size_t i = 0; i < at_once; ++i) host_ring_.push_back(at::empty({bytes}, at::kByte));
-    copies_out_.emplace("copies to host memory", groups.world->in_flight(), options_.copies);
-    copies_in_.emplace("copies from host memory", groups.world->in_flight(), options_.copies);
+    copies_out_.emplace("copies to host memory", groups_.world->in_flight(), options_.copies);
+    copies_in_.emplace("copies from host memory", groups_.world->in_flight(), options_.copies);
 }
 
-std::vector<models::Loss> Executor::run(const partition::RankProgram& program,
-                                        std::span<const models::Microbatch> microbatches, const StepDuties& duties,
-                                        const std::shared_ptr<partition::ActionTimes>& times) {
-    Execution execution(program, microbatches, duties, host_ring_, meter_);
+RunResult Executor::run(const Run& run) {
+    Execution execution(run, host_ring_, meter_);
     const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::other);
-    if (times) times->assign(program.actions.size(), {});
-    for (const partition::ActionId position : program.actions.ids()) {
-        const Action& action = program.actions[position];
+    const auto& actions = run.program.actions;
+    const auto& times = run.times;
+    if (times) times->assign(actions.size(), {});
+    for (const partition::ActionId position : actions.ids()) {
+        const Action& action = actions[position];
         if (options_.before_action) options_.before_action(action);
         meter_.set_action(&action);
         if (times) (*times)[position].reached = steady_nanoseconds();
@@ -240,7 +247,7 @@ std::vector<models::Loss> Executor::run(const partition::RankProgram& program,
     }
     execution.require_everything_waited_for();
     meter_.set_action(nullptr);
-    return std::move(execution.losses);
+    return std::move(execution.result);
 }
 
 comms::Work Executor::perform(Execution& execution, const Action& action, const std::function<void()>& on_copied) {
@@ -253,16 +260,9 @@ comms::Work Executor::perform(Execution& execution, const Action& action, const 
         case ActionKind::send: return send(execution, action);
         case ActionKind::receive: return receive(execution, action);
         case ActionKind::sum_tied_gradients: sum_tied_gradients(execution, action); return {};
-        case ActionKind::reduce_gradients:
-            if (!execution.duties.reduce_gradients) refuse(action, "is no action of this program");
-            return execution.duties.reduce_gradients(action.chunk);
-        case ActionKind::gather_parameters:
-            if (!execution.duties.gather_parameters) refuse(action, "is no action of this program");
-            return execution.duties.gather_parameters(action.chunk);
-        case ActionKind::optimizer_step:
-            if (!execution.duties.optimizer_step) refuse(action, "is no action of this program");
-            execution.duties.optimizer_step(execution.losses);
-            return {};
+        case ActionKind::reduce_gradients: return exchange_.reduce_gradients(action.chunk);
+        case ActionKind::gather_parameters: return exchange_.gather_values(action.chunk);
+        case ActionKind::optimizer_step: update(execution, action); return {};
         case ActionKind::join: return {};
         case ActionKind::offload:
         case ActionKind::prefetch: return copy(execution, action, on_copied);
@@ -302,17 +302,16 @@ void Executor::forward(Execution& execution, const Action& action) {
 
     const auto segments = segments_of(action);
     const auto stash = execution.find(action.writes, {BufferKind::stash});
+    ForwardConsumer* const consumer = execution.run.consumer;
     at::Tensor hidden;
     if (action.chunk > ChunkId(0) || action.group > GroupId(0)) hidden = execution.tensor(action, kInputs);
     std::vector<models::Stash> kept(segments.size());
     for (std::size_t i = 0; i < segments.size(); ++i) {
-        if (is_at_end(action) && i + 1 == segments.size() && execution.duties.at_head)
-            execution.duties.at_head(*segments[i], hidden);
-        else
-            hidden = segments[i]->forward(hidden, kept[i], microbatch, execution.losses[action.microbatch.index()]);
+        const bool is_head = is_at_end(action) && i + 1 == segments.size();
+        const bool is_taken = is_head && consumer != nullptr && consumer->takes_head(*segments[i], hidden);
+        if (!is_taken) hidden = segments[i]->forward(hidden, kept[i], microbatch, execution.loss(action));
         if (!stash) kept[i].clear();
-        if (first_time && execution.duties.after_forward)
-            execution.duties.after_forward(first_module(action) + static_cast<int>(i), hidden);
+        if (consumer != nullptr) consumer->made(first_module(action) + static_cast<int>(i), hidden);
     }
     const auto output = execution.find(action.writes, kInputs);
     if (first_time && output) execution.put(action, *output, hidden);
@@ -326,7 +325,7 @@ void Executor::backward(Execution& execution, const Action& action) {
     if (!is_at_end(action)) gradient = execution.tensor(action, kGradients);
     auto stashes = execution.take(action, BufferKind::stash, segments.size());
     const bool whole = action.kind == ActionKind::backward;
-    models::Loss& loss = execution.losses[action.microbatch.index()];
+    models::Loss& loss = execution.loss(action);
     for (std::size_t i = segments.size(); i-- > 0;) {
         gradient = whole ? segments[i]->backward(gradient, stashes[i], microbatch, loss)
                          : segments[i]->backward_input(gradient, stashes[i], microbatch, loss);
@@ -399,6 +398,13 @@ void Executor::sum_tied_gradients(Execution& execution, const Action& action) {
         else if (const int copy = stage_.copy_of(shared, buffer.module); copy != holder)
             stage_.gradient(holder).add_(stage_.gradient(copy));
     }
+}
+
+void Executor::update(Execution& execution, const Action& action) {
+    if (execution.run.state == nullptr) refuse(action, "has no training state to go by");
+    RunResult& result = execution.result;
+    result.update = update_.apply(*execution.run.state, result.losses);
+    if (result.update->updated) exchange_.values_updated();
 }
 
 comms::Communicator& Executor::channel(partition::Channel channel) {

@@ -11,27 +11,23 @@
 #include "models/segment.h"
 #include "partition/foresight/action_times.h"
 #include "partition/plan/plan.h"
+#include "runtime/execution/forward_consumer.h"
 #include "runtime/stage/memory_meter.h"
 #include "runtime/stage/rank_groups.h"
 #include "runtime/stage/stage.h"
+#include "runtime/state/training_state.h"
+#include "runtime/update/stage_exchange.h"
+#include "runtime/update/update.h"
 
 namespace smp::runtime {
 
-/// What a program needs done that is not a matter of one chunk's segments. Each is called where the program has that
-/// action.
-struct StepDuties {
-    /// Starts the reduction of a chunk's gradients.
-    std::function<comms::Work(partition::ChunkId chunk)> reduce_gradients;
-    /// Starts the gathering of a chunk's parameters from the ranks that have updated them.
-    std::function<comms::Work(partition::ChunkId chunk)> gather_parameters;
-    /// `losses`: what run() will return.
-    std::function<void(std::span<const models::Loss> losses)> optimizer_step;
-    /// Where set, called after each forward with the module's index in the graph and its boundary tensor (undefined
-    /// from the last one).
-    std::function<void(int module, const at::Tensor& output)> after_forward;
-    /// Where set, called with the last module and its input in place of its forward: text sampling wants logits, not a
-    /// loss.
-    std::function<void(models::Segment& head, const at::Tensor& input)> at_head;
+/// What actions are done with on one rank. All of it must outlive the executor.
+struct RankParts {
+    Stage& stage;
+    RankGroups& groups;
+    MemoryMeter& meter;  // is told what actions allocate: what they leave by its buffer's category, all else as `other`
+    StageExchange& exchange;
+    Update& update;
 };
 
 struct ExecutorOptions {
@@ -40,21 +36,31 @@ struct ExecutorOptions {
     comms::CopyOptions copies;  // to and from host memory
 };
 
+/// One run of a program.
+struct Run {
+    const partition::RankProgram& program;
+    std::span<const models::Microbatch> microbatches;  // element i is microbatch i
+    /// Before the step: what its update goes by. Needed where the program has one.
+    const TrainingState* state = nullptr;
+    ForwardConsumer* consumer = nullptr;  // of a forward-only program; null: nobody asks
+    /// Where not null, it gets one entry an action.
+    std::shared_ptr<partition::ActionTimes> times = nullptr;
+};
+
+struct RunResult {
+    std::vector<models::Loss> losses;    // of each microbatch: of the last module, where it lives, else 0
+    std::optional<UpdateResult> update;  // where the program has one
+};
+
 class Executor {
   public:
-    /// `plan`, `stage`, `groups` and `meter` must outlive the executor. What actions allocate is told to the meter:
-    /// what they leave by its buffer's category, all else as `other`.
-    Executor(const partition::Plan& plan, const std::vector<partition::SharedParameter>& shared, Stage& stage,
-             RankGroups& groups, MemoryMeter& meter, ExecutorOptions options = {});
+    Executor(const partition::Plan& plan, const std::vector<partition::SharedParameter>& shared, const RankParts& rank,
+             ExecutorOptions options = {});
 
-    /// Runs `program` once over `microbatches` (element i is microbatch i). Returns their losses: of the last module,
-    /// where it lives, else 0. Where `times` is not null, it gets one entry an action. Collective over the world.
-    /// Throws CommunicationError, and std::logic_error, which names the action, where the program breaks a bound of the
-    /// plan, uses what is not there, leaves a message in flight at its end or asks for what no program may; what is in
-    /// flight then stays so, and the world should be aborted.
-    std::vector<models::Loss> run(const partition::RankProgram& program,
-                                  std::span<const models::Microbatch> microbatches, const StepDuties& duties,
-                                  const std::shared_ptr<partition::ActionTimes>& times = nullptr);
+    /// Collective over the world. Throws CommunicationError, and std::logic_error, which names the action, where the
+    /// program breaks a bound of the plan, uses what is not there, leaves a message in flight at its end or asks for
+    /// what the run does not have; what is in flight then stays so, and the world should be aborted.
+    RunResult run(const Run& run);
 
     /// The most microbatches that were active on this rank at one moment (from the start of their first forward to the
     /// end of the last backward, or of its input part where it is split), so far.
@@ -77,6 +83,7 @@ class Executor {
     comms::Work send(Execution& execution, const partition::Action& action);
     comms::Work receive(Execution& execution, const partition::Action& action);
     void sum_tied_gradients(Execution& execution, const partition::Action& action);
+    void update(Execution& execution, const partition::Action& action);
     comms::Communicator& channel(partition::Channel channel);
 
     const partition::Plan& plan_;
@@ -84,6 +91,8 @@ class Executor {
     Stage& stage_;
     RankGroups& groups_;
     MemoryMeter& meter_;
+    StageExchange& exchange_;
+    Update& update_;
     ExecutorOptions options_;
     int peak_active_ = 0;
     // Where checkpointed inputs are offloaded: as many pieces of host memory as the plan ever uses at once.

@@ -1,4 +1,4 @@
-// Drawing text from the model: which tokens go in, which one comes out. The forward passes are the trainer's.
+// Drawing text from the model: which tokens go in, which one comes out.
 #pragma once
 
 #include <cstdint>

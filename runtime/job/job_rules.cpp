@@ -1,7 +1,10 @@
 #include "runtime/job/job_rules.h"
 
+#include <algorithm>
+#include <cctype>
+#include <utility>
+
 #include "models/gpt2/gpt2_graph.h"
-#include "partition/job/option_checks.h"
 #include "partition/stages/assignment.h"
 
 namespace smp::runtime {
@@ -77,7 +80,56 @@ void check_training(const Job& job, OptionChecks& checks) {
     }
 }
 
+template <typename Options>
+OptionChecks checks_of(const std::string& section, const Options& options) {
+    OptionChecks checks(section);
+    check(options, checks);
+    return checks;
+}
+
+/// Whether `text` names the key `path`, and not a longer one that begins or ends alike.
+bool mentions(const std::string& text, const std::string& path) {
+    const auto is_part = [&](std::size_t i) {
+        return i < text.size() && (std::isalnum(static_cast<unsigned char>(text[i])) != 0 || text[i] == '_');
+    };
+    for (auto at = text.find(path); at != std::string::npos; at = text.find(path, at + 1)) {
+        if ((at == 0 || !is_part(at - 1)) && !is_part(at + path.size())) return true;
+    }
+    return false;
+}
+
 }  // namespace
+
+std::vector<OptionChecks> section_checks(const Job& job) {
+    return {checks_of("model", job.model), checks_of("parallel", job.parallel), checks_of("training", job.training),
+            checks_of("data", job.data),   checks_of("cluster", job.cluster),   checks_of("logging", job.logging)};
+}
+
+std::vector<partition::Problem> problems_of(const Job& job, std::set<std::string> unreadable) {
+    std::vector<partition::Problem> problems;
+    std::set<std::string>& spoilt = unreadable;
+    const auto sections = section_checks(job);
+    for (const OptionChecks& checks : sections)
+        for (const partition::Problem& problem : checks.outside_limits())
+            if (spoilt.insert(problem.key).second) problems.push_back(problem);
+    const auto add_conflicts = [&](const std::vector<partition::Problem>& conflicts) {
+        for (const partition::Problem& problem : conflicts) {
+            const bool follows = std::ranges::any_of(spoilt, [&](const std::string& path) {
+                return path == problem.key || mentions(problem.message, path);
+            });
+            if (!follows) problems.push_back(problem);
+        }
+    };
+    for (const OptionChecks& checks : sections) add_conflicts(checks.conflicts());
+    add_conflicts(validate_job(job));
+    return problems;
+}
+
+void require_valid(const Job& job, std::int64_t world) {
+    std::vector<partition::Problem> problems = problems_of(job);
+    if (problems.empty()) problems = validate_job_on(job, world);
+    if (!problems.empty()) throw partition::ConfigError(std::move(problems));
+}
 
 std::vector<partition::Problem> validate_job(const Job& job) {
     OptionChecks checks;

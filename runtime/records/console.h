@@ -4,44 +4,47 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "runtime/job/options.h"
+#include "runtime/records/recorder.h"
 #include "runtime/records/run_directory.h"
-#include "runtime/records/step_record.h"
 
 namespace smp::runtime {
 
-class Console {
+/// Says only what is at least as grave as logging.level.
+class Console final : public Recorder {
   public:
-    struct Settings {
+    struct Places {
         std::FILE* screen = nullptr;  // null: nowhere
         bool bar = false;             // the screen is a terminal that a person watches
         std::filesystem::path log;
-        LogLevel level = LogLevel::info;  // only what is at least as grave is said
-        std::int64_t steps = 0;
+        std::string results;  // the folder that the last line names; empty: no such line
     };
-    /// Throws DataError if the log file cannot be written.
-    explicit Console(const Settings& settings);
-    ~Console();
+    explicit Console(Places places);
+    ~Console() override;
     Console(const Console&) = delete;
     Console& operator=(const Console&) = delete;
 
-    void say(LogLevel level, const std::string& text);
-    /// A two-column table, at level info.
-    void settings(const std::vector<std::pair<std::string, std::string>>& rows);
-    /// At level info: "step 12/200 | loss 3.1416 | …"; on a terminal a bar with the time left follows, redrawn in
-    /// place.
-    void step(const StepRecord& record, bool print_line);
+    /// A two-column table of the settings, warnings, notes. Throws DataError if the log file cannot be written.
+    void started(const RunStart& run) override;
+    /// "step 12/200 | loss 3.1416 | …", every logging.every steps, the first, the last and those with an evaluation; on
+    /// a terminal a bar with the time left follows, redrawn in place.
+    void stepped(const StepRecord& record) override;
+    void traced(const partition::StepTimes& times) override;
+    void evaluated(const Evaluation& evaluation) override;
+    void finished(const RunEnd& end) override;
 
   private:
+    void say(LogLevel level, const std::string& text);
+    void say_line(const StepRecord& record);
     void erase_bar();
     void draw_bar(const StepRecord& record);
 
-    Settings settings_;
-    LineFile log_;
+    const Places places_;
+    std::optional<RunStart> run_;
+    std::optional<LineFile> log_;
     bool bar_shown_ = false;
     double smoothed_seconds_ = 0;  // of a step: exponential mean
 };

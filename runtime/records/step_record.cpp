@@ -1,5 +1,6 @@
 #include "runtime/records/step_record.h"
 
+#include <array>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -8,21 +9,50 @@ namespace smp::runtime {
 
 namespace {
 
-std::string number(std::optional<double> value) {
-    return value && std::isfinite(*value) ? fmt::format("{}", *value) : "null";
+constexpr std::array<StepColumn, 13> kColumns = {{
+    {"step", &StepRecord::step},
+    {"loss", &StepRecord::loss},
+    {"learning_rate", &StepRecord::learning_rate},
+    {"grad_norm", &StepRecord::grad_norm},
+    {"tokens", &StepRecord::tokens},
+    {"skipped_updates", &StepRecord::skipped_updates},
+    {"seconds", &StepRecord::seconds},
+    {"tokens_per_second", &StepRecord::tokens_per_second},
+    {"mfu", &StepRecord::mfu},
+    {"memory_bytes", &StepRecord::memory_bytes},
+    {"predicted_seconds", &StepRecord::predicted_seconds},
+    {"predicted_memory_bytes", &StepRecord::predicted_memory_bytes},
+    {"validation_loss", &StepRecord::validation_loss, /*only_where_known=*/true},
+}};
+
+std::string number(std::int64_t value) { return fmt::format("{}", value); }
+std::string number(double value) { return std::isfinite(value) ? fmt::format("{}", value) : "null"; }
+template <typename Value>
+std::string number(const std::optional<Value>& value) {
+    return value ? number(*value) : "null";
+}
+
+bool is_known(std::int64_t /*value*/) { return true; }
+bool is_known(double /*value*/) { return true; }
+template <typename Value>
+bool is_known(const std::optional<Value>& value) {
+    return value.has_value();
 }
 
 }  // namespace
 
+std::span<const StepColumn> step_columns() { return kColumns; }
+
 std::string to_json_line(const StepRecord& record) {
-    std::string line = fmt::format(
-        R"({{"step":{},"loss":{},"learning_rate":{},"grad_norm":{},"tokens":{},"skipped_updates":{},"seconds":{},"tokens_per_second":{},"mfu":{},)"
-        R"("memory_bytes":{},"predicted_seconds":{},"predicted_memory_bytes":{})",
-        record.step, number(record.loss), number(record.learning_rate), number(record.grad_norm), record.tokens,
-        record.skipped_updates, number(record.seconds), number(record.tokens_per_second), number(record.mfu),
-        record.memory_bytes, number(record.predicted_seconds),
-        record.predicted_memory_bytes ? fmt::format("{}", *record.predicted_memory_bytes) : "null");
-    if (record.validation_loss) line += fmt::format(R"(,"validation_loss":{})", number(record.validation_loss));
+    std::string line;
+    for (const StepColumn& column : kColumns) {
+        std::visit(
+            [&](auto member) {
+                if (column.only_where_known && !is_known(record.*member)) return;
+                line += fmt::format("{}\"{}\":{}", line.empty() ? "{" : ",", column.name, number(record.*member));
+            },
+            column.member);
+    }
     return line + "}";
 }
 

@@ -1,9 +1,12 @@
-// One line of metrics.jsonl: what a training step was and did.
+// What a training step was and did: one line of metrics.jsonl.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
+#include <variant>
 
 namespace smp::runtime {
 
@@ -22,10 +25,22 @@ struct StepRecord {
     std::optional<double> predicted_seconds;
     std::optional<std::int64_t> predicted_memory_bytes;
     std::optional<double> validation_loss;
-    std::string notice;  // a sentence for the log, no part of the line; empty: none
+    std::string notice;  // a sentence for the log, no column; empty: none
 };
 
-/// The record as one line of JSON, keys in the order above. Numbers are in shortest round-trip form, so equal text is
+/// A number of the record under its name, for whatever writes records down.
+struct StepColumn {
+    std::string_view name;
+    std::variant<double StepRecord::*, std::int64_t StepRecord::*, std::optional<double> StepRecord::*,
+                 std::optional<std::int64_t> StepRecord::*>
+        member;
+    bool only_where_known = false;  // left out where it is unknown; the others are null there
+};
+
+/// All of them, in the order of the line.
+std::span<const StepColumn> step_columns();
+
+/// The record as one line of JSON: step_columns() in order. Numbers are in shortest round-trip form, so equal text is
 /// equal bits; a number that is not finite, and an unknown one, is null; validation_loss is there only after an
 /// evaluation.
 std::string to_json_line(const StepRecord& record);

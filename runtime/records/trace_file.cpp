@@ -10,12 +10,17 @@
 
 namespace smp::runtime {
 
-TraceFile::TraceFile(std::filesystem::path path, const partition::Plan& plan)
-    : path_(std::move(path)), plan_(plan), trace_(trace_of_ranks(plan)) {}
+TraceFile::TraceFile(std::filesystem::path path) : path_(std::move(path)) {}
 
-void TraceFile::add(const partition::StepTimes& times) {
+void TraceFile::started(const RunStart& run) {
+    std::filesystem::remove(path_);
+    plan_ = &run.plan;
+    trace_ = trace_of_ranks(run.plan);
+}
+
+void TraceFile::traced(const partition::StepTimes& times) {
     if (!zero_ns_) zero_ns_ = partition::first_nanosecond(times);
-    add_step(trace_, plan_, times, *zero_ns_);
+    add_step(trace_, *plan_, times, *zero_ns_);
     OutputFile file(path_, OutputFile::Existing::replace);
     write_trace(trace_, [&](std::string_view piece) { file.write(std::as_bytes(std::span(piece))); });
     file.commit();

@@ -5,24 +5,24 @@
 #include <filesystem>
 #include <optional>
 
-#include "partition/foresight/action_times.h"
-#include "partition/plan/plan.h"
+#include "runtime/records/recorder.h"
 #include "runtime/records/trace_events.h"
 
 namespace smp::runtime {
 
-class TraceFile {
+class TraceFile final : public Recorder {
   public:
-    /// Writes nothing yet. `plan` must outlive it.
-    TraceFile(std::filesystem::path path, const partition::Plan& plan);
+    explicit TraceFile(std::filesystem::path path);
 
+    /// Removes the file: it is another run's, and this one may write none.
+    void started(const RunStart& run) override;
     /// Replaces the file by one that has this step too; its times are from the begin of the first one. Throws DataError
     /// as OutputFile does.
-    void add(const partition::StepTimes& times);
+    void traced(const partition::StepTimes& times) override;
 
   private:
     std::filesystem::path path_;
-    const partition::Plan& plan_;
+    const partition::Plan* plan_ = nullptr;
     Trace trace_;
     std::optional<std::int64_t> zero_ns_;
 };

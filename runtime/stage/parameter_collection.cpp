@@ -1,41 +1,53 @@
 #include "runtime/stage/parameter_collection.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include <ATen/ops/empty.h>
 
 #include "models/gpt2/gpt2_parameters.h"
-#include "models/slice.h"
+#include "runtime/state/holdings.h"
 
 namespace smp::runtime {
 
 namespace {
 
-/// The module that owns a parameter.
-int module_of(const models::ModelOptions& model, const std::string& name) {
-    const auto modules = models::gpt2_parameters(model, 1, 0);
-    for (std::size_t module = 0; module < modules.size(); ++module)
-        for (const models::Parameter& parameter : modules[module])
-            if (parameter.name == name && parameter.tied_to.empty()) return static_cast<int>(module);
+const models::Parameter& parameter_of(const std::vector<std::vector<models::Parameter>>& modules,
+                                      const std::string& name) {
+    for (const auto& module : modules)
+        for (const models::Parameter& parameter : module)
+            if (parameter.name == name && parameter.tied_to.empty()) return parameter;
     throw std::logic_error("the model has no parameter " + name);
 }
 
-models::Parameter describe(const models::ModelOptions& model, int module, const std::string& name, int tensor_degree,
-                           int tensor_rank) {
-    const auto modules = models::gpt2_parameters(model, tensor_degree, tensor_rank);
-    for (const models::Parameter& parameter : modules[module])
-        if (parameter.name == name) return parameter;
-    throw std::logic_error("the model has no parameter " + name);
+/// The shards of a tensor that a rank has the counting copy of.
+std::vector<Shard> owned_shards(const partition::Plan& plan, const models::ModelOptions& model,
+                                partition::Precision precision, int rank, const std::string& name) {
+    auto shards = holdings(plan, model, precision, rank, name);
+    std::erase_if(shards, [](const Shard& shard) { return !shard.is_owner || shard.kind != Held::value; });
+    return shards;
 }
 
-partition::StageId stage_of(const partition::Plan& plan, int module) {
-    for (const partition::Chunk& chunk : plan.chunks)
-        if (chunk.first_module <= module && module < chunk.end_module) return chunk.stage;
-    throw std::logic_error("no stage holds the module");
+/// Their elements one run behind the other, fp32, out of the rank's flat buffer.
+at::Tensor pack(const std::vector<Shard>& shards, const at::Tensor& buffer, std::int64_t elements) {
+    at::Tensor packed = at::empty({elements}, at::kFloat);
+    auto* next = packed.data_ptr<float>();
+    for (const Shard& shard : shards) {
+        const at::Tensor piece = buffer.narrow(0, shard.place.begin, shard.place.size()).cpu().to(at::kFloat);
+        for (const ShardRun& run : runs_of(shard))
+            next = std::copy_n(piece.const_data_ptr<float>() + run.place - shard.place.begin, run.count, next);
+    }
+    return packed;
 }
 
-std::span<float> elements(const at::Tensor& tensor) {
-    return {tensor.data_ptr<float>(), static_cast<std::size_t>(tensor.numel())};
+void unpack(const std::vector<Shard>& shards, const at::Tensor& packed, const at::Tensor& whole) {
+    const auto* next = packed.const_data_ptr<float>();
+    for (const Shard& shard : shards) {
+        for (const ShardRun& run : runs_of(shard)) {
+            std::copy_n(next, run.count, whole.data_ptr<float>() + run.global);
+            next += run.count;
+        }
+    }
 }
 
 }  // namespace
@@ -48,33 +60,27 @@ std::vector<std::string> parameter_names(const models::ModelOptions& model) {
     return names;
 }
 
-at::Tensor gather_parameter(const Stage& stage, RankGroups& groups, const partition::Plan& plan,
+at::Tensor gather_parameter(const Stage& stage, comms::Communicator& world, const partition::Plan& plan,
                             const models::ModelOptions& model, const std::string& name, Tensors what) {
-    const int module = module_of(model, name);
-    const partition::Coordinate owner{.pp = stage_of(plan, module).number(), .tp = 0, .rdp = 0};
-    const int tensor_degree = plan.topology.degrees.tp;
-    const bool sharded = describe(model, module, name, tensor_degree, 0).sharded;
+    const auto modules = models::gpt2_parameters(model, 1, 0);
+    const models::Parameter& parameter = parameter_of(modules, name);
     at::Tensor whole;
-    if (groups.world->rank() == 0) whole = at::empty(describe(model, module, name, 1, 0).global_shape, at::kFloat);
-
-    for (int shard = 0; shard < (sharded ? tensor_degree : 1); ++shard) {
-        const int source = partition::rank_of(groups.topology, {.pp = owner.pp, .tp = shard, .rdp = 0});
-        at::Tensor local;
-        if (groups.world->rank() == source) {
-            const int index = stage.find(name);
-            local = (what == Tensors::values ? stage.value(index) : stage.gradient(index))
-                        .cpu()
-                        .to(at::kFloat)
-                        .contiguous();
-            if (source != 0) groups.world->send(local, 0).wait();
-        }
-        if (groups.world->rank() != 0) continue;
-        const models::Parameter parameter = describe(model, module, name, tensor_degree, shard);
-        if (source != 0) {
-            local = at::empty(parameter.local_shape, at::kFloat);
-            groups.world->receive(local, source).wait();
-        }
-        models::copy_to_global(parameter.slice, elements(local), elements(whole));
+    if (world.rank() == 0) whole = at::empty(parameter.global_shape, at::kFloat);
+    for (int owner = 0; owner < world.size(); ++owner) {
+        if (world.rank() != 0 && world.rank() != owner) continue;
+        const auto shards = owned_shards(plan, model, stage.precision(), owner, name);
+        std::int64_t elements = 0;
+        for (const Shard& shard : shards)
+            for (const ShardRun& run : runs_of(shard)) elements += run.count;
+        if (elements == 0) continue;
+        at::Tensor packed;
+        if (world.rank() == owner)
+            packed = pack(shards, what == Tensors::values ? stage.flat_values() : stage.flat_gradients(), elements);
+        else
+            packed = at::empty({elements}, at::kFloat);
+        if (owner != 0 && world.rank() == owner) world.send(packed, 0).wait();
+        if (owner != 0 && world.rank() == 0) world.receive(packed, owner).wait();
+        if (world.rank() == 0) unpack(shards, packed, whole);
     }
     return whole;
 }

@@ -6,9 +6,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "comms/communicator.h"
 #include "models/gpt2/options.h"
 #include "partition/plan/plan.h"
-#include "runtime/stage/rank_groups.h"
 #include "runtime/stage/stage.h"
 
 namespace smp::runtime {
@@ -19,8 +19,9 @@ enum class Tensors { values, gradients };
 std::vector<std::string> parameter_names(const models::ModelOptions& model);
 
 /// The whole tensor of a logical parameter, unpadded, fp32 [Parameter::global_shape] on the CPU of world rank 0;
-/// undefined on other ranks. Collective over the world.
-at::Tensor gather_parameter(const Stage& stage, RankGroups& groups, const partition::Plan& plan,
+/// undefined on other ranks. Collective over the world: it comes from the ranks that own it (holdings()), so that what
+/// other ranks have not fetched yet does not matter. Gradients must have been reduced.
+at::Tensor gather_parameter(const Stage& stage, comms::Communicator& world, const partition::Plan& plan,
                             const models::ModelOptions& model, const std::string& name, Tensors what);
 
 }  // namespace smp::runtime

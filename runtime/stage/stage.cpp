@@ -9,16 +9,13 @@
 
 namespace smp::runtime {
 
-namespace {
-
-constexpr std::int64_t kBucketElements = 4
-                                         << 20;  // 16 MiB of fp32: long enough to fill a link, short enough to overlap
-
-}  // namespace
-
 Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, RankGroups& groups, MemoryMeter& meter,
              const partition::ParallelOptions& parallel, at::Device device)
-    : hidden_width_(model.n_embd), tensor_degree_(groups.tensor->size()), optimize_(parallel.optimize) {
+    : hidden_width_(model.n_embd),
+      tensor_degree_(groups.tensor->size()),
+      optimize_(parallel.optimize),
+      precision_(partition::precision_of(parallel)),
+      layout_(stage_layout(plan, model, precision_, groups.at)) {
     const models::ActivationStorage storage = models::storage_of(parallel);
     const models::SegmentContext context{
         .tensor_group = groups.tensor.get(),
@@ -26,37 +23,25 @@ Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, Ran
         .made_logits = [&meter](const at::Tensor& logits) { meter.settle(logits, partition::MemoryCategory::logits); },
         .tensor_parallel_seed = parallel.tensor_parallel_seed,
         .storage = storage};
-    std::vector<std::vector<models::Parameter>> by_chunk;
     for (const partition::ChunkId index : plan.chunks.ids()) {
         const partition::Chunk& chunk = plan.chunks[index];
         if (chunk.stage != groups.at.stage()) continue;
         chunks_.push_back(
             {.index = index, .segments = models::gpt2_segments(model, chunk.first_module, chunk.end_module, context)});
-        auto& of_chunk = by_chunk.emplace_back();
-        int module = chunk.first_module;
-        for (const auto& segment : chunks_.back().segments) {
-            const auto& own = segment->parameters();
-            of_chunk.insert(of_chunk.end(), own.begin(), own.end());
-            modules_.insert(modules_.end(), own.size(), module++);
-        }
-        const auto first = static_cast<std::int64_t>(parameters_.size());
-        parameters_.insert(parameters_.end(), of_chunk.begin(), of_chunk.end());
-        section_parameters_.push_back({first, static_cast<std::int64_t>(parameters_.size())});
     }
 
-    layout_ = lay_out(by_chunk, plan.topology.degrees.rdp, kBucketElements, storage.precision);
     const auto options = at::TensorOptions().dtype(at::kFloat).device(device);
     {
         const MemoryMeter::Scope scope(meter, partition::MemoryCategory::parameters);
-        flat_values_ = at::zeros({layout_.elements}, options.dtype(models::value_type(storage.precision)));
+        flat_values_ = at::zeros({layout().elements}, options.dtype(models::value_type(storage.precision)));
     }
     const MemoryMeter::Scope scope(meter, partition::MemoryCategory::gradients);
-    flat_gradients_ = at::zeros({layout_.elements}, options);
+    flat_gradients_ = at::zeros({layout().elements}, options);
 
-    for (int i = 0; i < static_cast<int>(parameters_.size()); ++i) {
-        const models::Parameter& parameter = parameters_[i];
-        const Range place = layout_.places[i];
-        const bool own_place = layout_.partner[i] < 0;
+    for (int i = 0; i < static_cast<int>(layout_.parameters.size()); ++i) {
+        const models::Parameter& parameter = layout_.parameters[i];
+        const Range place = layout().places[i];
+        const bool own_place = layout().partner[i] < 0;
         const auto view = [&](const at::Tensor& flat) {
             return flat.narrow(0, place.begin, place.size()).view(parameter.local_shape);
         };
@@ -83,20 +68,22 @@ int Stage::section(partition::ChunkId chunk) const {
 }
 
 int Stage::find(const std::string& name) const {
-    for (int i = 0; i < static_cast<int>(parameters_.size()); ++i)
-        if (parameters_[i].name == name) return i;
+    for (int i = 0; i < static_cast<int>(layout_.parameters.size()); ++i)
+        if (layout_.parameters[i].name == name) return i;
     return -1;
 }
 
 int Stage::copy_of(const std::string& shared, int module) const {
-    for (int i = 0; i < static_cast<int>(parameters_.size()); ++i)
-        if (modules_[i] == module && (parameters_[i].name == shared || parameters_[i].tied_to == shared)) return i;
+    for (int i = 0; i < static_cast<int>(layout_.parameters.size()); ++i)
+        if (layout_.modules[i] == module &&
+            (layout_.parameters[i].name == shared || layout_.parameters[i].tied_to == shared))
+            return i;
     throw std::logic_error(fmt::format("no parameter of module {} on this rank is or is tied to {}", module, shared));
 }
 
 int Stage::holder_of(const std::string& shared) const {
-    for (int i = 0; i < static_cast<int>(parameters_.size()); ++i)
-        if (parameters_[i].name == shared || parameters_[i].tied_to == shared) return i;
+    for (int i = 0; i < static_cast<int>(layout_.parameters.size()); ++i)
+        if (layout_.parameters[i].name == shared || layout_.parameters[i].tied_to == shared) return i;
     throw std::logic_error(fmt::format("no parameter on this rank is or is tied to {}", shared));
 }
 
@@ -109,16 +96,16 @@ std::int64_t Stage::boundary_rows(std::int64_t sequences, std::int64_t length) c
 std::vector<at::Tensor> Stage::row_gradients(partition::ChunkId chunk) const {
     std::vector<at::Tensor> gradients;
     if (optimize_ == partition::Optimize::speed || tensor_degree_ == 1) return gradients;
-    const Range& indices = section_parameters_[section(chunk)];
+    const Range& indices = layout_.section_parameters[section(chunk)];
     for (auto i = static_cast<int>(indices.begin); i < indices.end; ++i)
-        if (parameters_[i].follows_rows) gradients.push_back(views_[i].gradient);
+        if (layout_.parameters[i].follows_rows) gradients.push_back(views_[i].gradient);
     return gradients;
 }
 
 void Stage::zero_gradients() {
     flat_gradients_.zero_();
-    for (int i = 0; i < static_cast<int>(parameters_.size()); ++i)
-        if (layout_.partner[i] >= 0) views_[i].gradient.zero_();
+    for (int i = 0; i < static_cast<int>(layout_.parameters.size()); ++i)
+        if (layout().partner[i] >= 0) views_[i].gradient.zero_();
 }
 
 }  // namespace smp::runtime

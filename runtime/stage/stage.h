@@ -14,7 +14,7 @@
 #include "partition/plan/plan.h"
 #include "runtime/stage/memory_meter.h"
 #include "runtime/stage/rank_groups.h"
-#include "runtime/state/flat_layout.h"
+#include "runtime/state/stage_layout.h"
 
 namespace smp::runtime {
 
@@ -37,10 +37,12 @@ class Stage {
     int section(partition::ChunkId chunk) const;
 
     /// Parameters of all chunks, in order of their modules; indices below are into this list.
-    const std::vector<models::Parameter>& parameters() const { return parameters_; }
+    const std::vector<models::Parameter>& parameters() const { return layout_.parameters; }
     /// Index in the graph of the module that a parameter is of.
-    int module_of(int parameter) const { return modules_[parameter]; }
-    const FlatLayout& layout() const { return layout_; }
+    int module_of(int parameter) const { return layout_.modules[parameter]; }
+    const FlatLayout& layout() const { return layout_.flat; }
+    /// Of the values.
+    partition::Precision precision() const { return precision_; }
     /// Views shaped as Parameter::local_shape. gradient() of a tied parameter is its own buffer even where the values
     /// are shared.
     const at::Tensor& value(int parameter) const { return views_[parameter].value; }
@@ -73,11 +75,9 @@ class Stage {
     std::int64_t hidden_width_ = 0;
     int tensor_degree_ = 1;
     partition::Optimize optimize_;
+    partition::Precision precision_;
+    StageLayout layout_;
     std::vector<LocalChunk> chunks_;
-    std::vector<models::Parameter> parameters_;
-    std::vector<int> modules_;               // of parameters_: index in the graph
-    std::vector<Range> section_parameters_;  // by section: indices of its parameters
-    FlatLayout layout_;
     at::Tensor flat_values_;
     at::Tensor flat_gradients_;
     std::vector<models::ParameterView> views_;

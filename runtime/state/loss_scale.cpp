@@ -4,16 +4,21 @@
 
 namespace smp::runtime {
 
-void LossScale::update(bool overflowed) {
+LossScale first_loss_scale(const LossScaleOptions& options) {
+    return {.scale = options.initial, .good_steps = 0, .forgiven = options.hysteresis};
+}
+
+LossScale after_step(LossScale state, bool overflowed, const LossScaleOptions& options) {
     if (overflowed) {
-        good_steps_ = 0;
-        if (forgiven_ > 0) --forgiven_;
-        if (forgiven_ == 0) scale_ = std::max(scale_ / 2, options_.minimum);
-    } else if (++good_steps_ == options_.growth_interval) {
-        good_steps_ = 0;
-        forgiven_ = options_.hysteresis;
-        scale_ = std::min(2 * scale_, LossScaleOptions::kMost);
+        state.good_steps = 0;
+        if (state.forgiven > 0) --state.forgiven;
+        if (state.forgiven == 0) state.scale = std::max(state.scale / 2, options.minimum);
+    } else if (++state.good_steps == options.growth_interval) {
+        state.good_steps = 0;
+        state.forgiven = options.hysteresis;
+        state.scale = std::min(2 * state.scale, LossScaleOptions::kMost);
     }
+    return state;
 }
 
 }  // namespace smp::runtime

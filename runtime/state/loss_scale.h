@@ -8,24 +8,21 @@
 
 namespace smp::runtime {
 
-/// The scale from step to step, as in Megatron-LM: it doubles after `growth_interval` good steps in a row. Overflows
-/// are forgiven until there have been `hysteresis` of them since the last doubling; that one and all that follow halve
-/// it, down to `minimum`.
-class LossScale {
-  public:
-    explicit LossScale(const LossScaleOptions& options)
-        : options_(options), scale_(options.initial), forgiven_(options.hysteresis) {}
+/// Where the scale stands between two steps.
+struct LossScale {
+    std::int64_t scale = 1;       // of the step to come: a power of two
+    std::int64_t good_steps = 0;  // since the last overflow or doubling
+    std::int64_t forgiven = 0;    // overflows until one halves the scale, that one included
 
-    /// Of the step to come.
-    double value() const { return static_cast<double>(scale_); }
-    /// After a step whose gradients were all finite, or not.
-    void update(bool overflowed);
-
-  private:
-    LossScaleOptions options_;
-    std::int64_t scale_;
-    std::int64_t good_steps_ = 0;  // since the last overflow or doubling
-    std::int64_t forgiven_;        // overflows until one halves the scale, that one included
+    double value() const { return static_cast<double>(scale); }
+    bool operator==(const LossScale&) const = default;
 };
+
+LossScale first_loss_scale(const LossScaleOptions& options);
+
+/// After a step whose gradients were all finite, or not. As in Megatron-LM: the scale doubles after `growth_interval`
+/// good steps in a row. Overflows are forgiven until there have been `hysteresis` of them since the last doubling; that
+/// one and all that follow halve it, down to `minimum`.
+LossScale after_step(LossScale state, bool overflowed, const LossScaleOptions& options);
 
 }  // namespace smp::runtime

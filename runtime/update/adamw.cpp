@@ -1,5 +1,7 @@
 #include "runtime/update/adamw.h"
 
+#include <stdexcept>
+
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
@@ -7,20 +9,10 @@
 
 namespace smp::runtime {
 
-template <class F>
-void AdamW::for_parts(int parameter, const F& f) const {
-    std::int64_t range_begin = 0;  // in the moments
-    for (const Range& range : ranges_) {
-        const Range part = intersection(stage_.layout().places[parameter], range);
-        if (part.size() > 0)
-            f(part, Range{range_begin + part.begin - range.begin, range_begin + part.end - range.begin});
-        range_begin += range.size();
-    }
-}
-
 AdamW::AdamW(const Stage& stage, const TrainingOptions& options, std::span<const Range> ranges)
     : stage_(stage),
       ranges_(ranges.begin(), ranges.end()),
+      parts_(parts_in(stage.layout(), ranges)),
       beta1_(options.beta1),
       beta2_(options.beta2),
       epsilon_(options.epsilon),
@@ -32,27 +24,37 @@ AdamW::AdamW(const Stage& stage, const TrainingOptions& options, std::span<const
     if (stage.flat_values().scalar_type() != at::kFloat) masters_ = at::zeros_like(first_moments_);
 
     groups_[0].weight_decay = options.weight_decay;
-    const auto& layout = stage.layout();
-    for (int i = 0; i < static_cast<int>(layout.places.size()); ++i) {
-        if (layout.partner[i] >= 0) continue;  // the embedding's update is the tied head's
-        Group& group = groups_[stage.parameters()[i].decays ? 0 : 1];
-        for_parts(i, [&](const Range& part, const Range& own) {
-            const auto of_flat = [&](const at::Tensor& flat) { return flat.narrow(0, part.begin, part.size()); };
-            const auto of_own = [&](const at::Tensor& state) { return state.narrow(0, own.begin, own.size()); };
-            group.values.push_back(masters_.defined() ? of_own(masters_) : of_flat(stage.flat_values()));
-            group.gradients.push_back(of_flat(stage.flat_gradients()));
-            group.first_moments.push_back(of_own(first_moments_));
-            group.second_moments.push_back(of_own(second_moments_));
-        });
+    for (const ParameterPart& part : parts_) {
+        Group& group = groups_[stage.parameters()[part.parameter].decays ? 0 : 1];
+        const auto of_flat = [&](const at::Tensor& flat) { return flat.narrow(0, part.flat.begin, part.flat.size()); };
+        const auto of_own = [&](const at::Tensor& state) {
+            return state.narrow(0, part.packed.begin, part.packed.size());
+        };
+        group.values.push_back(masters_.defined() ? of_own(masters_) : of_flat(stage.flat_values()));
+        group.gradients.push_back(of_flat(stage.flat_gradients()));
+        group.first_moments.push_back(of_own(first_moments_));
+        group.second_moments.push_back(of_own(second_moments_));
     }
 }
 
 void AdamW::start_from(int parameter, const at::Tensor& values) {
     if (!masters_.defined()) return;
     const std::int64_t begin = stage_.layout().places[parameter].begin;
-    for_parts(parameter, [&](const Range& part, const Range& own) {
-        masters_.narrow(0, own.begin, own.size()).copy_(values.view({-1}).narrow(0, part.begin - begin, part.size()));
-    });
+    for (const ParameterPart& part : parts_) {
+        if (part.parameter != parameter) continue;
+        masters_.narrow(0, part.packed.begin, part.packed.size())
+            .copy_(values.view({-1}).narrow(0, part.flat.begin - begin, part.flat.size()));
+    }
+}
+
+const at::Tensor& AdamW::state(Held kind) const {
+    switch (kind) {
+        case Held::master: return masters_;
+        case Held::first_moment: return first_moments_;
+        case Held::second_moment: return second_moments_;
+        case Held::value: break;
+    }
+    throw std::logic_error("AdamW::state: values are the stage's");
 }
 
 std::int64_t AdamW::bytes() const {
@@ -60,11 +62,10 @@ std::int64_t AdamW::bytes() const {
     return static_cast<std::int64_t>(first_moments_.nbytes() + second_moments_.nbytes() + masters);
 }
 
-void AdamW::step(double learning_rate) {
-    ++updates_;
+void AdamW::step(std::int64_t update, double learning_rate) {
     for (Group& group : groups_) {
         if (group.values.empty()) continue;
-        const at::Tensor count = at::full({}, static_cast<double>(updates_), group.values.front().options());
+        const at::Tensor count = at::full({}, static_cast<double>(update), group.values.front().options());
         group.steps.assign(group.values.size(), count);
         at::_fused_adamw_(group.values, group.gradients, group.first_moments, group.second_moments,
                           /*max_exp_avg_sqs=*/{}, group.steps, learning_rate, beta1_, beta2_, group.weight_decay,

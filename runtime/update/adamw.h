@@ -10,6 +10,8 @@
 #include "runtime/job/options.h"
 #include "runtime/stage/stage.h"
 #include "runtime/state/flat_layout.h"
+#include "runtime/state/holdings.h"
+#include "runtime/state/stage_layout.h"
 
 namespace smp::runtime {
 
@@ -26,8 +28,13 @@ class AdamW {
     /// shape, not rounded yet. Without masters: nothing.
     void start_from(int parameter, const at::Tensor& values);
 
-    /// One update with the gradients as they lie in the stage. Local.
-    void step(double learning_rate);
+    /// One update with the gradients as they lie in the stage: number `update`, from 1, since the moments were zero.
+    /// Local.
+    void step(std::int64_t update, double learning_rate);
+
+    /// The flat buffer of a kind, as holdings() counts its places; undefined for masters that there are none of. Throws
+    /// std::logic_error for Held::value.
+    const at::Tensor& state(Held kind) const;
 
     /// Of moments and masters: partition::optimizer_bytes() a parameter.
     std::int64_t bytes() const;
@@ -38,17 +45,13 @@ class AdamW {
         std::vector<at::Tensor> values, gradients, first_moments, second_moments, steps;
     };
 
-    /// f(part of the flat buffers, where that lies in the moments) for what is here of a parameter.
-    template <class F>
-    void for_parts(int parameter, const F& f) const;
-
     const Stage& stage_;
     std::vector<Range> ranges_;
+    std::vector<ParameterPart> parts_;
     double beta1_, beta2_, epsilon_;
     at::Tensor first_moments_, second_moments_;  // fp32, the ranges one behind the other
     at::Tensor masters_;                         // likewise; undefined where the values themselves are fp32
     std::vector<Group> groups_;
-    std::int64_t updates_ = 0;
 };
 
 }  // namespace smp::runtime

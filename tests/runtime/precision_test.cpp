@@ -60,7 +60,7 @@ std::string failure_of(const runtime::Job& job, int* exit_code = nullptr) {
         try {
             while (trainer.steps_done() < job.training.steps) trainer.step();
         } catch (const runtime::AgreedFailure& failure) {
-            messages[static_cast<std::size_t>(world.rank())] = failure.what();
+            messages[static_cast<std::size_t>(world.rank())] = failure.message();
             if (exit_code != nullptr && world.rank() == 0) *exit_code = failure.exit_code();
         }
     });
@@ -224,7 +224,7 @@ TEST_F(Overflow, ASkippedUpdateChangesNothing) {
 TEST_F(Overflow, SmallGradientsNeedAScale) {
     const auto numbers = [&](std::int64_t scale) {
         runtime::Job job = this->job();
-        job.training.steps = 4;
+        job.training.steps = job.training.warmup_steps = 4;
         job.training.loss_scale = {{.initial = scale, .growth_interval = 1000}};
         std::string text;
         for (const StepRecord& record : train(job)) {

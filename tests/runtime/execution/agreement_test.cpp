@@ -25,7 +25,7 @@ TEST(Agreement, AFailureOfOneRankIsThrownByAllWithItsCode) {
             });
             FAIL() << "rank " << world.rank() << " went on";
         } catch (const AgreedFailure& failure) {
-            EXPECT_STREQ(failure.what(), "no such file: weights-2");
+            EXPECT_EQ(failure.message(), "no such file: weights-2");
             EXPECT_EQ(failure.exit_code(), 3);
             EXPECT_EQ(failure.rank(), 2);
             ++told;
@@ -50,8 +50,8 @@ TEST(Agreement, ADifferentConfigurationIsNamedWithRankKeyAndBothValues) {
                 world, world.rank() == 1 ? "model.n_layer=4\ntraining.seed=2\n" : "model.n_layer=4\ntraining.seed=1\n");
             FAIL() << "rank " << world.rank() << " went on";
         } catch (const AgreedFailure& failure) {
-            EXPECT_THAT(failure.what(), HasSubstr("rank 1 "));
-            EXPECT_THAT(failure.what(), HasSubstr("training.seed is 2 there and 1 on rank 0"));
+            EXPECT_THAT(failure.message(), HasSubstr("rank 1 "));
+            EXPECT_THAT(failure.message(), HasSubstr("training.seed is 2 there and 1 on rank 0"));
             EXPECT_EQ(failure.exit_code(), 2);
             ++told;
         }

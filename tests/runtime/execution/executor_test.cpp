@@ -56,17 +56,18 @@ void run_changed(const Layout& layout, const std::function<void(Programs&)>& cha
         MemoryMeter meter;
         Stage stage(model(), plan, groups, meter, {}, at::kCPU);
         set_initial_weights(stage, {});
-        Executor executor(plan, graph.shared, stage, groups, meter);
+        StageExchange exchange(groups, stage, meter, /*sharded=*/false);
+        Update update(world, groups.at, stage, {}, /*sharded=*/false, /*tokens=*/6 * kMicrobatches);
+        Executor executor(plan, graph.shared,
+                          {.stage = stage, .groups = groups, .meter = meter, .exchange = exchange, .update = update});
         std::vector<models::Microbatch> microbatches(kMicrobatches);
         for (auto& microbatch : microbatches) {
             microbatch.sequences = 1;
             microbatch.length = 6;
             microbatch.inputs = microbatch.targets = at::arange(6, at::kLong).view({1, 6});
         }
-        StepDuties duties;
-        duties.reduce_gradients = [](partition::ChunkId) { return comms::Work(); };
-        duties.optimizer_step = [](std::span<const models::Loss>) {};
-        executor.run(programs[groups.at.stage()], microbatches, duties);
+        const TrainingState state;
+        executor.run({.program = programs[groups.at.stage()], .microbatches = microbatches, .state = &state});
     });
 }
 

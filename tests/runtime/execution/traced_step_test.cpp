@@ -76,8 +76,9 @@ TEST(TracedStep, EveryActionOfEveryRankIsInTheFileInOrder) {
     Job job = testing::small_training_job(folder);
     job.parallel.pipeline_parallel_degree = 2;
     const Traced traced = train(job, /*rdp=*/2, /*steps=*/3);
-    TraceFile file(folder / "trace.json", traced.plan);
-    for (const partition::StepTimes& times : traced.steps) file.add(times);
+    TraceFile file(folder / "trace.json");
+    file.started({.job = job, .plan = traced.plan, .graph = traced.graph, .at = {}});
+    for (const partition::StepTimes& times : traced.steps) file.traced(times);
 
     // Tracks by process and name; lanes that overlapping messages are drawn on are one track.
     const Json json = Json::parse(testing::content(folder / "trace.json"));

@@ -13,18 +13,18 @@ using ::testing::ElementsAre;
 
 /// The scale after each step; 1: the step overflowed.
 std::vector<double> scales(const LossScaleOptions& options, const std::vector<int>& overflows) {
-    LossScale scale(options);
+    LossScale state = first_loss_scale(options);
     std::vector<double> values;
     for (const int overflowed : overflows) {
-        scale.update(overflowed != 0);
-        values.push_back(scale.value());
+        state = after_step(state, overflowed != 0, options);
+        values.push_back(state.value());
     }
     return values;
 }
 
 TEST(LossScale, StartsAsSaid) {
-    EXPECT_EQ(LossScale({}).value(), 65536);
-    EXPECT_EQ(LossScale({.initial = 8}).value(), 8);
+    EXPECT_EQ(first_loss_scale({}).value(), 65536);
+    EXPECT_EQ(first_loss_scale({.initial = 8}).value(), 8);
 }
 
 TEST(LossScale, DoublesAfterGoodStepsInARow) {

@@ -1,0 +1,67 @@
+#include "runtime/execution/non_finite_report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "runtime/execution/agreement.h"
+#include "runtime/update/non_finite.h"
+
+namespace smp::runtime {
+
+namespace {
+
+/// Looks for the first module whose output is not finite.
+class FirstNonFinite final : public ForwardConsumer {
+  public:
+    void made(int module, const at::Tensor& output) override {
+        if (output.defined() && !is_finite(output)) first_ = std::min(module, first_.value_or(module));
+    }
+    std::optional<int> first() const { return first_; }
+
+  private:
+    std::optional<int> first_;
+};
+
+}  // namespace
+
+std::string NonFiniteReport::skipped(const TrainingState& before, const TrainingState& after) const {
+    const auto place = NonFiniteSearch(world_, rank_.stage, job_.model).in_gradients(rank_.update.ranges());
+    return fmt::format(
+        "step {} made no update: {}, added up over replicas, overflowed in fp16 on rank {} with the loss scale {}, "
+        "which is now {}",
+        after.steps, place ? place->where : "a gradient", place ? describe(place->rank) : "?", before.scale(),
+        after.scale());
+}
+
+void NonFiniteReport::refuse(const TrainingState& before, double loss,
+                             std::span<const models::Microbatch> batch) const {
+    const NonFiniteSearch search(world_, rank_.stage, job_.model);
+    std::optional<NonFinite> place = search.in_values();
+    const bool in_values = place.has_value();
+    if (!place) {
+        FirstNonFinite outputs;
+        executor_.run(
+            {.program = plan_.evaluation[rank_.groups.at.stage()], .microbatches = batch, .consumer = &outputs});
+        place = search.in_outputs(outputs.first());
+    }
+    if (!place) place = search.in_gradients(rank_.update.ranges());
+    const int head = partition::rank_of(plan_.topology, {.pp = plan_.chunks.back().stage.number(), .tp = 0, .rdp = 0});
+    if (!place) place = {.where = "the logits of lm_head", .rank = head};
+    const bool read = in_values && before.steps == 0 && !job_.training.initial_weights.empty();
+    throw_agreed(
+        fmt::format("step {}: the {} not finite, which first shows in {} on rank {}; {}", before.steps + 1,
+                    std::isfinite(loss) ? "gradients are" : "loss is", place->where, describe(place->rank),
+                    read ? "check training.initial_weights"
+                         : "a lower training.learning_rate, a longer training.warmup_steps or another precision may "
+                           "help"),
+        read ? 3 : 2, place->rank);
+}
+
+std::string NonFiniteReport::describe(int rank) const {
+    return fmt::format("{} ({})", rank, partition::to_string(partition::coordinate_of(plan_.topology, rank)));
+}
+
+}  // namespace smp::runtime

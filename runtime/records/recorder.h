@@ -1,0 +1,60 @@
+// Who is told what a run does, to write it down or show it: the console, metrics.jsonl, trace.json, ….
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "partition/foresight/action_times.h"
+#include "partition/foresight/memory_use.h"
+#include "partition/job/module_graph.h"
+#include "partition/job/topology.h"
+#include "partition/plan/plan.h"
+#include "runtime/job/job.h"
+#include "runtime/records/step_record.h"
+
+namespace smp::runtime {
+
+/// What is known before the first step. What it refers to lives as long as the run.
+struct RunStart {
+    const Job& job;
+    const partition::Plan& plan;
+    const partition::ModuleGraph& graph;                             // what the plan was made from
+    partition::Coordinate at;                                        // of the rank that is told
+    std::vector<std::pair<std::string, std::string>> settings = {};  // name and value, for a person
+    std::vector<std::string> warnings = {};                          // sentences, likewise
+    std::vector<std::string> notes = {};
+};
+
+struct Evaluation {
+    std::int64_t step = 0;  // after which it was
+    double loss = 0;        // of the validation data
+    std::string sample;     // what was drawn after training.sample_prompt; empty where none was
+};
+
+struct RunEnd {
+    partition::MemoryUse memory;  // of the rank that is told, in its last step
+};
+
+/// Each event comes once, in the order of the run; a recorder takes what it wants. Those of rank 0 are told everything,
+/// those of other ranks that a run has started and what its steps were. What they throw ends the run: DataError where a
+/// file cannot be written. All is local.
+class Recorder {
+  public:
+    virtual ~Recorder() = default;
+
+    virtual void started(const RunStart& /*run*/) {}
+    /// After a step and its evaluation, where it has one.
+    virtual void stepped(const StepRecord& /*record*/) {}
+    /// When the actions of the step ran, on all ranks.
+    virtual void traced(const partition::StepTimes& /*times*/) {}
+    virtual void evaluated(const Evaluation& /*evaluation*/) {}
+    /// After the last step; never after a failure.
+    virtual void finished(const RunEnd& /*end*/) {}
+};
+
+using Recorders = std::vector<std::unique_ptr<Recorder>>;
+
+}  // namespace smp::runtime

@@ -1,0 +1,77 @@
+#include "runtime/session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include "partition/foresight/warnings.h"
+#include "runtime/data/tokenizer.h"
+#include "runtime/execution/agreement.h"
+#include "runtime/records/settings.h"
+
+namespace smp::runtime {
+
+Session::Session(Trainer& trainer, Recorders recorders, std::vector<std::string> notes)
+    : trainer_(trainer),
+      recorders_(std::move(recorders)),
+      notes_(std::move(notes)),
+      is_first_(trainer.world().rank() == 0) {}
+
+void Session::run() {
+    start();
+    while (trainer_.steps_done() < trainer_.job().training.steps) step();
+    if (!is_first_) return;
+    for (const auto& recorder : recorders_) recorder->finished({.memory = trainer_.memory()});
+}
+
+std::vector<std::pair<std::string, std::string>> Session::settings() const {
+    return settings_of(trainer_.job(), trainer_.plan(),
+                       comms::launched_by_mpi() ? "processes" : "threads of one process", at::get_num_threads());
+}
+
+void Session::start() {
+    const Job& job = trainer_.job();
+    RunStart run{.job = job, .plan = trainer_.plan(), .graph = trainer_.graph(), .at = trainer_.coordinate()};
+    fail_together(trainer_.world(), [&] {
+        if (is_first_) {
+            run.settings = settings();
+            run.warnings = partition::warnings_of(run.plan, run.graph, job.parallel, job.cluster);
+            for (std::string& warning : trainer_.warnings()) run.warnings.push_back(std::move(warning));
+            run.notes = notes_;
+        } else {
+            run.settings = {{"rank", fmt::format("{} ({})", trainer_.world().rank(), partition::to_string(run.at))}};
+        }
+        for (const auto& recorder : recorders_) recorder->started(run);
+    });
+}
+
+void Session::step() {
+    const TrainingOptions& training = trainer_.job().training;
+    const auto& traced = trainer_.job().logging.trace_steps;
+    const bool is_traced = std::ranges::find(traced, trainer_.steps_done() + 1) != traced.end();
+    partition::StepTimes times;
+    StepRecord record = is_traced ? trainer_.step(times) : trainer_.step();
+    const bool evaluates =
+        training.evaluate_every > 0 && (record.step % training.evaluate_every == 0 || record.step == training.steps);
+    if (evaluates) record.validation_loss = trainer_.evaluate();
+    for (const auto& recorder : recorders_) recorder->stepped(record);
+    if (is_traced && is_first_)
+        for (const auto& recorder : recorders_) recorder->traced(times);
+    if (!evaluates) return;
+    const Evaluation evaluation = evaluation_of(record);
+    if (is_first_)
+        for (const auto& recorder : recorders_) recorder->evaluated(evaluation);
+}
+
+Evaluation Session::evaluation_of(const StepRecord& record) {
+    const Job& job = trainer_.job();
+    Evaluation evaluation{.step = record.step, .loss = *record.validation_loss, .sample = ""};
+    if (job.training.sample_tokens == 0) return evaluation;
+    const auto tokens = trainer_.sample();
+    if (is_first_) evaluation.sample = make_tokenizer(job.data)->decode(tokens);
+    return evaluation;
+}
+
+}  // namespace smp::runtime

@@ -1,0 +1,60 @@
+// The update of a step: what gradients that have been reduced do to the weights.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "comms/communicator.h"
+#include "models/segment.h"
+#include "partition/job/topology.h"
+#include "runtime/job/options.h"
+#include "runtime/stage/stage.h"
+#include "runtime/state/flat_layout.h"
+#include "runtime/state/training_state.h"
+#include "runtime/update/adamw.h"
+
+namespace smp::runtime {
+
+/// What an update came to: the same on every rank.
+struct UpdateResult {
+    double loss = 0;           // mean over the tokens of the global batch
+    double grad_norm = 0;      // of all gradients, unscaled, before clipping
+    double learning_rate = 0;  // of the update, or what it would have been
+    bool updated = false;      // false: the loss or the norm is not finite, and values and moments are as before
+    bool overflowed = false;   // the loss is finite and the norm is not, with a loss scale that may be to blame
+};
+
+class Update {
+  public:
+    /// `tokens`: of the global batch. Where optimizer states are `sharded`, this rank updates the shard of the flat
+    /// buffers that is its own, and others theirs. `world` and `stage` must outlive it.
+    Update(comms::Communicator& world, const partition::Coordinate& at, const Stage& stage,
+           const TrainingOptions& training, bool sharded, double tokens);
+
+    /// Sums losses and squares of gradients over the world. If both sums are finite: unscales and clips the gradients,
+    /// in place, and makes update `state.updates` at the learning rate and from the loss scale of that state.
+    /// `losses`: this rank's, of the step's microbatches. Collective over the world, blocking.
+    UpdateResult apply(const TrainingState& state, std::span<const models::Loss> losses);
+
+    /// Where values have been rounded: what the optimizer goes on from instead. See AdamW::start_from.
+    void start_from(int parameter, const at::Tensor& values) { optimizer_.start_from(parameter, values); }
+
+    /// Parts of the flat buffers that this rank updates, and has the summed gradients of.
+    const std::vector<Range>& ranges() const { return ranges_; }
+    const AdamW& optimizer() const { return optimizer_; }
+
+  private:
+    comms::Communicator& world_;
+    const partition::Coordinate at_;
+    const Stage& stage_;
+    const TrainingOptions training_;
+    const double tokens_;
+    const std::vector<Range> owned_;   // the shard that this rank counts in the norm
+    const std::vector<Range> ranges_;  // the same where states are sharded, else everything
+    AdamW optimizer_;
+};
+
+}  // namespace smp::runtime

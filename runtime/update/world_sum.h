@@ -1,0 +1,24 @@
+// Numbers that every rank of the world adds to, and that every rank gets.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "comms/communicator.h"
+#include "models/segment.h"
+#include "partition/job/topology.h"
+#include "runtime/state/exact_sum.h"
+
+namespace smp::runtime {
+
+/// What this rank adds to the world's loss: every tensor rank of the last stage has made the same losses, the first one
+/// counts them. Losses of other stages are 0.
+ExactSum counted_losses(std::span<const models::Loss> losses, const partition::Coordinate& at);
+
+/// Each sum over the world, exactly, rounded once. Collective, blocking: one message for all of them.
+std::vector<double> sum_over_world(comms::Communicator& world, std::span<const ExactSum> sums);
+
+std::int64_t largest_over_world(comms::Communicator& world, std::int64_t value);
+
+}  // namespace smp::runtime
