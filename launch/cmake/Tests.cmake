@@ -1,18 +1,19 @@
 # A room's test program and its entries in ctest.
 
 # smp_test_binary(NAME [TORCH] [OWN_MAIN] SOURCES a.cpp … [LINKS targets…])
-#   A gtest program in build/bin, one a room. Its main is gtest's; OWN_MAIN: its own, where MPI has to start and end around it.
-#   Sees SMP_SOURCE_DIR and SMP_BINARY_DIR as strings.
+#   A gtest program in build/bin, one a room. Its main is tests/main.cpp; OWN_MAIN: its own, where MPI has to start and end around it.
+#   Either begins with tests/seed.h. Sees SMP_SOURCE_DIR and SMP_BINARY_DIR as strings.
 function(smp_test_binary name)
     cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH;OWN_MAIN" "" "SOURCES;LINKS")
     set(torch)
     if(arg_TORCH)
         set(torch TORCH)
     endif()
-    smp_program(${name} ${torch} SOURCES ${arg_SOURCES} LINKS ${arg_LINKS} GTest::gmock rapidcheck rapidcheck_gtest)
+    set(start "${PROJECT_SOURCE_DIR}/tests/seed.cpp")
     if(NOT arg_OWN_MAIN)
-        target_link_libraries(${name} PUBLIC GTest::gmock_main)
+        list(APPEND start "${PROJECT_SOURCE_DIR}/tests/main.cpp")
     endif()
+    smp_program(${name} ${torch} SOURCES ${arg_SOURCES} ${start} LINKS ${arg_LINKS} GTest::gmock rapidcheck rapidcheck_gtest)
     target_compile_definitions(${name} PRIVATE SMP_SOURCE_DIR="${PROJECT_SOURCE_DIR}" SMP_BINARY_DIR="${PROJECT_BINARY_DIR}")
 endfunction()
 
@@ -20,6 +21,7 @@ endfunction()
 #   One entry in ctest: the tests of a binary that match a gtest filter (all without one). MPI n: under mpirun with n processes, one
 #   such entry at a time. A filter that matches nothing fails, and so does a test that no filter of its binary matches
 #   (tests/every_test_runs.cmake). One operator thread for each rank, since tests share few cores.
+#   TIMEOUT only guards against what hangs: at least five times what the entry takes on two idle cores, since machines are shared.
 function(smp_add_test name)
     cmake_parse_arguments(PARSE_ARGV 1 arg "" "BINARY;FILTER;MPI;TIMEOUT" "LABELS;ARGS")
     if(NOT arg_BINARY OR NOT arg_LABELS OR arg_UNPARSED_ARGUMENTS)
@@ -40,7 +42,7 @@ function(smp_add_test name)
         list(PREPEND command "${MPIEXEC_EXECUTABLE}" --oversubscribe --bind-to none -np ${arg_MPI})
     endif()
     if(NOT arg_TIMEOUT)
-        set(arg_TIMEOUT 120)
+        set(arg_TIMEOUT 300)
     endif()
     # mpirun wants to be told twice that root is meant.
     set(environment OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1)

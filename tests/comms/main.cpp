@@ -6,6 +6,7 @@
 
 #include "tests/comms/faults.h"
 #include "tests/comms/worlds.h"
+#include "tests/seed.h"
 
 namespace {
 
@@ -29,6 +30,7 @@ int main(int argc, char** argv) {
         delete listeners.Release(listeners.default_result_printer());
         listeners.Append(new OnlyFailures);
     }
+    if (!testing::GTEST_FLAG(list_tests) && (!world || world->rank() == 0)) smp::testing::announce_seed();
     const int result = RUN_ALL_TESTS();
     world.reset();
     return result;

@@ -1,7 +1,6 @@
 // What only processes can show: each test starts a job of its own, in which this binary runs a program of faults.cpp on
 // every rank.
 #include <array>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <string>
@@ -20,11 +19,9 @@ using testing::Not;
 struct Outcome {
     int exit_code = -1;
     std::string output;  // of all ranks and mpirun
-    std::chrono::steady_clock::duration took{};
 };
 
 Outcome job(int ranks, const std::string& program) {
-    const auto start = std::chrono::steady_clock::now();
     const std::string command =
         "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe --bind-to none -np " +
         std::to_string(ranks) + " " + std::filesystem::read_symlink("/proc/self/exe").string() + " --fault " + program +
@@ -37,16 +34,15 @@ Outcome job(int ranks, const std::string& program) {
         outcome.output.append(text.data(), length);
     const int status = ::pclose(pipe);
     outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    outcome.took = std::chrono::steady_clock::now() - start;
     return outcome;
 }
 
-/// Ranks told of a failure once, `sentence`, and the job ended with `exit_code` long before its waits would have.
+/// Ranks told of a failure once, `sentence`, and the job ended with `exit_code`. It did not wait for the limits of its
+/// other waits, which are longer than ctest's for this program.
 void expect_told_once(const Outcome& outcome, const std::string& sentence, int exit_code) {
     EXPECT_THAT(outcome.output, HasSubstr("told: " + sentence));
     EXPECT_EQ(outcome.output.find("told:"), outcome.output.rfind("told:")) << outcome.output;
     EXPECT_EQ(outcome.exit_code, exit_code) << outcome.output;
-    EXPECT_LT(outcome.took, std::chrono::seconds(60));
 }
 
 }  // namespace
@@ -75,7 +71,6 @@ TEST(Processes, ARankThatIsKilledEndsTheJob) {
     const Outcome outcome = job(3, "rank_is_killed");
     EXPECT_NE(outcome.exit_code, 0);
     EXPECT_THAT(outcome.output, HasSubstr("signal 9"));
-    EXPECT_LT(outcome.took, std::chrono::seconds(60));
 }
 
 TEST(Processes, TooShortAMessageIsReported) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -21,7 +20,6 @@ namespace smp::testing {
 struct Outcome {
     int exit_code = -1;
     std::string output;  // stdout and stderr
-    double seconds = 0;
 
     /// How often a text occurs in the output.
     int count(const std::string& text) const {
@@ -32,7 +30,6 @@ struct Outcome {
 };
 
 inline Outcome run(const std::string& command) {
-    const auto begin = std::chrono::steady_clock::now();
     std::FILE* pipe = ::popen(("{ " + command + "; } 2>&1").c_str(), "r");
     if (pipe == nullptr) throw std::runtime_error("popen failed");
     Outcome outcome;
@@ -41,7 +38,6 @@ inline Outcome run(const std::string& command) {
         outcome.output.append(buffer.data(), count);
     const int status = ::pclose(pipe);
     outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     return outcome;
 }
 

@@ -2,7 +2,6 @@
 // are rendezvous (comms/backends/local.cpp: a message moves when both sides have posted it).
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <iostream>
 #include <map>
 #include <random>
@@ -21,19 +20,12 @@
 #include "tests/partition/mutate.h"
 #include "tests/runtime/files/scratch_folder.h"
 #include "tests/runtime/local_ranks.h"
+#include "tests/seed.h"
 
 namespace smp {
 namespace {
 
 using partition::PipelineSchedule;
-
-/// The dice of one test, printed, so that SMP_SEED=N repeats a failure.
-std::uint64_t seed() {
-    const char* given = std::getenv("SMP_SEED");
-    const std::uint64_t value = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-    std::cout << "SMP_SEED=" << value << std::endl;
-    return value;
-}
 
 /// Tokens and a model so small that what takes time is what moves and waits.
 class AnyPlan : public ::testing::Test {
@@ -66,14 +58,13 @@ class AnyPlan : public ::testing::Test {
     /// Loss and gradient norm of two steps, as text: the second depends on every gradient of the first.
     static std::string run(const runtime::Job& job, int world_size, const runtime::TrainerOptions& options = {}) {
         std::string text;
-        testing::on_ranks(comms::local_world(world_size, {.timeout = std::chrono::seconds(10)}),
-                          [&](comms::Communicator& world) {
-                              runtime::Trainer trainer(job, world, options);
-                              for (int step = 0; step < 2; ++step) {
-                                  const auto record = trainer.step();
-                                  if (world.rank() == 0) text += fmt::format("{} {}\n", record.loss, record.grad_norm);
-                              }
-                          });
+        testing::on_local_ranks(world_size, [&](comms::Communicator& world) {
+            runtime::Trainer trainer(job, world, options);
+            for (int step = 0; step < 2; ++step) {
+                const auto record = trainer.step();
+                if (world.rank() == 0) text += fmt::format("{} {}\n", record.loss, record.grad_norm);
+            }
+        });
         return text;
     }
 
@@ -91,7 +82,7 @@ runtime::ExecutorOptions random_delays(std::uint64_t seed) {
 }
 
 TEST_F(AnyPlan, RandomPlansGiveTheLossesOfOneRank) {
-    std::mt19937_64 random(seed());
+    std::mt19937_64 random(testing::seed());
     const auto draw = [&](int first, int last) { return std::uniform_int_distribution<int>(first, last)(random); };
     std::map<std::tuple<int, int, int, bool, partition::Optimize>, std::string> expected;  // by tp, rdp, m, tied
     std::map<std::string, int> drawn;
@@ -179,7 +170,7 @@ class Mutants : public AnyPlan {
 
 TEST_F(Mutants, AreRefusedOrHarmless) {
     constexpr int kMutants = 12'000;
-    std::mt19937_64 random(seed());
+    std::mt19937_64 random(testing::seed());
     const auto jobs = this->jobs();
     std::vector<partition::Plan> plans;
     std::vector<std::string> expected;
