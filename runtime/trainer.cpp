@@ -35,6 +35,8 @@ class Trainer::Impl {
     double evaluate();
     std::vector<std::int64_t> sample();
 
+    const models::ModelSpec& spec() const { return *job_.model.spec; }
+
     Job job_;
     comms::Communicator& world_;
     partition::Plan plan_;
@@ -66,7 +68,9 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
       meter_(memory_limit(job.cluster)),
       state_(first_state(job.training, partition::precision_of(job.parallel))) {
     fail_together(world_, [&] { prepare_locally(std::move(options.plan)); });
-    require_equal_text(world_, fmt::format("{}\nplan={:016x}\n", job_.canonical_text, partition::hash_of(plan_)));
+    const std::string& text = job_.canonical_text;
+    require_equal_text(world_, fmt::format("{}\nplan={:016x}\n", text.empty() ? spec().canonical_text() : text,
+                                           partition::hash_of(plan_)));
 
     groups_ = make_groups(plan_.topology, world_);
     cut_.replica = groups_.at.rdp;
@@ -78,20 +82,21 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
     }
     executor_.emplace(plan_, graph_.shared, parts(), std::move(options.executor));
     fail_together(world_, [this] {
-        set_initial_weights(*stage_, job_.training, [this](int parameter, const at::Tensor& values) {
+        set_initial_weights(*stage_, spec(), job_.training, [this](int parameter, const at::Tensor& values) {
             update_->start_from(parameter, values);
         });
     });
 }
 
 void Trainer::Impl::prepare_locally(std::optional<partition::Plan> plan) {
+    if (!job_.model.spec || !job_.model.segments) throw std::logic_error("Trainer: the job has no model with segments");
     require_valid(job_, world_.size());
     plan_ = plan ? std::move(*plan) : plan_of(job_, world_.size());
     if (const auto faults = partition::check(plan_); !faults.empty())
         throw std::logic_error(fmt::format("the plan cannot be executed: {}", faults.front()));
     const auto& degrees = plan_.topology.degrees;
     cut_ = {.global_batch = global_batch(job_.training, job_.parallel, degrees.rdp),
-            .length = sequence_length(job_.training, job_.model),
+            .length = sequence_length(job_.training, spec().longest_sequence()),
             .replicas = degrees.rdp,
             .replica = 0,
             .microbatches = plan_.microbatches};
@@ -102,7 +107,7 @@ void Trainer::Impl::prepare_locally(std::optional<partition::Plan> plan) {
     if (const auto limit = memory_limit(job_.cluster))
         if (const auto sentence = misfit(plan_, graph_, timeline, *limit)) throw MemoryError(*sentence);
     const auto open = [&](DataSplit split) {
-        return open_dataset(job_.data, split, job_.model.vocab_size, cut_.length, job_.training.seed);
+        return open_dataset(job_.data, split, spec().vocabulary(), cut_.length, job_.training.seed);
     };
     train_ = open(DataSplit::train);
     if (runtime::has_validation_data(job_.data)) validation_ = open(DataSplit::validation);
@@ -195,17 +200,17 @@ const partition::ModuleGraph& Trainer::graph() const { return impl_->graph_; }
 partition::Coordinate Trainer::coordinate() const { return impl_->groups_.at; }
 int Trainer::peak_active_microbatches() const { return impl_->executor_->peak_active(); }
 
-std::vector<std::string> Trainer::parameter_names() const { return runtime::parameter_names(impl_->job_.model); }
+std::vector<std::string> Trainer::parameter_names() const { return models::parameter_names(impl_->spec()); }
 
 partition::MemoryUse Trainer::memory() const { return impl_->memory_; }
 std::int64_t Trainer::optimizer_bytes() const { return impl_->update_->optimizer().bytes(); }
 
 at::Tensor Trainer::gather_value(const std::string& name) {
-    return gather_parameter(*impl_->stage_, impl_->world_, impl_->plan_, impl_->job_.model, name, Tensors::values);
+    return gather_parameter(*impl_->stage_, impl_->world_, impl_->plan_, impl_->spec(), name, Tensors::values);
 }
 
 at::Tensor Trainer::gather_gradient(const std::string& name) {
-    return gather_parameter(*impl_->stage_, impl_->world_, impl_->plan_, impl_->job_.model, name, Tensors::gradients);
+    return gather_parameter(*impl_->stage_, impl_->world_, impl_->plan_, impl_->spec(), name, Tensors::gradients);
 }
 
 }  // namespace smp::runtime

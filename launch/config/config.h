@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "models/gpt2/options.h"
 #include "runtime/job/job.h"
 
 namespace smp::launch {
@@ -13,6 +14,13 @@ namespace smp::launch {
 /// A job, and what the file said besides. Loaded configurations are resolved: no value is left to a rule but those that
 /// only the machine can answer (threads_per_rank, device); paths are absolute.
 struct Config : runtime::Job {
+    /// Its model has the spec of section `model`'s defaults, until model_from_section().
+    Config();
+
+    models::Gpt2Options gpt2;  // section `model`
+    /// Makes what section `model` says the job's model: its spec, which is all that planning needs.
+    void model_from_section();
+
     /// One line each for a key that was accepted and changes nothing. No part of what the job does.
     std::vector<std::string> notes;
 

@@ -59,8 +59,8 @@ Key preset_key() {
 }
 
 std::vector<Key> model_keys() {
-    using O = models::ModelOptions;
-    const Section<O> s{"model", &Config::model};
+    using O = models::Gpt2Options;
+    const Section<O> s{"model", &Config::gpt2};
     return {
         preset_key(),
         s.required("n_layer", &O::n_layer, "transformer layers"),

@@ -81,7 +81,7 @@ void apply_preset(const Statements& statements, Config& config, Findings& findin
     const std::size_t before = findings.problems().size();
     const auto& [value, origin, base] = stated->second;
     if (value.is_string()) {
-        config.model = read_preset(value.get<std::string>(), base, origin, findings.problems());
+        config.gpt2 = read_preset(value.get<std::string>(), base, origin, findings.problems());
     } else {
         findings.add(*find_key("model", "preset"),
                      fmt::format("= {}: must be the name of a preset or a path, in quotes", shown_json(value)));
@@ -129,9 +129,10 @@ void note_idle_values(Config& config) {
 /// Replaces "not given" by what it stands for, so that a resolved configuration repeats the job whatever defaults may
 /// become.
 void resolve(Config& config, std::optional<int> ranks) {
-    config.model.n_inner = models::inner_width(config.model);
+    config.gpt2.n_inner = models::inner_width(config.gpt2);
+    config.model_from_section();
     config.parallel.active_microbatches = partition::active_microbatches(config.parallel);
-    config.training.sequence_length = runtime::sequence_length(config.training, config.model);
+    config.training.sequence_length = runtime::sequence_length(config.training, config.gpt2.n_positions);
     if (config.parallel.fp16 && !config.training.loss_scale) config.training.loss_scale.emplace();
     config.training.min_learning_rate = runtime::minimum_learning_rate(config.training);
     config.cluster.devices_per_node =
@@ -147,6 +148,7 @@ Config load_config(const std::filesystem::path& file, const std::vector<std::str
     Findings findings(file.string(), statements, std::move(problems));
     Config config;
     read_values(statements, config, findings);
+    config.model_from_section();
     check_values(config, ranks, findings);
     if (!findings.empty()) throw partition::ConfigError(std::move(findings.problems()));
     note_idle_values(config);

@@ -45,7 +45,7 @@ const std::vector<std::pair<std::string, Json>>& fixed_arithmetic() {
     return fixed;
 }
 
-models::ModelOptions read_hugging_face(const std::filesystem::path& file, std::vector<Problem>& problems) {
+models::Gpt2Options read_hugging_face(const std::filesystem::path& file, std::vector<Problem>& problems) {
     const std::string origin = file.string();
     const Json object = read_json_object(file, problems);
     for (const auto& [name, value] : fixed_arithmetic()) {
@@ -64,7 +64,7 @@ models::ModelOptions read_hugging_face(const std::filesystem::path& file, std::v
         problems.push_back(
             {.key = key.name, .message = fmt::format("= {}: {}", shown_json(value), refusal->why), .origin = origin});
     }
-    return config.model;
+    return config.gpt2;
 }
 
 }  // namespace
@@ -75,11 +75,11 @@ std::vector<std::string> preset_names() {
     return names;
 }
 
-models::ModelOptions read_preset(const std::string& preset, const std::filesystem::path& base,
-                                 const std::string& origin, std::vector<Problem>& problems) {
+models::Gpt2Options read_preset(const std::string& preset, const std::filesystem::path& base, const std::string& origin,
+                                std::vector<Problem>& problems) {
     for (const Preset& known : kPresets) {
         if (known.name != preset) continue;
-        models::ModelOptions model;
+        models::Gpt2Options model;
         model.n_layer = known.layers;
         model.n_head = known.heads;
         model.n_embd = known.width;

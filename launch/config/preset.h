@@ -14,7 +14,7 @@ namespace smp::launch {
 /// that are also ours are taken and whose others are ignored, as they say nothing about training, except where they ask
 /// for arithmetic that is not here. What is wrong is added to `problems`, with `key` "model.preset" and `origin`, or
 /// the other file and its key.
-models::ModelOptions read_preset(const std::string& preset, const std::filesystem::path& base,
-                                 const std::string& origin, std::vector<partition::Problem>& problems);
+models::Gpt2Options read_preset(const std::string& preset, const std::filesystem::path& base, const std::string& origin,
+                                std::vector<partition::Problem>& problems);
 
 }  // namespace smp::launch

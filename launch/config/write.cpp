@@ -1,12 +1,18 @@
 #include <algorithm>
+#include <memory>
 
 #include <fmt/format.h>
 
 #include "launch/config/config.h"
 #include "launch/config/keys.h"
 #include "launch/config/limits.h"
+#include "models/gpt2/gpt2_spec.h"
 
 namespace smp::launch {
+
+Config::Config() { model_from_section(); }
+
+void Config::model_from_section() { model = {.spec = std::make_shared<models::Gpt2>(gpt2), .segments = {}}; }
 
 int Config::world() const { return static_cast<int>(partition::stated_world(cluster, parallel)); }
 

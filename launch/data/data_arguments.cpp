@@ -144,8 +144,8 @@ void take_config(const cxxopts::ParseResult& parsed, DataArguments& arguments) {
     const Config config = load_config(parsed["config"].as<Text>(), sets);
     arguments.data = config.data;
     arguments.tokenizer_given = true;
-    arguments.vocab_size = config.model.vocab_size;
-    arguments.sequence_length = runtime::sequence_length(config.training, config.model);
+    arguments.vocab_size = config.gpt2.vocab_size;
+    arguments.sequence_length = runtime::sequence_length(config.training, config.gpt2.n_positions);
 }
 
 /// Said before any work is done; the writer would refuse too.

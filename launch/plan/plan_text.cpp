@@ -9,7 +9,7 @@
 
 #include "launch/command/text_table.h"
 #include "launch/plan/plan_report.h"
-#include "models/gpt2/gpt2_parameters.h"
+#include "models/model_spec.h"
 #include "partition/foresight/memory_use.h"
 #include "partition/stages/chunk_costs.h"
 
@@ -25,9 +25,8 @@ using Rows = std::vector<std::vector<std::string>>;
 std::string line(const std::string& title, const std::string& text) { return fmt::format("{:<9}| {}\n", title, text); }
 
 std::string model_text(const Config& config) {
-    const auto& model = config.model;
-    return fmt::format("{}, {} wide, {}, vocabulary {}: {} parameters", counted(model.n_layer, "layer"), model.n_embd,
-                       counted(model.n_head, "head"), model.vocab_size,
+    const models::ModelSpec& model = *config.model.spec;
+    return fmt::format("{}: {} parameters", model.description(),
                        shown_count(static_cast<double>(models::parameter_count(model))));
 }
 
@@ -65,7 +64,7 @@ std::string groups_text(const PlanReport& report) {
 std::int64_t tokens_of(const PlanReport& report) {
     const Config& config = report.config;
     return runtime::global_batch(config.training, config.parallel, report.plan.topology.degrees.rdp) *
-           runtime::sequence_length(config.training, config.model);
+           runtime::sequence_length(config.training, config.model.spec->longest_sequence());
 }
 
 std::string batch_text(const PlanReport& report) {
@@ -74,7 +73,7 @@ std::string batch_text(const PlanReport& report) {
     const int rdp = plan.topology.degrees.rdp;
     const std::int64_t sequences = runtime::global_batch(config.training, config.parallel, rdp);
     return fmt::format("{} of {} tokens, {} of {} on each of {}", counted(sequences, "sequence"),
-                       runtime::sequence_length(config.training, config.model),
+                       runtime::sequence_length(config.training, config.model.spec->longest_sequence()),
                        counted(plan.microbatches, "microbatch"), sequences / rdp / plan.microbatches,
                        counted(rdp, "replica"));
 }

@@ -11,6 +11,7 @@
 
 #include "launch/command/terminal.h"
 #include "launch/train/run_ranks.h"
+#include "models/gpt2/gpt2.h"
 #include "runtime/execution/agreement.h"
 #include "runtime/records/console.h"
 #include "runtime/records/run_directory.h"
@@ -75,7 +76,9 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
         world.set_timeout(std::chrono::milliseconds(static_cast<std::int64_t>(1e3 * seconds)));
     };
     limit(config.cluster.startup_timeout_seconds);
-    runtime::Trainer trainer(config, world);
+    runtime::Job job = config;
+    job.model = models::gpt2(config.gpt2);
+    runtime::Trainer trainer(job, world);
     limit(config.cluster.timeout_seconds);
     runtime::Session session(trainer, recorders_of(config, arguments.output, directory, world.rank()), config.notes);
     if (!arguments.dry_run) {

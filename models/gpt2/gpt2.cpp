@@ -6,10 +6,20 @@
 
 #include "models/gpt2/gpt2_block.h"
 #include "models/gpt2/gpt2_embedding.h"
+#include "models/gpt2/gpt2_head.h"
+#include "models/gpt2/gpt2_parameters.h"
+#include "models/gpt2/gpt2_spec.h"
 
 namespace smp::models {
 
-std::vector<std::unique_ptr<Segment>> gpt2_segments(const ModelOptions& options, int first_module, int end_module,
+Model gpt2(const Gpt2Options& options) {
+    return {.spec = std::make_shared<Gpt2>(options),
+            .segments = [options](int first_module, int end_module, const SegmentContext& context) {
+                return gpt2_segments(options, first_module, end_module, context);
+            }};
+}
+
+std::vector<std::unique_ptr<Segment>> gpt2_segments(const Gpt2Options& options, int first_module, int end_module,
                                                     const SegmentContext& context) {
     const int count = gpt2_module_count(options);
     if (first_module < 0 || end_module > count || first_module > end_module || context.tensor_group == nullptr)

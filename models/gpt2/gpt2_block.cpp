@@ -14,8 +14,8 @@ HalfStash mlp_of(Stash& stash) { return HalfStash(stash).subspan(attention_of(st
 
 }  // namespace
 
-Block::Block(const ModelOptions& options, int layer, SegmentContext context)
-    : BoundSegment(options, layer + 1, std::move(context)), layer_(layer) {}
+Block::Block(const Gpt2Options& options, int layer, SegmentContext context)
+    : Gpt2Segment(options, layer + 1, std::move(context)), layer_(layer) {}
 
 at::Tensor Block::forward(const at::Tensor& input, Stash& stash, const Microbatch& microbatch, Loss& /*loss*/) {
     stash.clear();

@@ -1,17 +1,17 @@
 // A layer of GPT-2, pre-LayerNorm: x + attention(ln_1(x)), then the same with the MLP and ln_2.
 #pragma once
 
-#include "models/gpt2/bound_segment.h"
 #include "models/gpt2/gpt2_block_half.h"
+#include "models/gpt2/gpt2_segment.h"
 
 namespace smp::models {
 
 /// Nothing is computed twice, unless it is cheap. What is kept for the weight part are inputs of the linear layers and
 /// gradients of their outputs.
-class Block final : public BoundSegment {
+class Block final : public Gpt2Segment {
   public:
     /// Module layer + 1.
-    Block(const ModelOptions& options, int layer, SegmentContext context);
+    Block(const Gpt2Options& options, int layer, SegmentContext context);
 
     at::Tensor forward(const at::Tensor& input, Stash& stash, const Microbatch& microbatch, Loss& loss) override;
     at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, const Microbatch& microbatch,

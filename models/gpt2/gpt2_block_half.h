@@ -19,7 +19,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "models/gpt2/bound_segment.h"
+#include "models/gpt2/gpt2_segment.h"
 
 namespace smp::models {
 
@@ -27,7 +27,7 @@ namespace smp::models {
 enum class Backward { split, whole };
 
 struct BlockHalf {
-    const ModelOptions& options;
+    const Gpt2Options& options;
     const Gpt2Shard& shard;
     const SegmentContext& context;
     int layer = 0;

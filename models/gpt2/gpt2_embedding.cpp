@@ -19,8 +19,8 @@ constexpr std::size_t kGradient = place(kEmbeddingStash, "gradient");
 
 }  // namespace
 
-Embedding::Embedding(const ModelOptions& options, SegmentContext context)
-    : BoundSegment(options, 0, std::move(context)) {}
+Embedding::Embedding(const Gpt2Options& options, SegmentContext context)
+    : Gpt2Segment(options, 0, std::move(context)) {}
 
 at::Tensor Embedding::forward(const at::Tensor& /*input*/, Stash& stash, const Microbatch& microbatch, Loss& /*loss*/) {
     const std::int64_t length = microbatch.length;

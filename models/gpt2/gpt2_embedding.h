@@ -1,7 +1,7 @@
 // The first module of GPT-2: token and position embeddings.
 #pragma once
 
-#include "models/gpt2/bound_segment.h"
+#include "models/gpt2/gpt2_segment.h"
 
 namespace smp::models {
 
@@ -9,9 +9,9 @@ namespace smp::models {
 /// sum over ranks is exact. Keeps nothing from the forward; the gradient, behind the dropout, from backward_input.
 /// With Optimize::memory that sum is scattered and the rank goes on with its own rows; backward_weight gathers their
 /// gradients, so that positions' are whole on every rank as tokens' are.
-class Embedding final : public BoundSegment {
+class Embedding final : public Gpt2Segment {
   public:
-    Embedding(const ModelOptions& options, SegmentContext context);
+    Embedding(const Gpt2Options& options, SegmentContext context);
 
     at::Tensor forward(const at::Tensor& input, Stash& stash, const Microbatch& microbatch, Loss& loss) override;
     at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, const Microbatch& microbatch,

@@ -20,8 +20,8 @@ constexpr std::size_t kInput = place(kHeadStash, kModuleInput), kMean = place(kH
 
 }  // namespace
 
-Head::Head(const ModelOptions& options, SegmentContext context)
-    : BoundSegment(options, gpt2_module_count(options) - 1, std::move(context)) {}
+Head::Head(const Gpt2Options& options, SegmentContext context)
+    : Gpt2Segment(options, gpt2_module_count(options) - 1, std::move(context)) {}
 
 Head::Chunk Head::chunk(const at::Tensor& rows, const at::Tensor& targets) {
     at::Tensor logits = kernels::logits(rows, views()[kWeight].value);  // [n, V'], fp32

@@ -1,7 +1,7 @@
 // The last module of GPT-2: final LayerNorm, logits, loss.
 #pragma once
 
-#include "models/gpt2/bound_segment.h"
+#include "models/gpt2/gpt2_segment.h"
 #include "models/gpt2/gpt2_stash.h"
 
 namespace smp::models {
@@ -12,11 +12,11 @@ namespace smp::models {
 /// chunk, and the LayerNorm's with them: nothing is left for backward_weight. The gradient that backward_input is given
 /// is ignored (the loss starts it, scaled by Microbatch::gradient_scale). With Optimize::memory the LayerNorm sees the
 /// rank's own rows; what it makes is gathered before the logits, its gradient scattered.
-class Head final : public BoundSegment {
+class Head final : public Gpt2Segment {
   public:
     static constexpr std::int64_t kRows = kLogitsRows;
 
-    Head(const ModelOptions& options, SegmentContext context);
+    Head(const Gpt2Options& options, SegmentContext context);
 
     at::Tensor forward(const at::Tensor& input, Stash& stash, const Microbatch& microbatch, Loss& loss) override;
     at::Tensor backward_input(const at::Tensor& gradient, Stash& stash, const Microbatch& microbatch,

@@ -11,8 +11,8 @@
 namespace smp::models {
 
 /// Modules in order of execution: the embedding ("wte", with the positions), "h.0" … "h.{L−1}", "lm_head" (with ln_f).
-int gpt2_module_count(const ModelOptions& options);
-std::string gpt2_module_name(const ModelOptions& options, int module);
+int gpt2_module_count(const Gpt2Options& options);
+std::string gpt2_module_name(const Gpt2Options& options, int module);
 
 /// Sizes of one tensor rank. Vocabulary and inner width are rounded up to a multiple of the tensor degree; heads must
 /// divide (else std::logic_error: options are validated before).
@@ -25,18 +25,15 @@ struct Gpt2Shard {
     std::int64_t first_token = 0;
     std::int64_t valid_tokens = 0;  // rows of those that are no padding
 };
-Gpt2Shard gpt2_shard(const ModelOptions& options, int tensor_degree, int tensor_rank);
+Gpt2Shard gpt2_shard(const Gpt2Options& options, int tensor_degree, int tensor_rank);
 
 /// The parameters of one module; of all, one list a module. Tensor parallel as in Megatron-LM (Shoeybi et al. 2019,
 /// §3): attention by heads and the MLP's first layer by columns, their projections by rows (so biases of projections
 /// are whole), token table and head by vocabulary. Hugging Face's initialisation: normal(initializer_range), residual
 /// projections scaled by 1/√(2·n_layer), biases 0, LayerNorm 1. A tied head is a parameter "lm_head.weight" that is
 /// tied to "wte.weight".
-std::vector<Parameter> gpt2_module_parameters(const ModelOptions& options, int module, int tensor_degree,
+std::vector<Parameter> gpt2_module_parameters(const Gpt2Options& options, int module, int tensor_degree,
                                               int tensor_rank);
-std::vector<std::vector<Parameter>> gpt2_parameters(const ModelOptions& options, int tensor_degree, int tensor_rank);
-
-/// Elements of the whole model, without padding, a tied head counted once.
-std::int64_t parameter_count(const ModelOptions& options);
+std::vector<std::vector<Parameter>> gpt2_parameters(const Gpt2Options& options, int tensor_degree, int tensor_rank);
 
 }  // namespace smp::models

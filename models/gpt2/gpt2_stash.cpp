@@ -6,7 +6,7 @@
 
 namespace smp::models {
 
-std::vector<StashEntry> gpt2_stash(const ModelOptions& options, int module, const MicrobatchShare& share) {
+std::vector<StashEntry> gpt2_stash(const Gpt2Options& options, int module, const MicrobatchShare& share) {
     constexpr std::int64_t kStatisticBytes = 4;
     const Gpt2Shard shard = gpt2_shard(options, share.tensor_degree, 0);
     const std::int64_t own = share.boundary_rows(), all = share.rows(), element = share.value_bytes();

@@ -66,6 +66,6 @@ inline constexpr std::array kHeadStash = {
 inline constexpr std::int64_t kLogitsRows = 256;
 
 /// The rows of module `module` (numbered as in gpt2_parameters) with their bytes: entry i is the stash's i-th tensor.
-std::vector<StashEntry> gpt2_stash(const ModelOptions& options, int module, const MicrobatchShare& share);
+std::vector<StashEntry> gpt2_stash(const Gpt2Options& options, int module, const MicrobatchShare& share);
 
 }  // namespace smp::models

@@ -10,7 +10,7 @@ constexpr std::int64_t kMostEntries = 1 << 24;
 
 }  // namespace
 
-void check(const ModelOptions& options, partition::OptionChecks& checks) {
+void check(const Gpt2Options& options, partition::OptionChecks& checks) {
     const std::int64_t one = 1;
     checks.between("n_layer", options.n_layer, one, kMostLayers);
     checks.between("n_head", options.n_head, one, kMostWidth);
@@ -32,14 +32,14 @@ void check(const ModelOptions& options, partition::OptionChecks& checks) {
     }
 }
 
-std::vector<partition::Problem> validate(const ModelOptions& options) {
+std::vector<partition::Problem> validate(const Gpt2Options& options) {
     partition::OptionChecks checks("model");
     check(options, checks);
     return checks.problems();
 }
 
-std::int64_t inner_width(const ModelOptions& options) { return options.n_inner.value_or(4 * options.n_embd); }
+std::int64_t inner_width(const Gpt2Options& options) { return options.n_inner.value_or(4 * options.n_embd); }
 
-std::int64_t head_width(const ModelOptions& options) { return options.n_embd / options.n_head; }
+std::int64_t head_width(const Gpt2Options& options) { return options.n_embd / options.n_head; }
 
 }  // namespace smp::models

@@ -11,7 +11,7 @@
 namespace smp::models {
 
 /// The activation is always `gelu_new` (the tanh form).
-struct ModelOptions {
+struct Gpt2Options {
     std::int64_t n_layer = 0;  // required, as the next two; 0: not given
     std::int64_t n_head = 0;
     std::int64_t n_embd = 0;
@@ -25,17 +25,17 @@ struct ModelOptions {
     double attn_pdrop = 0;
     double initializer_range = 0.02;  // standard deviation of initial weights
 
-    bool operator==(const ModelOptions&) const = default;
+    bool operator==(const Gpt2Options&) const = default;
 };
 
 /// What each field may be and, beside it, what these options break. Keys are paths: "model.n_head".
-void check(const ModelOptions& options, partition::OptionChecks& checks);
-std::vector<partition::Problem> validate(const ModelOptions& options);
+void check(const Gpt2Options& options, partition::OptionChecks& checks);
+std::vector<partition::Problem> validate(const Gpt2Options& options);
 
 /// n_inner as given, else 4 · n_embd.
-std::int64_t inner_width(const ModelOptions& options);
+std::int64_t inner_width(const Gpt2Options& options);
 
 /// n_embd / n_head.
-std::int64_t head_width(const ModelOptions& options);
+std::int64_t head_width(const Gpt2Options& options);
 
 }  // namespace smp::models

@@ -1,5 +1,5 @@
-// The model as the planner sees it: a chain of modules with their costs. models/ makes one for GPT-2; nothing here
-// knows a tensor.
+// The model as the planner sees it: a chain of modules with their costs. models/ makes one; nothing here knows a
+// tensor.
 #pragma once
 
 #include <cstdint>

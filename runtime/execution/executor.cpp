@@ -386,7 +386,7 @@ comms::Work Executor::receive(Execution& execution, const Action& action) {
 }
 
 void Executor::sum_tied_gradients(Execution& execution, const Action& action) {
-    // The sum is made where the first copy of this rank has its gradient. Two copies at most in GPT-2, and addition of
+    // The sum is made where the first copy of this rank has its gradient. Of two copies at most, since addition of
     // two terms commutes: all stages get the same bits.
     for (const BufferId id : action.reads) {
         const Buffer& buffer = execution.program.buffers[id];

@@ -28,7 +28,7 @@ class FirstNonFinite final : public ForwardConsumer {
 }  // namespace
 
 std::string NonFiniteReport::skipped(const TrainingState& before, const TrainingState& after) const {
-    const auto place = NonFiniteSearch(world_, rank_.stage, job_.model).in_gradients(rank_.update.ranges());
+    const auto place = NonFiniteSearch(world_, rank_.stage, *job_.model.spec).in_gradients(rank_.update.ranges());
     return fmt::format(
         "step {} made no update: {}, added up over replicas, overflowed in fp16 on rank {} with the loss scale {}, "
         "which is now {}",
@@ -38,7 +38,7 @@ std::string NonFiniteReport::skipped(const TrainingState& before, const Training
 
 void NonFiniteReport::refuse(const TrainingState& before, double loss,
                              std::span<const models::Microbatch> batch) const {
-    const NonFiniteSearch search(world_, rank_.stage, job_.model);
+    const NonFiniteSearch search(world_, rank_.stage, *job_.model.spec);
     std::optional<NonFinite> place = search.in_values();
     const bool in_values = place.has_value();
     if (!place) {
@@ -49,7 +49,7 @@ void NonFiniteReport::refuse(const TrainingState& before, double loss,
     }
     if (!place) place = search.in_gradients(rank_.update.ranges());
     const int head = partition::rank_of(plan_.topology, {.pp = plan_.chunks.back().stage.number(), .tp = 0, .rdp = 0});
-    if (!place) place = {.where = "the logits of lm_head", .rank = head};
+    if (!place) place = {.where = "the logits of " + models::module_names(*job_.model.spec).back(), .rank = head};
     const bool read = in_values && before.steps == 0 && !job_.training.initial_weights.empty();
     throw_agreed(
         fmt::format("step {}: the {} not finite, which first shows in {} on rank {}; {}", before.steps + 1,

@@ -1,6 +1,6 @@
 #include "runtime/job/job_plan.h"
 
-#include "models/gpt2/gpt2_graph.h"
+#include "models/model_spec.h"
 
 namespace smp::runtime {
 
@@ -8,10 +8,11 @@ partition::ModuleGraph graph_of(const Job& job, int world) {
     const partition::Degrees degrees = partition::degrees_in(job.parallel, world);
     const std::int64_t sequences =
         global_batch(job.training, job.parallel, degrees.rdp) / degrees.rdp / job.parallel.microbatches;
-    return models::gpt2_graph(job.model, {.tensor_degree = degrees.tp,
-                                          .sequences = sequences,
-                                          .length = sequence_length(job.training, job.model),
-                                          .storage = models::storage_of(job.parallel)});
+    return models::module_graph(*job.model.spec,
+                                {.tensor_degree = degrees.tp,
+                                 .sequences = sequences,
+                                 .length = sequence_length(job.training, job.model.spec->longest_sequence()),
+                                 .storage = models::storage_of(job.parallel)});
 }
 
 partition::Plan plan_of(const Job& job, int world) {

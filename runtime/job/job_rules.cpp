@@ -4,7 +4,7 @@
 #include <cctype>
 #include <utility>
 
-#include "models/gpt2/gpt2_graph.h"
+#include "models/model_spec.h"
 #include "partition/stages/assignment.h"
 
 namespace smp::runtime {
@@ -15,18 +15,8 @@ using partition::OptionChecks;
 void check_layout(const Job& job, OptionChecks& checks) {
     const int tensor = job.parallel.tensor_parallel_degree;
     if (tensor < 1) return;
-    if (job.model.n_head % tensor != 0) {
-        checks.conflict("parallel.tensor_parallel_degree", tensor,
-                        fmt::format("must divide model.n_head, which is {}", job.model.n_head),
-                        "choose a divisor of the heads");
-    }
-    const std::int64_t inner = models::inner_width(job.model);
-    if (inner >= 1 && inner % tensor != 0) {
-        checks.conflict("parallel.tensor_parallel_degree", tensor,
-                        fmt::format("must divide the width of the MLP (model.n_inner), which is {}", inner),
-                        "choose a divisor of both");
-    }
-    const std::int64_t length = sequence_length(job.training, job.model);
+    job.model.spec->check_layout(job.parallel, checks);
+    const std::int64_t length = sequence_length(job.training, job.model.spec->longest_sequence());
     if (job.parallel.optimize == partition::Optimize::memory && length % tensor != 0) {
         checks.conflict("training.sequence_length", length,
                         fmt::format("must be a multiple of parallel.tensor_parallel_degree, which is {}: "
@@ -38,13 +28,14 @@ void check_layout(const Job& job, OptionChecks& checks) {
 
 /// Layers by hand may not add up, and stages may be too many; the automatic assignment finds a way for all others.
 std::vector<partition::Problem> stage_problems(const Job& job) {
-    const bool automatic = job.parallel.auto_partition && partition::chunk_count(job.parallel) <= job.model.n_layer;
-    if (automatic || !models::validate(job.model).empty() || !partition::validate(job.parallel).empty()) return {};
+    const models::ModelSpec& model = *job.model.spec;
+    if (!model.checks().problems().empty() || !partition::validate(job.parallel).empty()) return {};
+    const auto graph = models::module_graph(
+        model, {.sequences = 1, .length = model.longest_sequence(), .storage = models::storage_of(job.parallel)});
+    const auto layers = std::ranges::count_if(graph.modules, &partition::Module::is_layer);
+    if (job.parallel.auto_partition && partition::chunk_count(job.parallel) <= layers) return {};
     try {
-        partition::assign_stages(models::gpt2_graph(job.model, {.sequences = 1,
-                                                                .length = job.model.n_positions,
-                                                                .storage = models::storage_of(job.parallel)}),
-                                 job.parallel);
+        partition::assign_stages(graph, job.parallel);
     } catch (const partition::ConfigError& error) {
         return error.problems();
     }
@@ -53,9 +44,10 @@ std::vector<partition::Problem> stage_problems(const Job& job) {
 
 void check_training(const Job& job, OptionChecks& checks) {
     const auto& training = job.training;
-    if (sequence_length(training, job.model) > job.model.n_positions) {
+    const std::int64_t longest = job.model.spec->longest_sequence();
+    if (sequence_length(training, longest) > longest) {
         checks.conflict("training.sequence_length", training.sequence_length,
-                        fmt::format("must not be above model.n_positions, which is {}", job.model.n_positions),
+                        fmt::format("must not be above model.n_positions, which is {}", longest),
                         "shorten it, or raise n_positions");
     }
     if (training.evaluate_every > 0 && !has_validation_data(job.data)) {
@@ -74,9 +66,9 @@ void check_training(const Job& job, OptionChecks& checks) {
                         "name steps of the run");
         break;
     }
-    const std::int64_t bytes = 256;
-    if (job.data.format == DataFormat::text && job.data.tokenizer == Tokenizer::bytes && job.model.vocab_size < bytes) {
-        checks.conflict("model.vocab_size", job.model.vocab_size, "must be 256 or more for text as bytes", "raise it");
+    const std::int64_t bytes = 256, vocabulary = job.model.spec->vocabulary();
+    if (job.data.format == DataFormat::text && job.data.tokenizer == Tokenizer::bytes && vocabulary < bytes) {
+        checks.conflict("model.vocab_size", vocabulary, "must be 256 or more for text as bytes", "raise it");
     }
 }
 
@@ -101,8 +93,8 @@ bool mentions(const std::string& text, const std::string& path) {
 }  // namespace
 
 std::vector<OptionChecks> section_checks(const Job& job) {
-    return {checks_of("model", job.model), checks_of("parallel", job.parallel), checks_of("training", job.training),
-            checks_of("data", job.data),   checks_of("cluster", job.cluster),   checks_of("logging", job.logging)};
+    return {job.model.spec->checks(),    checks_of("parallel", job.parallel), checks_of("training", job.training),
+            checks_of("data", job.data), checks_of("cluster", job.cluster),   checks_of("logging", job.logging)};
 }
 
 std::vector<partition::Problem> problems_of(const Job& job, std::set<std::string> unreadable) {

@@ -15,8 +15,8 @@ namespace smp::runtime {
 /// The rooms' own checks of their sections, one element a section.
 std::vector<partition::OptionChecks> section_checks(const Job& job);
 
-/// What the sections say against each other on any number of ranks: heads and MLP width that tensor parallelism does
-/// not divide, or tokens where it cuts those too, a sequence longer than the model's positions, layers that cannot be
+/// What the sections say against each other on any number of ranks: a model that tensor parallelism does
+/// not divide, or tokens where it cuts those too, a sequence longer than the model takes, layers that cannot be
 /// assigned to stages, evaluation without data, … Each message names all keys that it is about. A rule about a value
 /// that its own section refuses says nothing useful, but does no harm.
 std::vector<partition::Problem> validate_job(const Job& job);

@@ -95,8 +95,8 @@ std::vector<partition::Problem> validate(const TrainingOptions& options) {
     return checks.problems();
 }
 
-std::int64_t sequence_length(const TrainingOptions& training, const models::ModelOptions& model) {
-    return training.sequence_length.value_or(model.n_positions);
+std::int64_t sequence_length(const TrainingOptions& training, std::int64_t longest) {
+    return training.sequence_length.value_or(longest);
 }
 
 std::int64_t global_batch(const TrainingOptions& training, const partition::ParallelOptions& parallel, int rdp) {

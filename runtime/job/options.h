@@ -10,7 +10,6 @@
 #include <string_view>
 #include <vector>
 
-#include "models/gpt2/options.h"
 #include "partition/job/options.h"
 #include "partition/job/problem.h"
 #include "partition/job/words.h"
@@ -66,8 +65,8 @@ struct TrainingOptions {
 void check(const TrainingOptions& options, partition::OptionChecks& checks);
 std::vector<partition::Problem> validate(const TrainingOptions& options);
 
-/// T: as given, else n_positions.
-std::int64_t sequence_length(const TrainingOptions& training, const models::ModelOptions& model);
+/// T: as given, else the longest that the model takes.
+std::int64_t sequence_length(const TrainingOptions& training, std::int64_t longest);
 
 /// G, sequences a step: global_batch_size as given, else batch_size · rdp · (1 if prescaled_batch else tensor degree).
 std::int64_t global_batch(const TrainingOptions& training, const partition::ParallelOptions& parallel, int rdp);

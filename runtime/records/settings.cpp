@@ -2,23 +2,22 @@
 
 #include <fmt/format.h>
 
-#include "models/gpt2/gpt2_parameters.h"
+#include "models/model_spec.h"
 
 namespace smp::runtime {
 
 std::vector<std::pair<std::string, std::string>> settings_of(const Job& job, const partition::Plan& plan,
                                                              const std::string& ranks_are, int threads) {
     const partition::Degrees& degrees = plan.topology.degrees;
-    const auto& model = job.model;
+    const models::ModelSpec& model = *job.model.spec;
     const std::int64_t sequences = global_batch(job.training, job.parallel, degrees.rdp);
-    const std::int64_t length = sequence_length(job.training, job.model);
+    const std::int64_t length = sequence_length(job.training, model.longest_sequence());
     std::string stages;
     for (const partition::Chunk& chunk : plan.chunks)
         stages += fmt::format("{}{}", stages.empty() ? "" : " + ", chunk.end_module - chunk.first_module);
     return {
-        {"model",
-         fmt::format("{} layers, {} wide, {} heads, vocabulary {}: {:.2f} M parameters", model.n_layer, model.n_embd,
-                     model.n_head, model.vocab_size, static_cast<double>(models::parameter_count(model)) / 1e6)},
+        {"model", fmt::format("{}: {:.2f} M parameters", model.description(),
+                              static_cast<double>(models::parameter_count(model)) / 1e6)},
         {"ranks", fmt::format("{} ({}): {} pipeline x {} tensor x {} data, placement {}, {} thread{} each",
                               degrees.world(), ranks_are, degrees.pp, degrees.tp, degrees.rdp,
                               partition::placement_letters(plan.topology), threads, threads == 1 ? "" : "s")},

@@ -17,19 +17,20 @@ namespace smp::runtime {
 
 namespace {
 
-/// The tensor of a parameter, under either of the names that Hugging Face writes.
-const SafetensorsEntry& entry_of(const Weights& weights, const std::string& name) {
-    for (const std::string& candidate : {"transformer." + name, name})
+/// The tensor of a parameter, under one of its names in files.
+const SafetensorsEntry& entry_of(const Weights& weights, const models::ModelSpec& model, const std::string& name) {
+    const std::vector<std::string> candidates = model.names_in_files(name);
+    for (const std::string& candidate : candidates)
         if (const SafetensorsEntry* entry = weights.find(candidate)) return *entry;
-    throw DataError(fmt::format(
-        "{} has no tensor {} (nor transformer.{}); initial_weights must hold a GPT-2 of the configured shape",
-        weights.path(), name, name));
+    throw DataError(fmt::format("{} has no tensor {}; initial_weights must hold a {} of the configured shape",
+                                weights.path(), fmt::join(candidates, " or "), model.family()));
 }
 
 /// This rank's part of a parameter, into fp32 `values`.
-void load(const Weights& weights, const models::Parameter& parameter, const at::Tensor& values) {
+void load(const Weights& weights, const models::ModelSpec& model, const models::Parameter& parameter,
+          const at::Tensor& values) {
     const std::string& name = parameter.tied_to.empty() ? parameter.name : parameter.tied_to;
-    const SafetensorsEntry& entry = entry_of(weights, name);
+    const SafetensorsEntry& entry = entry_of(weights, model, name);
     if (entry.shape != parameter.global_shape)
         throw DataError(fmt::format(
             "{}: {} has shape [{}], the configured model needs [{}]; make `model` agree with the weights",
@@ -41,7 +42,7 @@ void load(const Weights& weights, const models::Parameter& parameter, const at::
 
 }  // namespace
 
-void set_initial_weights(Stage& stage, const TrainingOptions& training,
+void set_initial_weights(Stage& stage, const models::ModelSpec& model, const TrainingOptions& training,
                          const std::function<void(int parameter, const at::Tensor& values)>& take) {
     std::optional<Weights> weights;
     if (!training.initial_weights.empty()) weights.emplace(open_weights(training.initial_weights));
@@ -52,7 +53,7 @@ void set_initial_weights(Stage& stage, const TrainingOptions& training,
         const bool is_rounded = value.scalar_type() != at::kFloat;
         const at::Tensor exact = is_rounded ? at::zeros(value.sizes(), value.options().dtype(at::kFloat)) : value;
         if (weights)
-            load(*weights, parameter, exact);
+            load(*weights, model, parameter, exact);
         else
             models::initialise(exact, parameter, training.seed);
         if (!is_rounded) continue;

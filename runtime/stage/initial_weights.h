@@ -5,16 +5,17 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "models/model_spec.h"
 #include "runtime/job/options.h"
 #include "runtime/stage/stage.h"
 
 namespace smp::runtime {
 
-/// Fills the stage's values: from training.initial_weights (names with or without "transformer.") where it is given,
-/// else drawn by (training.seed, name, element). Reads only the bytes of the rank's own slices. Throws DataError for a
-/// tensor that is missing, or of another shape or dtype. Where values are 16 bits wide, `take` gets those of each
+/// Fills the stage's values: from training.initial_weights (under the names that `model` knows them by) where it is
+/// given, else drawn by (training.seed, name, element). Reads only the bytes of the rank's own slices. Throws DataError
+/// for a tensor that is missing, or of another shape or dtype. Where values are 16 bits wide, `take` gets those of each
 /// parameter before they are rounded (fp32, of its local shape, there until it returns). Local.
-void set_initial_weights(Stage& stage, const TrainingOptions& training,
+void set_initial_weights(Stage& stage, const models::ModelSpec& model, const TrainingOptions& training,
                          const std::function<void(int parameter, const at::Tensor& values)>& take = {});
 
 }  // namespace smp::runtime

@@ -5,23 +5,21 @@
 
 #include <ATen/ops/empty.h>
 
-#include "models/gpt2/gpt2_parameters.h"
 #include "runtime/state/holdings.h"
 
 namespace smp::runtime {
 
 namespace {
 
-const models::Parameter& parameter_of(const std::vector<std::vector<models::Parameter>>& modules,
-                                      const std::string& name) {
-    for (const auto& module : modules)
-        for (const models::Parameter& parameter : module)
+models::Parameter parameter_of(const models::ModelSpec& model, const std::string& name) {
+    for (int module = 0; module < model.module_count(); ++module)
+        for (const models::Parameter& parameter : model.parameters(module, 1, 0))
             if (parameter.name == name && parameter.tied_to.empty()) return parameter;
     throw std::logic_error("the model has no parameter " + name);
 }
 
 /// The shards of a tensor that a rank has the counting copy of.
-std::vector<Shard> owned_shards(const partition::Plan& plan, const models::ModelOptions& model,
+std::vector<Shard> owned_shards(const partition::Plan& plan, const models::ModelSpec& model,
                                 partition::Precision precision, int rank, const std::string& name) {
     auto shards = holdings(plan, model, precision, rank, name);
     std::erase_if(shards, [](const Shard& shard) { return !shard.is_owner || shard.kind != Held::value; });
@@ -52,18 +50,9 @@ void unpack(const std::vector<Shard>& shards, const at::Tensor& packed, const at
 
 }  // namespace
 
-std::vector<std::string> parameter_names(const models::ModelOptions& model) {
-    std::vector<std::string> names;
-    for (const auto& module : models::gpt2_parameters(model, 1, 0))
-        for (const models::Parameter& parameter : module)
-            if (parameter.tied_to.empty()) names.push_back(parameter.name);
-    return names;
-}
-
 at::Tensor gather_parameter(const Stage& stage, comms::Communicator& world, const partition::Plan& plan,
-                            const models::ModelOptions& model, const std::string& name, Tensors what) {
-    const auto modules = models::gpt2_parameters(model, 1, 0);
-    const models::Parameter& parameter = parameter_of(modules, name);
+                            const models::ModelSpec& model, const std::string& name, Tensors what) {
+    const models::Parameter parameter = parameter_of(model, name);
     at::Tensor whole;
     if (world.rank() == 0) whole = at::empty(parameter.global_shape, at::kFloat);
     for (int owner = 0; owner < world.size(); ++owner) {

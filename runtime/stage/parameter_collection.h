@@ -7,7 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "comms/communicator.h"
-#include "models/gpt2/options.h"
+#include "models/model_spec.h"
 #include "partition/plan/plan.h"
 #include "runtime/stage/stage.h"
 
@@ -15,13 +15,10 @@ namespace smp::runtime {
 
 enum class Tensors { values, gradients };
 
-/// Logical parameters of the model in order; a tied head is the embedding and not listed.
-std::vector<std::string> parameter_names(const models::ModelOptions& model);
-
 /// The whole tensor of a logical parameter, unpadded, fp32 [Parameter::global_shape] on the CPU of world rank 0;
 /// undefined on other ranks. Collective over the world: it comes from the ranks that own it (holdings()), so that what
 /// other ranks have not fetched yet does not matter. Gradients must have been reduced.
 at::Tensor gather_parameter(const Stage& stage, comms::Communicator& world, const partition::Plan& plan,
-                            const models::ModelOptions& model, const std::string& name, Tensors what);
+                            const models::ModelSpec& model, const std::string& name, Tensors what);
 
 }  // namespace smp::runtime

@@ -5,17 +5,15 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
-#include "models/gpt2/gpt2.h"
-
 namespace smp::runtime {
 
-Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, RankGroups& groups, MemoryMeter& meter,
+Stage::Stage(const models::Model& model, const partition::Plan& plan, RankGroups& groups, MemoryMeter& meter,
              const partition::ParallelOptions& parallel, at::Device device)
-    : hidden_width_(model.n_embd),
+    : hidden_width_(model.spec->width()),
       tensor_degree_(groups.tensor->size()),
       optimize_(parallel.optimize),
       precision_(partition::precision_of(parallel)),
-      layout_(stage_layout(plan, model, precision_, groups.at)) {
+      layout_(stage_layout(plan, *model.spec, precision_, groups.at)) {
     const models::ActivationStorage storage = models::storage_of(parallel);
     const models::SegmentContext context{
         .tensor_group = groups.tensor.get(),
@@ -26,8 +24,7 @@ Stage::Stage(const models::ModelOptions& model, const partition::Plan& plan, Ran
     for (const partition::ChunkId index : plan.chunks.ids()) {
         const partition::Chunk& chunk = plan.chunks[index];
         if (chunk.stage != groups.at.stage()) continue;
-        chunks_.push_back(
-            {.index = index, .segments = models::gpt2_segments(model, chunk.first_module, chunk.end_module, context)});
+        chunks_.push_back({.index = index, .segments = model.segments(chunk.first_module, chunk.end_module, context)});
     }
 
     const auto options = at::TensorOptions().dtype(at::kFloat).device(device);

@@ -8,7 +8,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "models/gpt2/options.h"
+#include "models/model.h"
 #include "models/segment.h"
 #include "partition/job/options.h"
 #include "partition/plan/plan.h"
@@ -22,7 +22,7 @@ class Stage {
   public:
     /// Allocates zeroed buffers, values as the precision of `parallel` says, which initial weights fill. `groups` and
     /// `meter` must outlive the stage. Local.
-    Stage(const models::ModelOptions& model, const partition::Plan& plan, RankGroups& groups, MemoryMeter& meter,
+    Stage(const models::Model& model, const partition::Plan& plan, RankGroups& groups, MemoryMeter& meter,
           const partition::ParallelOptions& parallel, at::Device device);
 
     struct LocalChunk {

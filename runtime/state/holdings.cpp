@@ -68,8 +68,8 @@ std::vector<ShardRun> runs_of(const Shard& shard) {
     return found;
 }
 
-std::vector<Shard> holdings(const partition::Plan& plan, const models::ModelOptions& model,
-                            partition::Precision precision, int rank, std::string_view tensor) {
+std::vector<Shard> holdings(const partition::Plan& plan, const models::ModelSpec& model, partition::Precision precision,
+                            int rank, std::string_view tensor) {
     const partition::Coordinate at = partition::coordinate_of(plan.topology, rank);
     const StageLayout layout = stage_layout(plan, model, precision, at);
     const FlatLayout& flat = layout.flat;

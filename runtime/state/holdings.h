@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "models/gpt2/options.h"
+#include "models/model_spec.h"
 #include "models/slice.h"
 #include "partition/job/precision.h"
 #include "partition/job/words.h"
@@ -48,8 +48,8 @@ struct ShardRun {
 std::vector<ShardRun> runs_of(const Shard& shard);
 
 /// All that world rank `rank` holds of tensor `tensor` (empty: of all), in order of the model, then of the enumeration.
-std::vector<Shard> holdings(const partition::Plan& plan, const models::ModelOptions& model,
-                            partition::Precision precision, int rank, std::string_view tensor = {});
+std::vector<Shard> holdings(const partition::Plan& plan, const models::ModelSpec& model, partition::Precision precision,
+                            int rank, std::string_view tensor = {});
 
 }  // namespace smp::runtime
 

@@ -1,7 +1,5 @@
 #include "runtime/state/stage_layout.h"
 
-#include "models/gpt2/gpt2_parameters.h"
-
 namespace smp::runtime {
 
 namespace {
@@ -11,7 +9,7 @@ constexpr std::int64_t kBucketElements = 4 << 20;
 
 }  // namespace
 
-StageLayout stage_layout(const partition::Plan& plan, const models::ModelOptions& model, partition::Precision precision,
+StageLayout stage_layout(const partition::Plan& plan, const models::ModelSpec& model, partition::Precision precision,
                          const partition::Coordinate& at) {
     const partition::Degrees& degrees = plan.topology.degrees;
     StageLayout layout;
@@ -20,7 +18,7 @@ StageLayout stage_layout(const partition::Plan& plan, const models::ModelOptions
         if (chunk.stage != at.stage()) continue;
         auto& of_chunk = by_chunk.emplace_back();
         for (int module = chunk.first_module; module < chunk.end_module; ++module) {
-            const auto own = models::gpt2_module_parameters(model, module, degrees.tp, at.tp);
+            const auto own = model.parameters(module, degrees.tp, at.tp);
             of_chunk.insert(of_chunk.end(), own.begin(), own.end());
             layout.modules.insert(layout.modules.end(), own.size(), module);
         }

@@ -4,7 +4,7 @@
 #include <span>
 #include <vector>
 
-#include "models/gpt2/options.h"
+#include "models/model_spec.h"
 #include "models/parameter.h"
 #include "partition/job/precision.h"
 #include "partition/job/topology.h"
@@ -21,7 +21,7 @@ struct StageLayout {
 };
 
 /// Of the ranks at pipeline and tensor position `at`; all replicas have the same.
-StageLayout stage_layout(const partition::Plan& plan, const models::ModelOptions& model, partition::Precision precision,
+StageLayout stage_layout(const partition::Plan& plan, const models::ModelSpec& model, partition::Precision precision,
                          const partition::Coordinate& at);
 
 /// What a replica updates of its flat buffers: its shard where optimizer states are sharded, else everything.

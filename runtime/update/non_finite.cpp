@@ -6,8 +6,6 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "models/gpt2/gpt2_parameters.h"
-
 namespace smp::runtime {
 
 namespace {
@@ -36,11 +34,11 @@ std::optional<NonFinite> NonFiniteSearch::least(std::optional<std::int64_t> own,
 
 namespace {
 
-std::string name_of(const models::ModelOptions& model, const char* what, std::int64_t key) {
+std::string name_of(const models::ModelSpec& model, const char* what, std::int64_t key) {
     const auto module = static_cast<int>(key / kParametersOfModule);
-    const auto parameters = models::gpt2_module_parameters(model, module, 1, 0);
+    const auto parameters = model.parameters(module, 1, 0);
     return fmt::format("the {} of {} (module {})", what, parameters.at(key % kParametersOfModule).name,
-                       models::gpt2_module_name(model, module));
+                       model.module_name(module));
 }
 
 /// f(parameter, its key) for each of the stage, in order.
@@ -81,7 +79,7 @@ std::optional<NonFinite> NonFiniteSearch::in_gradients(std::span<const Range> ow
 
 std::optional<NonFinite> NonFiniteSearch::in_outputs(std::optional<int> first) const {
     return least(first, [&](std::int64_t module) {
-        return fmt::format("the output of {}", models::gpt2_module_name(model_, static_cast<int>(module)));
+        return fmt::format("the output of {}", model_.module_name(static_cast<int>(module)));
     });
 }
 

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "comms/communicator.h"
-#include "models/gpt2/options.h"
+#include "models/model_spec.h"
 #include "runtime/stage/stage.h"
 #include "runtime/state/flat_layout.h"
 
@@ -24,7 +24,7 @@ struct NonFinite {
 class NonFiniteSearch {
   public:
     /// `world`, `stage` and `model` must outlive it.
-    NonFiniteSearch(comms::Communicator& world, const Stage& stage, const models::ModelOptions& model)
+    NonFiniteSearch(comms::Communicator& world, const Stage& stage, const models::ModelSpec& model)
         : world_(world), stage_(stage), model_(model) {}
 
     /// Among parameters' values, in the order of the model. Collective, as all here.
@@ -41,7 +41,7 @@ class NonFiniteSearch {
 
     comms::Communicator& world_;
     const Stage& stage_;
-    const models::ModelOptions& model_;
+    const models::ModelSpec& model_;
 };
 
 /// Whether all numbers of a floating tensor are.

@@ -105,7 +105,7 @@ TEST(EveryKey, AWrittenConfigurationLoadsAsItself) {
         const launch::Config second = load(Json::parse(text));
         EXPECT_EQ(launch::to_json(second), text);
         EXPECT_EQ(launch::canonical_text(second), launch::canonical_text(first));
-        EXPECT_EQ(second.model, first.model);
+        EXPECT_EQ(second.gpt2, first.gpt2);
         EXPECT_EQ(second.parallel, first.parallel);
         EXPECT_EQ(second.training, first.training);
         EXPECT_EQ(second.data, first.data);

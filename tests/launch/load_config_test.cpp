@@ -14,13 +14,13 @@ using ::testing::HasSubstr;
 
 TEST(LoadConfig, DefaultsAreThoseOfTheInterface) {
     const launch::Config config = load(small_config());
-    EXPECT_EQ(config.model.n_positions, 1024);
-    EXPECT_EQ(config.model.vocab_size, 50257);
-    EXPECT_EQ(config.model.n_inner, 128);
-    EXPECT_EQ(config.model.layer_norm_epsilon, 1e-5);
-    EXPECT_TRUE(config.model.tie_word_embeddings);
-    EXPECT_EQ(config.model.embd_pdrop + config.model.resid_pdrop + config.model.attn_pdrop, 0);
-    EXPECT_EQ(config.model.initializer_range, 0.02);
+    EXPECT_EQ(config.gpt2.n_positions, 1024);
+    EXPECT_EQ(config.gpt2.vocab_size, 50257);
+    EXPECT_EQ(config.gpt2.n_inner, 128);
+    EXPECT_EQ(config.gpt2.layer_norm_epsilon, 1e-5);
+    EXPECT_TRUE(config.gpt2.tie_word_embeddings);
+    EXPECT_EQ(config.gpt2.embd_pdrop + config.gpt2.resid_pdrop + config.gpt2.attn_pdrop, 0);
+    EXPECT_EQ(config.gpt2.initializer_range, 0.02);
     EXPECT_EQ(config.parallel.pipeline, partition::PipelineSchedule::interleaved);
     EXPECT_EQ(config.parallel.placement_strategy, "cluster");
     EXPECT_EQ(config.parallel.memory_weight, 0.8);
@@ -89,7 +89,7 @@ TEST(LoadConfig, OverridesTakeJsonAndBareStrings) {
     EXPECT_EQ(config.parallel.pipeline, partition::PipelineSchedule::simple);
     EXPECT_EQ(config.data.order, runtime::DataOrder::sequential);
     EXPECT_EQ(config.training.sample_prompt, "To be, or = not");
-    EXPECT_FALSE(config.model.tie_word_embeddings);
+    EXPECT_FALSE(config.gpt2.tie_word_embeddings);
 }
 
 TEST(LoadConfig, WhereTextIsWantedABareOverrideIsText) {

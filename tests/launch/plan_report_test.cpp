@@ -65,7 +65,7 @@ TEST(PlanReport, SixteenBitsHaveTwoBytesAValueAndTwelveOfTheOptimizer) {
     using partition::MemoryCategory;
     launch::Config config = pipeline_config();
     config.parallel.auto_partition = false;
-    config.parallel.stage_layers = {static_cast<int>(config.model.n_layer) - 1, 1};
+    config.parallel.stage_layers = {static_cast<int>(config.gpt2.n_layer) - 1, 1};
     const launch::PlanReport wide = launch::report_on(config, 2);
     for (bool partition::ParallelOptions::*key :
          {&partition::ParallelOptions::bf16, &partition::ParallelOptions::fp16}) {

@@ -17,7 +17,7 @@ Json preset_config(const Json& preset) {
 }
 
 /// 12h² + 13h a layer, (V + n_positions)·h of embeddings, 2h of the last LayerNorm.
-double parameters(const models::ModelOptions& model) {
+double parameters(const models::Gpt2Options& model) {
     const double h = static_cast<double>(model.n_embd);
     return static_cast<double>(model.n_layer) * (12 * h * h + 13 * h) +
            static_cast<double>(model.vocab_size + model.n_positions) * h + 2 * h;
@@ -30,10 +30,10 @@ TEST(Preset, NamesStandForSizes) {
     EXPECT_EQ(launch::preset_names().size(), sizes.size());
     for (const auto& [name, size] : sizes) {
         const launch::Config config = load(preset_config(name));
-        EXPECT_NEAR(parameters(config.model) / size, 1, 0.02)
+        EXPECT_NEAR(parameters(config.gpt2) / size, 1, 0.02)
             << name;  // a size in a name is rounded to two or three digits
-        EXPECT_EQ(config.model.n_embd % config.model.n_head, 0);
-        EXPECT_EQ(config.model.vocab_size, 50257);
+        EXPECT_EQ(config.gpt2.n_embd % config.gpt2.n_head, 0);
+        EXPECT_EQ(config.gpt2.vocab_size, 50257);
     }
 }
 
@@ -42,11 +42,11 @@ TEST(Preset, KeysBesideItOverrideIt) {
     config["model"]["n_layer"] = 2;
     config["model"]["vocab_size"] = 256;
     const launch::Config loaded = load(config);
-    EXPECT_EQ(loaded.model.n_layer, 2);
-    EXPECT_EQ(loaded.model.vocab_size, 256);
-    EXPECT_EQ(loaded.model.n_embd, 1600);
-    EXPECT_EQ(load(config, {"model.preset=gpt2"}).model.n_embd, 768);
-    EXPECT_EQ(load(preset_config(nullptr), {"model.preset=gpt2"}).model.n_layer, 12);
+    EXPECT_EQ(loaded.gpt2.n_layer, 2);
+    EXPECT_EQ(loaded.gpt2.vocab_size, 256);
+    EXPECT_EQ(loaded.gpt2.n_embd, 1600);
+    EXPECT_EQ(load(config, {"model.preset=gpt2"}).gpt2.n_embd, 768);
+    EXPECT_EQ(load(preset_config(nullptr), {"model.preset=gpt2"}).gpt2.n_layer, 12);
 }
 
 TEST(Preset, AResolvedConfigurationNeedsItNoMore) {
@@ -69,13 +69,13 @@ TEST(Preset, ReadsAHuggingFaceConfig) {
     Json config = preset_config("gpt/config.json");
     config["model"]["resid_pdrop"] = 0;
     const launch::Config loaded = launch::load_config(folder.write("job.json", config.dump()), {});
-    EXPECT_EQ(loaded.model.n_layer, 3);
-    EXPECT_EQ(loaded.model.n_positions, 96);
-    EXPECT_EQ(loaded.model.n_inner, 256);
-    EXPECT_EQ(loaded.model.embd_pdrop, 0.1);
-    EXPECT_EQ(loaded.model.resid_pdrop, 0);
-    EXPECT_EQ(launch::load_config(folder / "job.json", {"model.preset=" + (folder / "gpt/config.json").string()}).model,
-              loaded.model);
+    EXPECT_EQ(loaded.gpt2.n_layer, 3);
+    EXPECT_EQ(loaded.gpt2.n_positions, 96);
+    EXPECT_EQ(loaded.gpt2.n_inner, 256);
+    EXPECT_EQ(loaded.gpt2.embd_pdrop, 0.1);
+    EXPECT_EQ(loaded.gpt2.resid_pdrop, 0);
+    EXPECT_EQ(launch::load_config(folder / "job.json", {"model.preset=" + (folder / "gpt/config.json").string()}).gpt2,
+              loaded.gpt2);
 }
 
 TEST(Preset, RefusesArithmeticThatIsNotHere) {

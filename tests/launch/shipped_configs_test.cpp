@@ -25,7 +25,7 @@ TEST(ShippedConfigs, QuickstartIsFourRanksOverBytes) {
     EXPECT_EQ(config.world(), 4);
     EXPECT_EQ(config.parallel.pipeline_parallel_degree, 2);
     EXPECT_EQ(config.parallel.tensor_parallel_degree, 2);
-    EXPECT_EQ(config.model.vocab_size, 256);
+    EXPECT_EQ(config.gpt2.vocab_size, 256);
     EXPECT_GT(config.training.sample_tokens, 0);
 }
 

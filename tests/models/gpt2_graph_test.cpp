@@ -1,16 +1,16 @@
-#include "models/gpt2/gpt2_graph.h"
-
 #include <stdexcept>
 
 #include <gtest/gtest.h>
 
 #include "models/gpt2/gpt2_parameters.h"
+#include "models/gpt2/gpt2_spec.h"
+#include "models/gpt2/gpt2_work.h"
 
 namespace smp::models {
 namespace {
 
-ModelOptions model() {
-    ModelOptions options;
+Gpt2Options model() {
+    Gpt2Options options;
     options.n_layer = 3;
     options.n_head = 4;
     options.n_embd = 32;
@@ -20,8 +20,9 @@ ModelOptions model() {
 }
 
 /// For 2 sequences of 16 tokens.
-partition::ModuleGraph graph_of(const ModelOptions& options, int tensor_degree, ActivationStorage storage = {}) {
-    return gpt2_graph(options, {.tensor_degree = tensor_degree, .sequences = 2, .length = 16, .storage = storage});
+partition::ModuleGraph graph_of(const Gpt2Options& options, int tensor_degree, ActivationStorage storage = {}) {
+    return module_graph(Gpt2(options),
+                        {.tensor_degree = tensor_degree, .sequences = 2, .length = 16, .storage = storage});
 }
 
 TEST(Gpt2Graph, IsAChainOfModulesWithParameters) {
@@ -44,7 +45,7 @@ TEST(Gpt2Graph, TiedEmbeddingIsShared) {
     EXPECT_EQ(graph.shared[0].name, "wte.weight");
     EXPECT_EQ(graph.shared[0].parameter_count, 51 * 32);  // 102 rows over two ranks
     EXPECT_EQ(graph.shared[0].modules, (std::vector<int>{0, 4}));
-    ModelOptions untied = model();
+    Gpt2Options untied = model();
     untied.tie_word_embeddings = false;
     EXPECT_TRUE(graph_of(untied, 2).shared.empty());
 }
@@ -129,9 +130,9 @@ TEST(Gpt2Graph, SixteenBitsHalveWhatIsKeptAndHandedOn) {
 }
 
 TEST(Gpt2Graph, ModelFlopsCountAllParameters) {
-    const ModelOptions options = model();
+    const Gpt2Options options = model();
     EXPECT_EQ(model_flops_per_token(options, 16),
-              6.0 * static_cast<double>(parameter_count(options)) + 12 * 3 * 32 * 16);
+              6.0 * static_cast<double>(parameter_count(Gpt2(options))) + 12 * 3 * 32 * 16);
 }
 
 }  // namespace

@@ -7,21 +7,22 @@
 
 #include <gtest/gtest.h>
 
+#include "models/gpt2/gpt2_spec.h"
 #include "tests/models/safetensors_reader.h"
 
 namespace smp::models {
 namespace {
 
-ModelOptions gpt2_small() {
-    ModelOptions options;
+Gpt2Options gpt2_small() {
+    Gpt2Options options;
     options.n_layer = 12;
     options.n_head = 12;
     options.n_embd = 768;
     return options;
 }
 
-ModelOptions awkward() {
-    ModelOptions options;
+Gpt2Options awkward() {
+    Gpt2Options options;
     options.n_layer = 2;
     options.n_head = 12;
     options.n_embd = 24;
@@ -32,10 +33,10 @@ ModelOptions awkward() {
 }
 
 TEST(Gpt2Parameters, CountsAsPublished) {
-    EXPECT_EQ(parameter_count(gpt2_small()), 124439808);  // "124M"
-    ModelOptions untied = gpt2_small();
+    EXPECT_EQ(parameter_count(Gpt2(gpt2_small())), 124439808);  // "124M"
+    Gpt2Options untied = gpt2_small();
     untied.tie_word_embeddings = false;
-    EXPECT_EQ(parameter_count(untied), 124439808 + 50257 * 768);
+    EXPECT_EQ(parameter_count(Gpt2(untied)), 124439808 + 50257 * 768);
 }
 
 TEST(Gpt2Parameters, HaveHuggingFacesNamesAndShapes) {

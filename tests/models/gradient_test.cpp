@@ -15,8 +15,8 @@ using testing::ModelRun;
 using testing::NamedTensors;
 using testing::run_model;
 
-ModelOptions model(double dropout) {
-    ModelOptions options;
+Gpt2Options model(double dropout) {
+    Gpt2Options options;
     options.n_layer = 2;
     options.n_head = 6;
     options.n_embd = 24;
@@ -83,7 +83,7 @@ TEST(Dropout, IsTheSameInFp32) {
 
 TEST(Dropout, DependsOnSeedAndStepAndSite) {
     const NamedTensors weights = testing::random_weights(model(0), at::kDouble, 4);
-    const auto loss = [&](const ModelOptions& options, std::uint64_t seed, std::uint64_t step,
+    const auto loss = [&](const Gpt2Options& options, std::uint64_t seed, std::uint64_t step,
                           std::uint64_t tensor_parallel_seed = 0) {
         Batch batch = batch_of();
         batch.seed = seed;
@@ -97,12 +97,11 @@ TEST(Dropout, DependsOnSeedAndStepAndSite) {
     EXPECT_GT(std::abs(loss(model(0.2), 1, 1) - first), 1e-3);
     EXPECT_GT(std::abs(loss(model(0.2), 1, 0, 5) - first), 1e-6);
     // Only attention's weights lie on different tensor ranks.
-    ModelOptions others = model(0.2);
+    Gpt2Options others = model(0.2);
     others.attn_pdrop = 0;
     EXPECT_EQ(loss(others, 1, 0, 5), loss(others, 1, 0));
-    for (double ModelOptions::*site :
-         {&ModelOptions::embd_pdrop, &ModelOptions::resid_pdrop, &ModelOptions::attn_pdrop}) {
-        ModelOptions only = model(0);
+    for (double Gpt2Options::*site : {&Gpt2Options::embd_pdrop, &Gpt2Options::resid_pdrop, &Gpt2Options::attn_pdrop}) {
+        Gpt2Options only = model(0);
         only.*site = 0.2;
         EXPECT_NE(loss(only, 1, 0), loss(model(0), 1, 0));
     }
@@ -120,7 +119,7 @@ TEST(Dropout, IsOffInEvaluation) {
 // With weights 0 and projection biases 1, a block adds the masks of its two outputs: each of 0, 1, 2 kept must occur,
 // and another layer has another pattern.
 TEST(Dropout, DiffersBetweenSitesAndLayers) {
-    ModelOptions options = model(0);
+    Gpt2Options options = model(0);
     options.resid_pdrop = 0.5;
     NamedTensors weights = testing::random_weights(options, at::kFloat, 4);
     for (auto& [name, weight] : weights) weight.fill_(name.ends_with("c_proj.bias") ? 1 : 0);
@@ -145,7 +144,7 @@ TEST(Dropout, DiffersBetweenSitesAndLayers) {
 
 // Five tokens over four ranks are two, two, one and none: the last rank has padding only.
 TEST(Gradient, KeepsWithATensorRankThatHasNoToken) {
-    ModelOptions options = model(0);
+    Gpt2Options options = model(0);
     options.vocab_size = 5;
     options.n_head = 4;
     const NamedTensors weights = testing::random_weights(options, at::kDouble, 4);

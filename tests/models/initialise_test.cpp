@@ -13,8 +13,8 @@
 namespace smp::models {
 namespace {
 
-ModelOptions model() {
-    ModelOptions options;
+Gpt2Options model() {
+    Gpt2Options options;
     options.n_layer = 2;
     options.n_head = 12;
     options.n_embd = 96;
@@ -81,7 +81,7 @@ TEST(Initialise, DependsOnSeedAndNameAlone) {
     EXPECT_FALSE(initial(first, 3).equal(initial(first, 4)));
     EXPECT_FALSE(initial(first, 3).equal(initial(second, 3)));
     EXPECT_TRUE(initial(modules[0][0], 3).equal(initial(modules[3][2], 3))) << "a tied head starts as the embedding";
-    ModelOptions untied = model();
+    Gpt2Options untied = model();
     untied.tie_word_embeddings = false;
     EXPECT_FALSE(initial(modules[0][0], 3).equal(initial(gpt2_parameters(untied, 1, 0)[3][2], 3)));
 }

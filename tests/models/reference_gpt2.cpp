@@ -12,7 +12,7 @@ namespace smp::models::testing {
 
 namespace {
 
-at::Tensor normalise(const ModelOptions& options, const NamedTensors& weights, const std::string& name,
+at::Tensor normalise(const Gpt2Options& options, const NamedTensors& weights, const std::string& name,
                      const at::Tensor& x) {
     const at::Tensor centred = x - x.mean(-1, true);
     const at::Tensor variance = (centred * centred).mean(-1, true);
@@ -30,7 +30,7 @@ at::Tensor gelu_new(const at::Tensor& x) {
 
 }  // namespace
 
-NamedTensors random_weights(const ModelOptions& options, at::ScalarType dtype, std::uint64_t seed) {
+NamedTensors random_weights(const Gpt2Options& options, at::ScalarType dtype, std::uint64_t seed) {
     at::Generator generator = at::detail::createCPUGenerator(seed);
     NamedTensors weights;
     for (const auto& module : gpt2_parameters(options, 1, 0)) {
@@ -50,13 +50,13 @@ NamedTensors leaves(const NamedTensors& weights, at::ScalarType dtype) {
     return result;
 }
 
-at::Tensor reference_embedding(const ModelOptions& options, const NamedTensors& weights, const at::Tensor& tokens) {
+at::Tensor reference_embedding(const Gpt2Options& options, const NamedTensors& weights, const at::Tensor& tokens) {
     const at::Tensor x =
         weights.at("wte.weight").index({tokens}) + weights.at("wpe.weight").narrow(0, 0, tokens.size(1));
     return x.reshape({-1, options.n_embd});
 }
 
-at::Tensor reference_block(const ModelOptions& options, const NamedTensors& weights, int layer, const at::Tensor& x,
+at::Tensor reference_block(const Gpt2Options& options, const NamedTensors& weights, int layer, const at::Tensor& x,
                            std::int64_t length) {
     const std::string prefix = fmt::format("h.{}.", layer);
     const std::int64_t h = options.n_embd, heads = options.n_head, d = h / heads, b = x.size(0) / length;
@@ -76,7 +76,7 @@ at::Tensor reference_block(const ModelOptions& options, const NamedTensors& weig
     return middle + linear(weights, prefix + "mlp.c_proj", inner);
 }
 
-at::Tensor reference_logits(const ModelOptions& options, const NamedTensors& weights, const at::Tensor& x) {
+at::Tensor reference_logits(const Gpt2Options& options, const NamedTensors& weights, const at::Tensor& x) {
     const at::Tensor& head = weights.at(options.tie_word_embeddings ? "wte.weight" : "lm_head.weight");
     return normalise(options, weights, "ln_f", x).matmul(head.t());
 }
@@ -85,7 +85,7 @@ at::Tensor reference_loss_sum(const at::Tensor& logits, const at::Tensor& target
     return -logits.log_softmax(-1).gather(1, targets.reshape({-1, 1})).sum();
 }
 
-ReferenceRun run_reference(const ModelOptions& options, const NamedTensors& weights, const at::Tensor& inputs,
+ReferenceRun run_reference(const Gpt2Options& options, const NamedTensors& weights, const at::Tensor& inputs,
                            const at::Tensor& targets, at::ScalarType dtype) {
     const NamedTensors own = leaves(weights, dtype);
     at::Tensor x = reference_embedding(options, own, inputs);

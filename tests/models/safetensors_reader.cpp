@@ -49,7 +49,7 @@ GoldenCase golden_case(const std::string& name) {
     const auto config = nlohmann::json::parse(contents(folder + "config.json"));
     const auto training = nlohmann::json::parse(contents(folder + "training.json"));
     GoldenCase golden;
-    ModelOptions& options = golden.options;
+    Gpt2Options& options = golden.options;
     options.n_layer = config.at("n_layer");
     options.n_head = config.at("n_head");
     options.n_embd = config.at("n_embd");

@@ -18,7 +18,7 @@ NamedTensors read_safetensors(const std::string& path);
 
 /// A golden case of tests/golden: model, first batch, what the independent implementation found.
 struct GoldenCase {
-    ModelOptions options;
+    Gpt2Options options;
     std::int64_t batch = 0, length = 0;
     NamedTensors weights;    // initial
     NamedTensors reference;  // "logits" [2, T, V], "grad.<name>"

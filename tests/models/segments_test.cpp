@@ -18,8 +18,8 @@ using testing::Batch;
 using testing::NamedTensors;
 
 /// Nothing divides: 29 tokens and 50 inner columns over 3 or 4 ranks are padded; 300 rows are two chunks of the head.
-ModelOptions model() {
-    ModelOptions options;
+Gpt2Options model() {
+    Gpt2Options options;
     options.n_layer = 2;
     options.n_head = 12;
     options.n_embd = 48;

@@ -15,8 +15,8 @@ using testing::run_model;
 
 constexpr auto kMemory = partition::Optimize::memory;
 
-ModelOptions model(double dropout) {
-    ModelOptions options;
+Gpt2Options model(double dropout) {
+    Gpt2Options options;
     options.n_layer = 2;
     options.n_head = 4;
     options.n_embd = 24;

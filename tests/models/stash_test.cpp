@@ -9,8 +9,8 @@
 #include <gtest/gtest.h>
 
 #include "comms/communicator.h"
-#include "models/gpt2/gpt2_graph.h"
 #include "models/gpt2/gpt2_parameters.h"
+#include "models/gpt2/gpt2_spec.h"
 #include "models/gpt2/gpt2_stash.h"
 #include "tests/models/reference_gpt2.h"
 #include "tests/models/tensor_group.h"
@@ -20,8 +20,8 @@ namespace {
 
 using partition::Precision;
 
-ModelOptions model() {
-    ModelOptions options;
+Gpt2Options model() {
+    Gpt2Options options;
     options.n_layer = 2;
     options.n_head = 4;
     options.n_embd = 32;
@@ -87,13 +87,13 @@ std::int64_t peak_bytes(Action&& action) {
 TEST(Stash, IsWhatIsDeclaredEntryByEntry) {
     for (const Precision precision : {Precision::fp32, Precision::bf16, Precision::fp16}) {
         for (const auto& [dropout, degree, optimize, recomputes_cheap] : choices()) {
-            ModelOptions options = model();
+            Gpt2Options options = model();
             options.embd_pdrop = options.resid_pdrop = options.attn_pdrop = dropout;
             const auto weights = testing::random_weights(options, at::kFloat, 1);
             const auto batch = testing::random_batch(options, 3, 64, 2);
             const ActivationStorage storage{optimize, precision, recomputes_cheap};
             const MicrobatchShare share{.tensor_degree = degree, .sequences = 3, .length = 64, .storage = storage};
-            const auto graph = gpt2_graph(options, share);
+            const auto graph = module_graph(Gpt2(options), share);
             testing::on_tensor_ranks(degree, [&](comms::Communicator& group) {
                 SegmentContext context;
                 context.tensor_group = &group;
@@ -127,13 +127,13 @@ TEST(Stash, IsWhatIsDeclaredEntryByEntry) {
 TEST(Deferred, IsWhatIsDeclaredOverTheWholeChain) {
     for (const Precision precision : {Precision::fp32, Precision::bf16, Precision::fp16}) {
         for (const auto& [dropout, degree, optimize, recomputes_cheap] : choices()) {
-            ModelOptions options = model();
+            Gpt2Options options = model();
             options.embd_pdrop = options.resid_pdrop = options.attn_pdrop = dropout;
             const auto weights = testing::random_weights(options, at::kFloat, 1);
             const auto batch = testing::random_batch(options, 3, 64, 2);
             const ActivationStorage storage{optimize, precision, recomputes_cheap};
             const MicrobatchShare share{.tensor_degree = degree, .sequences = 3, .length = 64, .storage = storage};
-            const auto graph = gpt2_graph(options, share);
+            const auto graph = module_graph(Gpt2(options), share);
             testing::on_tensor_ranks(degree, [&](comms::Communicator& group) {
                 SegmentContext context;
                 context.tensor_group = &group;
@@ -182,7 +182,7 @@ TEST(Deferred, IsWhatIsDeclaredOverTheWholeChain) {
 // 1,024 rows of 4,000 logits are 16 MB; a chunk of 256 rows is 4 MB. Beside it: the chunk's targets, maxima and sums,
 // and gradients of [1024, 32] (128 KB each).
 TEST(Head, HoldsTheLogitsOfOneChunkOnly) {
-    ModelOptions options = model();
+    Gpt2Options options = model();
     options.vocab_size = 4000;
     const auto weights = testing::random_weights(options, at::kFloat, 1);
     const auto batch = testing::random_batch(options, 16, 64, 2);

@@ -69,7 +69,7 @@ double relative_error(const at::Tensor& a, const at::Tensor& b) {
     return (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>() / (scale > 0 ? scale : 1);
 }
 
-BoundModel bind_model(const ModelOptions& options, const NamedTensors& weights, int first_module, int end_module,
+BoundModel bind_model(const Gpt2Options& options, const NamedTensors& weights, int first_module, int end_module,
                       SegmentContext context, at::ScalarType dtype) {
     for (const auto precision : {partition::Precision::bf16, partition::Precision::fp16})
         if (value_type(precision) == dtype) context.storage.precision = precision;
@@ -113,13 +113,13 @@ std::vector<Microbatch> cut(const Batch& batch) {
     return microbatches;
 }
 
-Batch random_batch(const ModelOptions& options, std::int64_t sequences, std::int64_t length, std::uint64_t seed) {
+Batch random_batch(const Gpt2Options& options, std::int64_t sequences, std::int64_t length, std::uint64_t seed) {
     at::Generator generator = at::detail::createCPUGenerator(seed);
     const at::Tensor tokens = at::randint(0, options.vocab_size, {2, sequences, length}, generator, at::kLong);
     return {.inputs = tokens[0], .targets = tokens[1]};
 }
 
-ModelRun run_model(const ModelOptions& options, const NamedTensors& weights, const Batch& batch,
+ModelRun run_model(const Gpt2Options& options, const NamedTensors& weights, const Batch& batch,
                    const RunChoices& choices) {
     ModelRun result;
     std::mutex mutex;

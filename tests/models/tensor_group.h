@@ -30,7 +30,7 @@ struct BoundModel {
     std::vector<std::unique_ptr<Segment>> segments;
     std::vector<std::vector<ParameterView>> views;  // by segment
 };
-BoundModel bind_model(const ModelOptions& options, const NamedTensors& weights, int first_module, int end_module,
+BoundModel bind_model(const Gpt2Options& options, const NamedTensors& weights, int first_module, int end_module,
                       SegmentContext context, at::ScalarType dtype = at::kFloat);
 
 /// A batch [B, T] as microbatches of equal size; the gradients are those of the mean over the batch.
@@ -41,7 +41,7 @@ struct Batch {
 };
 std::vector<Microbatch> cut(const Batch& batch);
 /// Tokens and targets drawn evenly.
-Batch random_batch(const ModelOptions& options, std::int64_t sequences, std::int64_t length, std::uint64_t seed);
+Batch random_batch(const Gpt2Options& options, std::int64_t sequences, std::int64_t length, std::uint64_t seed);
 
 struct ModelRun {
     double loss = 0;             // mean, the same on every rank
@@ -61,7 +61,7 @@ struct RunChoices {
 /// group.
 void sum_row_gradients(const BoundModel& model, const SegmentContext& context);
 /// Forward and both backwards of the whole model. Checks what put_part does, and that stashes end empty.
-ModelRun run_model(const ModelOptions& options, const NamedTensors& weights, const Batch& batch,
+ModelRun run_model(const Gpt2Options& options, const NamedTensors& weights, const Batch& batch,
                    const RunChoices& choices = {});
 
 /// max |a − b| / max |b|.

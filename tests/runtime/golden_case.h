@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "models/gpt2/gpt2.h"
 #include "runtime/job/job.h"
 
 namespace smp::testing {
@@ -37,7 +38,7 @@ inline GoldenCase golden_case(const std::string& name) {
     golden.gradient_drift = training["float32_drift"]["grad"];
     golden.final_drift = training["float32_drift"]["final"];
 
-    auto& model = golden.job.model;
+    models::Gpt2Options model;
     model.n_layer = config["n_layer"];
     model.n_head = config["n_head"];
     model.n_embd = config["n_embd"];
@@ -45,6 +46,7 @@ inline GoldenCase golden_case(const std::string& name) {
     model.vocab_size = config["vocab_size"];
     model.layer_norm_epsilon = config["layer_norm_epsilon"];
     model.tie_word_embeddings = config["tie_word_embeddings"];
+    golden.job.model = models::gpt2(model);
 
     auto& options = golden.job.training;
     options.steps = training["steps"];

@@ -294,8 +294,10 @@ TEST_F(NonFinite, AModuleIsNamedWhoseOutputOverflows) {
 TEST_F(NonFinite, AGradientIsNamedWithAFiniteLoss) {
     runtime::Job job = testing::small_training_job(folder_);
     job.parallel.pipeline_parallel_degree = 2;
-    job.model.layer_norm_epsilon = 1e-70;
-    job.model.initializer_range = 1e-25;
+    testing::change_model(job, [&](auto& model) {
+        model.layer_norm_epsilon = 1e-70;
+        model.initializer_range = 1e-25;
+    });
     for (const Precision precision : {Precision::fp32, Precision::bf16}) {
         int exit_code = 0;
         EXPECT_THAT(

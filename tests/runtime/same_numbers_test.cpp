@@ -72,11 +72,13 @@ TEST_P(SameNumbersInEveryLayout, PipelineScheduleBoundAndThreadsDoNotShow) {
     using partition::PipelineSchedule;
     const auto [tp, rdp, tied, dropout, optimize] = GetParam();
     runtime::Job job = this->job();
-    job.model.n_layer = 12;
-    job.model.n_embd = 16;
-    job.model.n_positions = 12;
-    job.model.tie_word_embeddings = tied;
-    job.model.embd_pdrop = job.model.resid_pdrop = job.model.attn_pdrop = dropout;
+    testing::change_model(job, [tied = tied, dropout = dropout](auto& model) {
+        model.n_layer = 12;
+        model.n_embd = 16;
+        model.n_positions = 12;
+        model.tie_word_embeddings = tied;
+        model.embd_pdrop = model.resid_pdrop = model.attn_pdrop = dropout;
+    });
     job.training.sequence_length = 12;
     job.training.steps = job.training.evaluate_every = 2;
     job.training.evaluation_batches = 1;
@@ -137,11 +139,13 @@ TEST_P(WhatSavesMemory, DoesNotShow) {
     using partition::PipelineSchedule;
     const auto [tp, optimize, steps] = GetParam();
     runtime::Job job = this->job();
-    job.model.n_layer = 12;
-    job.model.n_embd = 16;
-    job.model.n_positions = 12;
+    testing::change_model(job, [&](auto& model) {
+        model.n_layer = 12;
+        model.n_embd = 16;
+        model.n_positions = 12;
+    });
     job.training.sequence_length = 12;
-    job.model.embd_pdrop = job.model.resid_pdrop = job.model.attn_pdrop = 0.1;
+    testing::change_model(job, [&](auto& model) { model.embd_pdrop = model.resid_pdrop = model.attn_pdrop = 0.1; });
     job.training.steps = steps;
     job.training.evaluate_every = steps / 2;
     job.training.evaluation_batches = 1;
@@ -185,12 +189,14 @@ INSTANTIATE_TEST_SUITE_P(SequenceParallel, WhatSavesMemory, ::testing::Values(Sh
 
 TEST_F(SameNumbers, TensorParallelSeedKeysAttentionDropoutAlone) {
     runtime::Job job = this->job();
-    job.model.attn_pdrop = 0.1;
+    testing::change_model(job, [&](auto& model) { model.attn_pdrop = 0.1; });
     const std::string expected = run(job, 1);
     job.parallel.tensor_parallel_seed = 5;
     EXPECT_NE(run(job, 1), expected);
-    job.model.attn_pdrop = 0;
-    job.model.resid_pdrop = 0.1;
+    testing::change_model(job, [&](auto& model) {
+        model.attn_pdrop = 0;
+        model.resid_pdrop = 0.1;
+    });
     const std::string without = run(job, 1);
     job.parallel.tensor_parallel_seed = 0;
     EXPECT_EQ(run(job, 1), without);
@@ -225,7 +231,7 @@ TEST_F(SameNumbers, ShardedOptimizerStatesTakeTheirShareOfMemory) {
 TEST_F(SameNumbers, EightThreadsAsRanks) {
     runtime::Job job = this->job();
     job.training.steps = 2;
-    job.model.embd_pdrop = job.model.resid_pdrop = job.model.attn_pdrop = 0.1;
+    testing::change_model(job, [&](auto& model) { model.embd_pdrop = model.resid_pdrop = model.attn_pdrop = 0.1; });
     job.parallel.tensor_parallel_degree = 2;
     job.parallel.activation_loading_horizon = 1;
     for (const auto optimize : {kSpeed, kMemory}) {
@@ -274,7 +280,7 @@ TEST_F(SameNumbers, ASlowLinkCostsLessWithALargerBound) {
 TEST_F(SameNumbers, SequenceParallelForwardsAreThoseOfTensorParallelism) {
     for (const auto& [tp, is_bf16] : {std::pair{2, false}, {4, false}, {2, true}}) {
         runtime::Job job = this->job();
-        job.model.attn_pdrop = job.model.resid_pdrop = job.model.embd_pdrop = 0.1;
+        testing::change_model(job, [&](auto& model) { model.attn_pdrop = model.resid_pdrop = model.embd_pdrop = 0.1; });
         job.parallel.tensor_parallel_degree = tp;
         job.parallel.bf16 = is_bf16;
         const auto first_step = [&](partition::Optimize optimize) {
@@ -313,7 +319,8 @@ TEST_F(SameNumbers, SixteenBitsKeepThePromiseToo) {
     for (const bool is_fp16 : {false, true}) {
         for (const auto& [tp, rdp, optimize] : {Ranks{1, 2, kSpeed}, Ranks{2, 1, kSpeed}, Ranks{2, 1, kMemory}}) {
             runtime::Job job = this->job();
-            job.model.embd_pdrop = job.model.resid_pdrop = job.model.attn_pdrop = 0.1;
+            testing::change_model(job,
+                                  [&](auto& model) { model.embd_pdrop = model.resid_pdrop = model.attn_pdrop = 0.1; });
             job.parallel.fp16 = is_fp16;
             job.parallel.bf16 = !is_fp16;
             job.parallel.tensor_parallel_degree = tp;
@@ -353,7 +360,7 @@ TEST_F(SameNumbers, SixteenBitsKeepThePromiseToo) {
 TEST_F(SameNumbers, TensorParallelRunsToo) {
     for (const int tp : {2, 4}) {
         runtime::Job job = this->job();
-        job.model.attn_pdrop = job.model.resid_pdrop = job.model.embd_pdrop = 0.1;
+        testing::change_model(job, [&](auto& model) { model.attn_pdrop = model.resid_pdrop = model.embd_pdrop = 0.1; });
         job.parallel.tensor_parallel_degree = tp;
         const std::string expected = run(job, 1);
         job.parallel.pipeline_parallel_degree = 2;

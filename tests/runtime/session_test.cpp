@@ -49,7 +49,7 @@ class ASession : public ::testing::Test {
   protected:
     Job job() const {
         Job job = testing::small_training_job(folder_);
-        job.model.vocab_size = 256;  // tokens are bytes
+        testing::change_model(job, [](auto& model) { model.vocab_size = 256; });  // tokens are bytes
         job.training.steps = 5;
         job.training.evaluate_every = 2;
         job.training.evaluation_batches = 1;

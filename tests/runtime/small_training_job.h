@@ -7,6 +7,7 @@
 
 #include "runtime/job/job.h"
 #include "tests/runtime/files/scratch_folder.h"
+#include "tests/runtime/gpt2_job.h"
 
 namespace smp::testing {
 
@@ -16,11 +17,13 @@ inline runtime::Job small_training_job(const ScratchFolder& folder) {
     std::vector<std::uint16_t> tokens(20000);
     for (auto& token : tokens) token = static_cast<std::uint16_t>(random() % 97);
     runtime::Job job;
-    job.model.n_layer = 4;
-    job.model.n_head = 4;
-    job.model.n_embd = 32;
-    job.model.n_positions = 40;
-    job.model.vocab_size = 97;
+    change_model(job, [&](auto& model) {
+        model.n_layer = 4;
+        model.n_head = 4;
+        model.n_embd = 32;
+        model.n_positions = 40;
+        model.vocab_size = 97;
+    });
     job.training.steps = 4;
     job.training.sequence_length = 40;
     job.training.global_batch_size = 24;

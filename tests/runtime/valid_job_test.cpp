@@ -64,7 +64,8 @@ TEST_F(ValidJob, ValuesAreInsideTheirLimits) {
                 HasSubstr("training.learning_rate = -1: must be 0 or more"));
     EXPECT_THAT(refusal([](Job& job) { job.parallel.microbatches = 0; }),
                 HasSubstr("parallel.microbatches = 0: must be"));
-    EXPECT_THAT(refusal([](Job& job) { job.model.n_head = 0; }), HasSubstr("model.n_head = 0: must be"));
+    EXPECT_THAT(refusal([](Job& job) { testing::change_model(job, [](auto& model) { model.n_head = 0; }); }),
+                HasSubstr("model.n_head = 0: must be"));
     EXPECT_THAT(refusal([](Job& job) { job.training.steps = 0; }), HasSubstr("training.steps = 0: must be"));
 }
 
@@ -77,7 +78,7 @@ TEST_F(ValidJob, SaysAllAtOnce) {
     EXPECT_THAT(refusal([](Job& job) {
                     job.training.learning_rate = -1;
                     job.training.batch_size = 4;
-                    job.model.n_head = 0;
+                    testing::change_model(job, [](auto& model) { model.n_head = 0; });
                 }),
                 AllOf(HasSubstr("training.learning_rate"), HasSubstr("excludes training.global_batch_size"),
                       HasSubstr("model.n_head")));

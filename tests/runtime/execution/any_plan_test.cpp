@@ -19,6 +19,7 @@
 #include "runtime/trainer.h"
 #include "tests/partition/mutate.h"
 #include "tests/runtime/files/scratch_folder.h"
+#include "tests/runtime/gpt2_job.h"
 #include "tests/runtime/local_ranks.h"
 #include "tests/seed.h"
 
@@ -39,11 +40,13 @@ class AnyPlan : public ::testing::Test {
 
     runtime::Job job(int layers) const {
         runtime::Job job;
-        job.model.n_layer = layers;
-        job.model.n_head = 2;
-        job.model.n_embd = 8;
-        job.model.n_positions = 6;
-        job.model.vocab_size = 31;
+        testing::change_model(job, [&](auto& model) {
+            model.n_layer = layers;
+            model.n_head = 2;
+            model.n_embd = 8;
+            model.n_positions = 6;
+            model.vocab_size = 31;
+        });
         job.training.steps = 2;
         job.training.learning_rate = 1e-2;
         job.data.train = data_;
@@ -92,10 +95,13 @@ TEST_F(AnyPlan, RandomPlansGiveTheLossesOfOneRank) {
         const int tp = parallel.tensor_parallel_degree = draw(1, 2), rdp = draw(1, 2), m = draw(1, 12);
         parallel.microbatches = m;
         job.training.global_batch_size = rdp * m;
-        job.model.tie_word_embeddings = draw(0, 1) == 1;
-        job.model.resid_pdrop = 0.1;
+        const bool tied = draw(0, 1) == 1;
+        testing::change_model(job, [&](auto& model) {
+            model.tie_word_embeddings = tied;
+            model.resid_pdrop = 0.1;
+        });
         parallel.optimize = static_cast<partition::Optimize>(draw(0, 1));
-        auto& reference = expected[{tp, rdp, m, job.model.tie_word_embeddings, parallel.optimize}];
+        auto& reference = expected[{tp, rdp, m, tied, parallel.optimize}];
         if (reference.empty()) reference = run(job, ranks(job, rdp));
 
         parallel.pipeline_parallel_degree = draw(1, 4);
@@ -139,7 +145,7 @@ class Mutants : public AnyPlan {
             job.parallel.microbatches = m;
             job.parallel.active_microbatches = bound;
             job.training.global_batch_size = m;
-            job.model.tie_word_embeddings = tied;
+            testing::change_model(job, [&](auto& model) { model.tie_word_embeddings = tied; });
             return list.emplace_back(job, pp).first;
         };
         add(PipelineSchedule::simple, 3, 1, 4, 4, true);

@@ -7,7 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "models/gpt2/gpt2_graph.h"
+#include "models/gpt2/gpt2.h"
 #include "runtime/stage/initial_weights.h"
 #include "tests/runtime/local_ranks.h"
 
@@ -22,14 +22,14 @@ using partition::Programs;
 using partition::RankProgram;
 using ::testing::HasSubstr;
 
-models::ModelOptions model() {
-    models::ModelOptions options;
+models::Model model() {
+    models::Gpt2Options options;
     options.n_layer = 4;
     options.n_head = 2;
     options.n_embd = 8;
     options.n_positions = 6;
     options.vocab_size = 31;
-    return options;
+    return models::gpt2(options);
 }
 
 struct Layout {
@@ -47,7 +47,7 @@ void run_changed(const Layout& layout, const std::function<void(Programs&)>& cha
     parallel.virtual_pipeline_degree = layout.chunks;
     parallel.pipeline = layout.schedule;
     parallel.microbatches = kMicrobatches;
-    const auto graph = models::gpt2_graph(model(), {.sequences = 1, .length = 6});
+    const auto graph = models::module_graph(*model().spec, {.sequences = 1, .length = 6});
     const auto plan = partition::make_plan(graph, parallel, {.pp = layout.stages, .tp = 1, .rdp = 1}, 1);
     auto programs = plan.training;
     change(programs);
@@ -55,7 +55,7 @@ void run_changed(const Layout& layout, const std::function<void(Programs&)>& cha
         RankGroups groups = make_groups(plan.topology, world);
         MemoryMeter meter;
         Stage stage(model(), plan, groups, meter, {}, at::kCPU);
-        set_initial_weights(stage, {});
+        set_initial_weights(stage, *model().spec, {});
         StageExchange exchange(groups, stage, meter, /*sharded=*/false);
         Update update(world, groups.at, stage, {}, /*sharded=*/false, /*tokens=*/6 * kMicrobatches);
         Executor executor(plan, graph.shared,

@@ -171,9 +171,11 @@ TEST(TracedStep, SimulatedFromItsOwnTimesItTakesAsLong) {
          {Case{"1F1B", PipelineSchedule::interleaved, 1}, Case{"2 chunks a stage", PipelineSchedule::interleaved, 2},
           Case{"zero bubble", PipelineSchedule::zero_bubble, 1}}) {
         Job job = testing::small_training_job(folder);
-        job.model.n_layer = 8;
-        job.model.n_embd = 128;
-        job.model.n_positions = 64;
+        testing::change_model(job, [&](auto& model) {
+            model.n_layer = 8;
+            model.n_embd = 128;
+            model.n_positions = 64;
+        });
         job.training.sequence_length = 64;
         job.training.global_batch_size = 32;
         job.parallel.microbatches = 8;
@@ -199,9 +201,11 @@ TEST(TracedStep, SimulatedFromItsOwnTimesItTakesAsLong) {
 /// Two thirds of a second of work for a rank of one thread, in six microbatches of eight layers.
 Job overlapping_job(const ScratchFolder& folder) {
     Job job = testing::small_training_job(folder);
-    job.model.n_layer = 8;
-    job.model.n_embd = 128;
-    job.model.n_positions = 64;
+    testing::change_model(job, [&](auto& model) {
+        model.n_layer = 8;
+        model.n_embd = 128;
+        model.n_positions = 64;
+    });
     job.training.sequence_length = 64;
     job.training.global_batch_size = 48;
     job.parallel.microbatches = 6;

@@ -7,8 +7,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "models/gpt2/gpt2_graph.h"
-#include "models/gpt2/gpt2_parameters.h"
+#include "models/gpt2/gpt2.h"
 #include "models/initialise.h"
 #include "runtime/stage/initial_weights.h"
 #include "runtime/stage/stage.h"
@@ -22,10 +21,10 @@ namespace {
 constexpr std::uint64_t kSeed = 5;
 
 /// The model as it starts, whole.
-std::map<std::string, at::Tensor> initial_tensors(const models::ModelOptions& model) {
+std::map<std::string, at::Tensor> initial_tensors(const models::ModelSpec& model) {
     std::map<std::string, at::Tensor> tensors;
-    for (const auto& module : models::gpt2_parameters(model, 1, 0)) {
-        for (const models::Parameter& parameter : module) {
+    for (int module = 0; module < model.module_count(); ++module) {
+        for (const models::Parameter& parameter : model.parameters(module, 1, 0)) {
             if (!parameter.tied_to.empty()) continue;
             const at::Tensor values = at::empty(parameter.global_shape, at::kFloat);
             models::initialise(values, parameter, kSeed);
@@ -51,7 +50,7 @@ TEST(HoldingsBuffers, AreWhatStageAndOptimizerHold) {
     std::mt19937 random(3);
     const auto draw = [&](int first, int last) { return std::uniform_int_distribution<int>(first, last)(random); };
     for (int round = 0; round < 12; ++round) {
-        models::ModelOptions model;
+        models::Gpt2Options model;
         model.n_layer = 4;
         model.n_head = 2;
         model.n_embd = 8 * draw(1, 3);
@@ -70,22 +69,23 @@ TEST(HoldingsBuffers, AreWhatStageAndOptimizerHold) {
                                  degrees.pp, degrees.tp, degrees.rdp, parallel.virtual_pipeline_degree,
                                  parallel.shard_optimizer_state, parallel.bf16, model.tie_word_embeddings, model.n_embd,
                                  model.vocab_size));
-        const auto plan =
-            partition::make_plan(models::gpt2_graph(model, {.tensor_degree = degrees.tp, .sequences = 1, .length = 6}),
-                                 parallel, degrees, 1);
+        const models::Model made = models::gpt2(model);
+        const auto plan = partition::make_plan(
+            models::module_graph(*made.spec, {.tensor_degree = degrees.tp, .sequences = 1, .length = 6}), parallel,
+            degrees, 1);
         const partition::Precision precision = partition::precision_of(parallel);
-        const auto tensors = initial_tensors(model);
+        const auto tensors = initial_tensors(*made.spec);
         TrainingOptions training;
         training.seed = kSeed;
         testing::on_local_ranks(degrees.world(), [&](comms::Communicator& world) {
             RankGroups groups = make_groups(plan.topology, world);
             MemoryMeter meter;
-            Stage stage(model, plan, groups, meter, parallel, at::kCPU);
+            Stage stage(made, plan, groups, meter, parallel, at::kCPU);
             AdamW optimizer(stage, training, updated_ranges(stage.layout(), groups.at.rdp, plan.shard_optimizer_state));
-            set_initial_weights(stage, training, [&](int parameter, const at::Tensor& values) {
+            set_initial_weights(stage, *made.spec, training, [&](int parameter, const at::Tensor& values) {
                 optimizer.start_from(parameter, values);
             });
-            const auto shards = holdings(plan, model, precision, world.rank());
+            const auto shards = holdings(plan, *made.spec, precision, world.rank());
             for (const Shard& shard : shards) {
                 const at::Tensor& whole = tensors.at(shard.tensor);
                 if (shard.kind == Held::value) expect_holds(shard, stage.flat_values(), whole);

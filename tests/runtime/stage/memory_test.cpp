@@ -212,9 +212,9 @@ class MeasuredMemory : public ::testing::Test {
 
     Job job() const {
         Job job = testing::small_training_job(folder_);
-        job.model.n_layer = 8;
+        testing::change_model(job, [&](auto& model) { model.n_layer = 8; });
         job.parallel.microbatches = 6;
-        job.model.resid_pdrop = 0.1;
+        testing::change_model(job, [&](auto& model) { model.resid_pdrop = 0.1; });
         return job;
     }
 
@@ -243,7 +243,8 @@ TEST_F(MeasuredMemory, IsWhatThePlanSaysByCategory) {
                     job.parallel.activation_loading_horizon = std::max(1, horizon);
                     job.parallel.shard_optimizer_state = horizon == 1;
                     job.parallel.bf16 = bf16;
-                    job.model.resid_pdrop = job.model.embd_pdrop = dropout;
+                    testing::change_model(
+                        job, [dropout = dropout](auto& model) { model.resid_pdrop = model.embd_pdrop = dropout; });
                     if ((std::string(checkpointing) == "none" || std::string(checkpointing) == "selective") &&
                         horizon > 0 && layout.rdp == 1)
                         continue;  // as without

@@ -10,15 +10,14 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "models/gpt2/gpt2_graph.h"
-#include "models/gpt2/gpt2_parameters.h"
+#include "models/gpt2/gpt2_spec.h"
 #include "runtime/state/stage_layout.h"
 
 namespace smp::runtime {
 namespace {
 
 struct Layout {
-    models::ModelOptions model;
+    models::Gpt2 model{{}};
     partition::Plan plan;
     partition::Precision precision = partition::Precision::fp32;
     std::string name;
@@ -28,7 +27,7 @@ struct Layout {
 Layout random_layout(std::mt19937& random) {
     const auto draw = [&](int first, int last) { return std::uniform_int_distribution<int>(first, last)(random); };
     Layout layout;
-    auto& model = layout.model;
+    models::Gpt2Options model;
     model.n_layer = draw(6, 7);
     model.n_head = 6;
     model.n_embd = 6 * draw(1, 6);
@@ -46,9 +45,10 @@ Layout random_layout(std::mt19937& random) {
     parallel.placement_strategy = draw(0, 1) == 1 ? "cluster" : "spread";
     parallel.memory_weight = draw(0, 10) / 10.0;
     layout.precision = draw(0, 1) == 1 ? partition::Precision::bf16 : partition::Precision::fp32;
+    layout.model = models::Gpt2(model);
     layout.plan = partition::make_plan(
-        models::gpt2_graph(model, {.tensor_degree = degrees.tp, .sequences = 1, .length = model.n_positions}), parallel,
-        degrees, 1);
+        models::module_graph(layout.model, {.tensor_degree = degrees.tp, .sequences = 1, .length = model.n_positions}),
+        parallel, degrees, 1);
     layout.name =
         fmt::format("pp {}, tp {}, rdp {}, {} chunks a stage, {}{}, {}, h {}, V {}, inner {}", degrees.pp, degrees.tp,
                     degrees.rdp, parallel.virtual_pipeline_degree, parallel.shard_optimizer_state ? "sharded, " : "",
@@ -58,10 +58,10 @@ Layout random_layout(std::mt19937& random) {
 }
 
 /// Elements of each tensor of the model.
-std::map<std::string, std::int64_t> tensors_of(const models::ModelOptions& model) {
+std::map<std::string, std::int64_t> tensors_of(const models::ModelSpec& model) {
     std::map<std::string, std::int64_t> sizes;
-    for (const auto& module : models::gpt2_parameters(model, 1, 0))
-        for (const models::Parameter& parameter : module)
+    for (int module = 0; module < model.module_count(); ++module)
+        for (const models::Parameter& parameter : model.parameters(module, 1, 0))
             if (parameter.tied_to.empty()) sizes[parameter.name] = parameter.slice.global_numel();
     return sizes;
 }

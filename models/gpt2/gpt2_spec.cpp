@@ -1,0 +1,68 @@
+#include "models/gpt2/gpt2_spec.h"
+
+#include <fmt/format.h>
+
+#include "models/gpt2/gpt2_parameters.h"
+#include "models/gpt2/gpt2_stash.h"
+#include "models/gpt2/gpt2_work.h"
+
+namespace smp::models {
+
+std::string Gpt2::description() const {
+    const auto counted = [](std::int64_t n, const char* what) {
+        return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
+    };
+    return fmt::format("{}, {} wide, {}, vocabulary {}", counted(options_.n_layer, "layer"), options_.n_embd,
+                       counted(options_.n_head, "head"), options_.vocab_size);
+}
+
+std::string Gpt2::canonical_text() const {
+    const auto& o = options_;
+    return fmt::format(
+        "model.attn_pdrop={}\nmodel.embd_pdrop={}\nmodel.initializer_range={}\nmodel.layer_norm_epsilon={}\n"
+        "model.n_embd={}\nmodel.n_head={}\nmodel.n_inner={}\nmodel.n_layer={}\nmodel.n_positions={}\n"
+        "model.resid_pdrop={}\nmodel.tie_word_embeddings={}\nmodel.vocab_size={}\n",
+        o.attn_pdrop, o.embd_pdrop, o.initializer_range, o.layer_norm_epsilon, o.n_embd, o.n_head, inner_width(o),
+        o.n_layer, o.n_positions, o.resid_pdrop, o.tie_word_embeddings, o.vocab_size);
+}
+
+partition::OptionChecks Gpt2::checks() const {
+    partition::OptionChecks checks("model");
+    check(options_, checks);
+    return checks;
+}
+
+void Gpt2::check_layout(const partition::ParallelOptions& parallel, partition::OptionChecks& checks) const {
+    const int tensor = parallel.tensor_parallel_degree;
+    if (options_.n_head % tensor != 0) {
+        checks.conflict("parallel.tensor_parallel_degree", tensor,
+                        fmt::format("must divide model.n_head, which is {}", options_.n_head),
+                        "choose a divisor of the heads");
+    }
+    const std::int64_t inner = inner_width(options_);
+    if (inner >= 1 && inner % tensor != 0) {
+        checks.conflict("parallel.tensor_parallel_degree", tensor,
+                        fmt::format("must divide the width of the MLP (model.n_inner), which is {}", inner),
+                        "choose a divisor of both");
+    }
+}
+
+int Gpt2::module_count() const { return gpt2_module_count(options_); }
+
+std::string Gpt2::module_name(int module) const { return gpt2_module_name(options_, module); }
+
+std::vector<Parameter> Gpt2::parameters(int module, int tensor_degree, int tensor_rank) const {
+    return gpt2_module_parameters(options_, module, tensor_degree, tensor_rank);
+}
+
+std::vector<StashEntry> Gpt2::stash(int module, const MicrobatchShare& share) const {
+    return gpt2_stash(options_, module, share);
+}
+
+ModuleWork Gpt2::work(int module, const MicrobatchShare& share) const { return gpt2_work(options_, module, share); }
+
+std::vector<std::string> Gpt2::names_in_files(const std::string& parameter) const {
+    return {"transformer." + parameter, parameter};
+}
+
+}  // namespace smp::models
