@@ -27,6 +27,13 @@ struct ModuleWork {
     std::int64_t logits_bytes = 0;
 };
 
+/// What a tensor in a file of weights is that no parameter has the name of.
+enum class StrayTensor {
+    constant,  // follows from the model: ignored
+    apart,     // belongs to something beside the model: named to the person, and ignored
+    part,      // of what the file's model computes, and not of what this one does: refused
+};
+
 /// Immutable: one may be shared by jobs, ranks and threads. Modules are counted from 0; `tensor_rank` <
 /// `tensor_degree`.
 class ModelSpec {
@@ -66,6 +73,9 @@ class ModelSpec {
 
     /// Names under which files of weights may have a parameter that is tied to no other, the likeliest first.
     virtual std::vector<std::string> names_in_files(const std::string& parameter) const { return {parameter}; }
+    virtual StrayTensor meaning_of(const std::string& /*tensor*/) const { return StrayTensor::part; }
+    /// What the config.json beside a file of weights says against this model: sentences with both values.
+    virtual std::vector<std::string> disagreements(const std::string& /*config_json*/) const { return {}; }
 };
 
 std::vector<std::string> module_names(const ModelSpec& model);

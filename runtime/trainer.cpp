@@ -44,6 +44,7 @@ class Trainer::Impl {
     MemoryMeter meter_;
     partition::MemoryUse memory_;  // in the last step
     std::optional<Dataset> train_, validation_;
+    std::vector<std::string> weight_warnings_;
     RankGroups groups_;
     BatchCut cut_;
     std::optional<Stage> stage_;
@@ -82,9 +83,9 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
     }
     executor_.emplace(plan_, graph_.shared, parts(), std::move(options.executor));
     fail_together(world_, [this] {
-        set_initial_weights(*stage_, spec(), job_.training, [this](int parameter, const at::Tensor& values) {
-            update_->start_from(parameter, values);
-        });
+        weight_warnings_ = set_initial_weights(
+            *stage_, spec(), job_.training,
+            [this](int parameter, const at::Tensor& values) { update_->start_from(parameter, values); });
     });
 }
 
@@ -187,7 +188,8 @@ double Trainer::evaluate() { return impl_->evaluate(); }
 bool Trainer::has_validation_data() const { return impl_->validation_.has_value(); }
 std::vector<std::int64_t> Trainer::sample() { return impl_->sample(); }
 std::vector<std::string> Trainer::warnings() const {
-    std::vector<std::string> all = impl_->train_->warnings();
+    std::vector<std::string> all = impl_->weight_warnings_;
+    all.insert(all.end(), impl_->train_->warnings().begin(), impl_->train_->warnings().end());
     if (impl_->validation_)
         all.insert(all.end(), impl_->validation_->warnings().begin(), impl_->validation_->warnings().end());
     return all;

@@ -58,7 +58,8 @@ class Trainer {
     /// Mean loss over the first training.evaluation_batches batches of the validation data. Requires validation data.
     double evaluate();
     bool has_validation_data() const;
-    /// Sentences about the data that a person should see, such as files too short to give a sample.
+    /// Sentences that a person should see: tensors of the initial weights that nothing is made of, files of data too
+    /// short to give a sample.
     std::vector<std::string> warnings() const;
     /// training.sample_tokens tokens drawn after training.sample_prompt from the model as it is, keyed by
     /// (training.seed, steps done); the same on every rank.

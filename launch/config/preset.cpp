@@ -10,6 +10,7 @@
 #include "launch/config/json_text.h"
 #include "launch/config/keys.h"
 #include "launch/config/nearest.h"
+#include "models/gpt2/hugging_face.h"
 
 namespace smp::launch {
 namespace {
@@ -36,23 +37,15 @@ constexpr std::array<Preset, 8> kPresets = {{
     {"gpt2-175b", 96, 96, 12288, 2048},   // 174.6 billion
 }};
 
-/// What Hugging Face can ask of a GPT-2 that changes its arithmetic and is not here: the only value that is.
-const std::vector<std::pair<std::string, Json>>& fixed_arithmetic() {
-    static const std::vector<std::pair<std::string, Json>> fixed = {{"model_type", "gpt2"},
-                                                                    {"scale_attn_weights", true},
-                                                                    {"scale_attn_by_inverse_layer_idx", false},
-                                                                    {"add_cross_attention", false}};
-    return fixed;
-}
-
 models::Gpt2Options read_hugging_face(const std::filesystem::path& file, std::vector<Problem>& problems) {
     const std::string origin = file.string();
     const Json object = read_json_object(file, problems);
-    for (const auto& [name, value] : fixed_arithmetic()) {
-        if (!object.contains(name) || object.at(name) == value) continue;
+    for (const auto& [key, value] : models::kGpt2FixedArithmetic) {
+        const std::string name(key);
+        if (!object.contains(name) || object.at(name) == Json::parse(value)) continue;
         problems.push_back({.key = name,
                             .message = fmt::format("= {}: must be {}; other models cannot be trained here",
-                                                   shown_json(object.at(name)), value.dump()),
+                                                   shown_json(object.at(name)), value),
                             .origin = origin});
     }
     Config config;

@@ -5,6 +5,7 @@
 #include "models/gpt2/gpt2_parameters.h"
 #include "models/gpt2/gpt2_stash.h"
 #include "models/gpt2/gpt2_work.h"
+#include "models/gpt2/hugging_face.h"
 
 namespace smp::models {
 
@@ -63,6 +64,12 @@ ModuleWork Gpt2::work(int module, const MicrobatchShare& share) const { return g
 
 std::vector<std::string> Gpt2::names_in_files(const std::string& parameter) const {
     return {"transformer." + parameter, parameter};
+}
+
+StrayTensor Gpt2::meaning_of(const std::string& tensor) const { return gpt2_meaning_of(tensor); }
+
+std::vector<std::string> Gpt2::disagreements(const std::string& config_json) const {
+    return gpt2_disagreements(options_, config_json);
 }
 
 }  // namespace smp::models

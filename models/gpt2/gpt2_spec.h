@@ -31,6 +31,9 @@ class Gpt2 final : public ModelSpec {
     ModuleWork work(int module, const MicrobatchShare& share) const override;
     /// Hugging Face writes them with and without "transformer.".
     std::vector<std::string> names_in_files(const std::string& parameter) const override;
+    StrayTensor meaning_of(const std::string& tensor) const override;
+    /// Hugging Face's: by the rules of model.preset, of what changes the arithmetic.
+    std::vector<std::string> disagreements(const std::string& config_json) const override;
 
   private:
     Gpt2Options options_;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <functional>
+#include <string>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -13,9 +15,13 @@ namespace smp::runtime {
 
 /// Fills the stage's values: from training.initial_weights (under the names that `model` knows them by) where it is
 /// given, else drawn by (training.seed, name, element). Reads only the bytes of the rank's own slices. Throws DataError
-/// for a tensor that is missing, or of another shape or dtype. Where values are 16 bits wide, `take` gets those of each
-/// parameter before they are rounded (fp32, of its local shape, there until it returns). Local.
-void set_initial_weights(Stage& stage, const models::ModelSpec& model, const TrainingOptions& training,
-                         const std::function<void(int parameter, const at::Tensor& values)>& take = {});
+/// for a tensor that is missing, or of another shape or dtype; for one that the file's model computes with and this one
+/// has no place for; for tied parameters whose values differ in the file; and where the config.json beside the file
+/// describes another model. Returns sentences about tensors that nothing is made of. Where values are 16 bits wide,
+/// `take` gets those of each parameter before they are rounded (fp32, of its local shape, there until it returns).
+/// Local.
+std::vector<std::string> set_initial_weights(
+    Stage& stage, const models::ModelSpec& model, const TrainingOptions& training,
+    const std::function<void(int parameter, const at::Tensor& values)>& take = {});
 
 }  // namespace smp::runtime

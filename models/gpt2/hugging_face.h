@@ -1,0 +1,30 @@
+// GPT-2 in Hugging Face's files: what a config.json may say, and what tensors mean that are no parameters here.
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/gpt2/options.h"
+#include "models/model_spec.h"
+
+namespace smp::models {
+
+/// A key by which a config.json asks for arithmetic, and the only value of it that is here, as JSON.
+struct FixedArithmetic {
+    std::string_view key;
+    std::string_view value;
+};
+inline constexpr std::array kGpt2FixedArithmetic = {
+    FixedArithmetic{"model_type", "\"gpt2\""},
+    FixedArithmetic{"scale_attn_weights", "true"},
+    FixedArithmetic{"scale_attn_by_inverse_layer_idx", "false"},
+    FixedArithmetic{"add_cross_attention", "false"},
+};
+
+/// As ModelSpec::disagreements and ModelSpec::meaning_of.
+std::vector<std::string> gpt2_disagreements(const Gpt2Options& options, const std::string& config_json);
+StrayTensor gpt2_meaning_of(const std::string& tensor);
+
+}  // namespace smp::models
