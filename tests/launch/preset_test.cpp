@@ -52,7 +52,7 @@ TEST(Preset, KeysBesideItOverrideIt) {
 TEST(Preset, AResolvedConfigurationNeedsItNoMore) {
     const Json written = Json::parse(launch::to_json(load(preset_config("gpt2"))));
     EXPECT_FALSE(written["model"].contains("preset"));
-    EXPECT_EQ(load(written).model, load(preset_config("gpt2")).model);
+    EXPECT_EQ(load(written).gpt2, load(preset_config("gpt2")).gpt2);
 }
 
 /// As published for the smallest GPT-2, with the keys that say nothing about training.
