@@ -23,7 +23,7 @@ Findings check_action(const Programs& programs, Place place) {
     const Action& action = at(programs, place);
     const RankProgram& program = programs[place.stage];
     const auto add = [&](const std::string& what) { findings.push_back(shown(programs, place) + " " + what); };
-    if (action.stream != stream_of(action.kind)) add("is on the wrong stream");
+    if (action.stream != facts_of(action.kind).stream) add("is on the wrong stream");
     if (!suits(action.kind, action.channel)) add("is on a channel that its kind does not use");
     if (is_transfer(action.kind) && (!programs.has(action.peer) || action.peer == place.stage))
         add(fmt::format("has no stage {} to exchange with", action.peer));
@@ -79,7 +79,7 @@ Findings check_events(const Programs& programs, StageId stage) {
                                        shown(programs, {stage, source}), shown(programs, {stage, actions.last_id()})));
     }
     for (const ActionId i : actions.ids()) {
-        if (stream_of(at(programs, {stage, i}).kind) == Stream::compute || at(programs, {stage, i}).signals != kNone)
+        if (!facts_of(at(programs, {stage, i}).kind).is_posted() || at(programs, {stage, i}).signals != kNone)
             continue;
         findings.push_back(fmt::format("no action waits for {}, not even the last one, {}", shown(programs, {stage, i}),
                                        shown(programs, {stage, actions.last_id()})));

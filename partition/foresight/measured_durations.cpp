@@ -20,9 +20,9 @@ const Table<ActionId, Action>& actions_of(const Plan& plan, int rank) {
     return plan.training[StageId(coordinate_of(plan.topology, rank).pp)].actions;
 }
 
-bool computes(const Action& action) { return action.stream == Stream::compute; }
+bool computes(const Action& action) { return !facts_of(action.kind).is_posted(); }
 
-bool copies(const Action& action) { return is_copy(action.stream); }
+bool copies(const Action& action) { return facts_of(action.kind).is_copy(); }
 
 std::vector<int> all_ranks(const Plan& plan) {
     std::vector<int> ranks(plan.topology.degrees.world());

@@ -28,46 +28,12 @@ void append(std::string& line, std::string_view verb, const RankProgram& program
 
 }  // namespace
 
-ActionKind action_kind(ComputationKind kind) {
-    switch (kind) {
-        case ComputationKind::forward: return ActionKind::forward;
-        case ComputationKind::backward: return ActionKind::backward;
-        case ComputationKind::backward_input: return ActionKind::backward_input;
-        case ComputationKind::backward_weight: return ActionKind::backward_weight;
-    }
-    throw std::logic_error("action: no such computation");
-}
-
-std::optional<ComputationKind> computation_kind(ActionKind kind) {
-    switch (kind) {
-        case ActionKind::forward: return ComputationKind::forward;
-        case ActionKind::backward: return ComputationKind::backward;
-        case ActionKind::backward_input: return ComputationKind::backward_input;
-        case ActionKind::backward_weight: return ComputationKind::backward_weight;
-        default: return std::nullopt;
-    }
-}
-
-Stream stream_of(ActionKind kind) {
-    switch (kind) {
-        case ActionKind::send:
-        case ActionKind::receive:
-        case ActionKind::reduce_gradients:
-        case ActionKind::gather_parameters: return Stream::communication;
-        case ActionKind::offload: return Stream::copy_out;
-        case ActionKind::prefetch: return Stream::copy_in;
-        default: return Stream::compute;
-    }
-}
-
-bool is_copy(Stream stream) { return stream == Stream::copy_out || stream == Stream::copy_in; }
-
 std::string name_of(const Action& action) {
     std::string name = word_of(action.kind);
-    const bool is_transfer = action.kind == ActionKind::send || action.kind == ActionKind::receive;
-    if (is_transfer) name += fmt::format(" {}", word_of(action.channel));
+    const bool is_message = facts_of(action.kind).is_message();
+    if (is_message) name += fmt::format(" {}", word_of(action.channel));
     name = with_place(std::move(name), action.microbatch, action.chunk, action.group);
-    if (is_transfer) name += fmt::format(" {} stage {}", action.kind == ActionKind::send ? "->" : "<-", action.peer);
+    if (is_message) name += fmt::format(" {} stage {}", action.kind == ActionKind::send ? "->" : "<-", action.peer);
     return name;
 }
 

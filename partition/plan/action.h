@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,75 +10,9 @@
 #include "partition/job/fields.h"
 #include "partition/job/ids.h"
 #include "partition/job/words.h"
-#include "partition/schedule/schedule.h"
+#include "partition/plan/action_kinds.h"
 
 namespace smp::partition {
-
-enum class ActionKind {
-    forward,
-    backward,         // inputs and weights at once
-    backward_input,   // split: gradients of inputs, which the previous stage waits for …
-    backward_weight,  // … and of weights, which nobody does before the reduction
-    recompute,        // the forward of a group again, right before its backward
-    send,
-    receive,
-    offload,             // a group's checkpointed input to host memory …
-    prefetch,            // … and back, ahead of its recomputation
-    sum_tied_gradients,  // local, one for each shared parameter on each stage that holds a copy: adds all copies'
-                         // gradients, in ascending order of modules, which is the order in which `reads` lists them
-                         // behind `gradients`
-    reduce_gradients,    // of one chunk, over the data-parallel group
-    optimizer_step,      // norm, clipping and update; the norm is collective over the world
-    gather_parameters,   // of one chunk, over the data-parallel group, where each rank updates its own shard
-    join,  // local: nothing but its waits. Ends a forward-only program, whose last messages no other action waits for
-};
-template <>
-struct Words<ActionKind> {
-    static constexpr std::array<std::string_view, 14> list = {"F",
-                                                              "B",
-                                                              "BI",
-                                                              "BW",
-                                                              "R",
-                                                              "send",
-                                                              "receive",
-                                                              "offload",
-                                                              "prefetch",
-                                                              "sum tied gradients",
-                                                              "reduce gradients",
-                                                              "optimizer step",
-                                                              "gather parameters",
-                                                              "join"};
-};
-
-/// What a message or a collective travels on. Messages of one ordered pair of ranks on one channel are first in, first
-/// out; channels are independent of each other. Sends are rendezvous: a message leaves and arrives when both sides have
-/// posted it.
-enum class Channel { none, activations, gradients, tied, data, world };
-template <>
-struct Words<Channel> {
-    static constexpr std::array<std::string_view, 6> list = {"none", "activations", "gradients",
-                                                             "tied", "data",        "world"};
-};
-
-/// Actions of one stream start in list order; streams are ordered against each other by events only. Compute actions
-/// also end in list order; those of the communication stream (messages, and collectives over the data-parallel group)
-/// and of the copy streams (one to host memory, one back) are posted in list order and end when they end.
-enum class Stream { compute, communication, copy_out, copy_in };
-template <>
-struct Words<Stream> {
-    static constexpr std::array<std::string_view, 4> list = {"compute", "communication", "copy_out", "copy_in"};
-};
-inline constexpr std::size_t kStreams = static_cast<std::size_t>(Stream::copy_in) + 1;
-
-/// The action that a stage's computation is.
-ActionKind action_kind(ComputationKind kind);
-/// The way back; none for all other kinds, recomputation among them.
-std::optional<ComputationKind> computation_kind(ActionKind kind);
-
-/// The one that actions of a kind are on.
-Stream stream_of(ActionKind kind);
-/// To or from host memory.
-bool is_copy(Stream stream);
 
 enum class BufferKind {
     activation_in,        // boundary tensor received from, or handed over by, the previous chunk

@@ -103,6 +103,7 @@ class ProgramBuilder {
     }
 
     ActionId add(Action action, std::vector<ActionId> waits = {}) {
+        action.stream = facts_of(action.kind).stream;
         waits_.push_back(std::move(waits));
         return program_.actions.add(std::move(action));
     }
@@ -212,7 +213,6 @@ class ProgramBuilder {
                                       .microbatch = step.microbatch,
                                       .chunk = step.chunk,
                                       .group = part.group,
-                                      .stream = Stream::copy_out,
                                       .bytes = buffers_.bytes(in),
                                       .reads = {in},
                                       .writes = {buffers_.copy_of_input(BufferKind::offloaded, step, part)},
@@ -231,7 +231,6 @@ class ProgramBuilder {
                                                 .microbatch = step.microbatch,
                                                 .chunk = step.chunk,
                                                 .group = part.group,
-                                                .stream = Stream::copy_in,
                                                 .bytes = buffers_.bytes(from),
                                                 .reads = {from},
                                                 .writes = {to}},
@@ -255,7 +254,6 @@ class ProgramBuilder {
     void add_transfer(const Message& m, Action action) {
         action.microbatch = m.microbatch;
         action.channel = m.channel;
-        action.stream = Stream::communication;
         action.bytes = m.bytes;
         std::vector<ActionId> waits;
         if (last_step_ != kNone) waits = {last_step_};
@@ -286,7 +284,6 @@ class ProgramBuilder {
             gathers_[step.chunk] = add({.kind = ActionKind::gather_parameters,
                                         .chunk = step.chunk,
                                         .channel = Channel::data,
-                                        .stream = Stream::communication,
                                         .bytes = buffers_.bytes(parameters),
                                         .reads = {parameters},
                                         .writes = {parameters}});
@@ -299,7 +296,6 @@ class ProgramBuilder {
         reductions_.push_back(add({.kind = ActionKind::reduce_gradients,
                                    .chunk = of_chunk,
                                    .channel = Channel::data,
-                                   .stream = Stream::communication,
                                    .bytes = buffers_.bytes(gradients),
                                    .reads = {gradients},
                                    .writes = {gradients}},

@@ -24,7 +24,6 @@ using partition::ChunkId;
 using partition::EventId;
 using partition::GroupId;
 using partition::kNone;
-using partition::Stream;
 
 namespace {
 
@@ -41,7 +40,7 @@ constexpr Kinds kGradients = {BufferKind::gradient_in, BufferKind::gradient_out,
 }
 
 /// Whether an action is posted and ends when it ends.
-bool is_posted(ActionKind kind) { return partition::stream_of(kind) != Stream::compute; }
+bool is_posted(ActionKind kind) { return partition::facts_of(kind).is_posted(); }
 
 struct Offloaded {
     std::size_t at_once = 0;  // the most that are in host memory
@@ -234,7 +233,7 @@ RunResult Executor::run(const Run& run) {
         std::function<void()> on_copied;  // the copying thread knows best
         if (times) on_copied = [times, position] { (*times)[position].end = steady_nanoseconds(); };
         comms::Work work = perform(execution, action, on_copied);
-        const bool copies = partition::is_copy(partition::stream_of(action.kind));
+        const bool copies = partition::facts_of(action.kind).is_copy();
         if (times && is_posted(action.kind) && !copies) {
             work = timed(std::move(work), *groups_.world->in_flight(),
                          [times, position](std::int64_t now) { (*times)[position].end = now; });

@@ -48,7 +48,7 @@ void add_step(Trace& trace, const Plan& plan, const partition::StepTimes& times,
         std::array<std::int64_t, partition::kStreams> copied = {};  // a copy begins when the one before has ended
         for (const partition::ActionId i : actions.ids()) {
             partition::ActionTime time = starts[rank][i];
-            if (partition::is_copy(actions[i].stream)) {
+            if (partition::facts_of(actions[i].kind).is_copy()) {
                 std::int64_t& before = copied[static_cast<std::size_t>(actions[i].stream)];
                 time.start = std::max(time.start, before);
                 before = time.end;

@@ -16,6 +16,7 @@ namespace {
 
 using partition::Action;
 using partition::ActionKind;
+using partition::Activity;
 using partition::Channel;
 
 constexpr std::size_t kPiece = 64 * 1024;
@@ -42,39 +43,19 @@ int track_of(const Action& action) {
     throw std::logic_error("trace: no such channel");
 }
 
-SpanKind kind_of(ActionKind kind) {
-    switch (kind) {
-        case ActionKind::forward: return SpanKind::forward;
-        case ActionKind::backward:
-        case ActionKind::backward_input: return SpanKind::backward;
-        case ActionKind::backward_weight: return SpanKind::backward_weight;
-        case ActionKind::recompute: return SpanKind::recompute;
-        case ActionKind::send:
-        case ActionKind::receive:
-        case ActionKind::offload:
-        case ActionKind::prefetch: return SpanKind::communication;
-        case ActionKind::sum_tied_gradients:
-        case ActionKind::reduce_gradients:
-        case ActionKind::gather_parameters: return SpanKind::reduction;
-        case ActionKind::optimizer_step: return SpanKind::optimizer;
-        case ActionKind::join: return SpanKind::other;
-    }
-    throw std::logic_error("trace: no such action kind");
-}
-
 /// Names of Chrome's palette. Perfetto colours by the name without its digits, which amounts to the same.
-std::string_view colour_of(SpanKind kind) {
-    switch (kind) {
-        case SpanKind::forward: return "rail_response";
-        case SpanKind::backward: return "thread_state_running";
-        case SpanKind::backward_weight: return "olive";
-        case SpanKind::recompute: return "yellow";
-        case SpanKind::communication: return "thread_state_iowait";
-        case SpanKind::reduction: return "rail_animation";
-        case SpanKind::optimizer: return "terrible";
-        case SpanKind::other: return "grey";
+std::string_view colour_of(Activity activity) {
+    switch (activity) {
+        case Activity::forward: return "rail_response";
+        case Activity::backward: return "thread_state_running";
+        case Activity::backward_weight: return "olive";
+        case Activity::recompute: return "yellow";
+        case Activity::communication: return "thread_state_iowait";
+        case Activity::reduction: return "rail_animation";
+        case Activity::optimizer: return "terrible";
+        case Activity::other: return "grey";
     }
-    throw std::logic_error("trace: no such span kind");
+    throw std::logic_error("trace: no such activity");
 }
 
 std::string in_quotes(const std::string& text) {
@@ -118,7 +99,7 @@ class EventList {
         out = fmt::format_to(out, FMT_COMPILE(R"(,"dur":)"));
         out = put_microseconds(out, span.duration_ns);
         fmt::format_to(out, FMT_COMPILE(R"(,"name":{},"cat":"{}","cname":"{}","args":{{)"), in_quotes(span.name),
-                       partition::word_of(span.kind), colour_of(span.kind));
+                       partition::word_of(span.activity), colour_of(span.activity));
         argument("step", span.step, span.step >= 0);
         argument("microbatch", span.microbatch, span.microbatch >= 0);
         argument("chunk", span.chunk, span.chunk >= 0);
@@ -178,7 +159,7 @@ std::vector<std::string> action_tracks() {
 TraceSpan span_of(const Action& action) {
     TraceSpan span;
     span.track = track_of(action);
-    span.kind = kind_of(action.kind);
+    span.activity = partition::facts_of(action.kind).activity;
     span.name = partition::name_of(action);
     span.microbatch = action.microbatch.number();
     span.chunk = action.chunk.number();

@@ -2,7 +2,6 @@
 // smp_plan, measured ones by a run. Both name their actions alike, so that they can be laid side by side.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -10,19 +9,15 @@
 #include <utility>
 #include <vector>
 
-#include "partition/job/words.h"
 #include "partition/plan/action.h"
 
 namespace smp::runtime {
-
-/// What a span is, for its category and its colour.
-enum class SpanKind { forward, backward, backward_weight, recompute, communication, reduction, optimizer, other };
 
 /// One bar of the timeline. Entries that say nothing (−1; bytes 0) are left out of the file.
 struct TraceSpan {
     int process = 0;  // index into Trace::processes
     int track = 0;    // index into Trace::tracks
-    SpanKind kind = SpanKind::other;
+    partition::Activity activity = partition::Activity::other;
     std::string name;
     std::int64_t start_ns = 0;  // from any moment that all spans share
     std::int64_t duration_ns = 0;
@@ -43,7 +38,7 @@ struct Trace {
 /// messages, one for collectives on the communication stream.
 std::vector<std::string> action_tracks();
 
-/// An action's track, kind, name (partition::name_of), microbatch, chunk and bytes. Process, times and step are the
+/// An action's track, activity, name (partition::name_of), microbatch, chunk and bytes. Process, times and step are the
 /// caller's.
 TraceSpan span_of(const partition::Action& action);
 
@@ -54,13 +49,3 @@ TraceSpan span_of(const partition::Action& action);
 void write_trace(const Trace& trace, const std::function<void(std::string_view)>& sink);
 
 }  // namespace smp::runtime
-
-namespace smp::partition {
-
-template <>
-struct Words<runtime::SpanKind> {
-    static constexpr std::array<std::string_view, 8> list = {
-        "forward", "backward", "backward weight", "recompute", "communication", "reduction", "optimizer", "other"};
-};
-
-}  // namespace smp::partition

@@ -28,7 +28,7 @@ struct Costs {
         return 0;
     }
     long of(ActionKind kind) const {
-        const auto computation = computation_kind(kind);
+        const auto computation = facts_of(kind).computation;
         return computation ? of(*computation) : 0;
     }
 };

@@ -25,7 +25,7 @@ ComputeOrders compute_orders(const Programs& programs) {
     ComputeOrders orders(programs.size());
     for (const auto r : programs.ids()) {
         for (const Action& action : programs[r].actions) {
-            if (const auto kind = computation_kind(action.kind))
+            if (const auto kind = facts_of(action.kind).computation)
                 orders[r].push_back({*kind, action.microbatch, action.chunk});
         }
     }
