@@ -33,19 +33,19 @@ bool is_backward(ActionKind kind) { return kind == ActionKind::backward || kind 
 class ComputePass {
   public:
     ComputePass(const Programs& programs, const Duty& duty)
-        : programs_(programs), duty_(duty), stages_(static_cast<int>(programs.size())) {
+        : programs_(programs), duty_(duty) {
         first_part_.push_back(0);
-        for (const ChunkId chunk : first_ids<ChunkId>(duty.chunks))
+        for (const ChunkId chunk : duty.placement.all_chunks())
             first_part_.push_back(first_part_.back() + static_cast<std::size_t>(std::max(1, groups_of(chunk))));
         const std::size_t steps = first_part_.back() * static_cast<std::size_t>(duty.microbatches);
         for (auto* places : {&forwards_, &offloads_, &fetches_, &recomputed_, &backwards_, &weights_})
             places->resize(steps);
-        last_weights_.resize(static_cast<std::size_t>(duty.chunks));
+        last_weights_.resize(static_cast<std::size_t>(duty.placement.chunks()));
     }
 
     Findings run() {
         for (const StageId stage : programs_.ids()) check_stage(stage);
-        for (const ChunkId chunk : first_ids<ChunkId>(duty_.chunks)) {
+        for (const ChunkId chunk : duty_.placement.all_chunks()) {
             const int groups = std::max(1, groups_of(chunk));
             for (GroupId group = first_group(chunk); group < first_group(chunk) + groups; ++group) {
                 for (const MicrobatchId microbatch : first_ids<MicrobatchId>(duty_.microbatches))
@@ -73,7 +73,7 @@ class ComputePass {
         if (kind == ActionKind::prefetch) return fetches_;
         return is_backward(kind) ? backwards_ : weights_;
     }
-    StageId stage_of(ChunkId chunk) const { return StageId(chunk.number() % stages_); }
+    StageId stage_of(ChunkId chunk) const { return duty_.placement.stage_of(chunk); }
     bool is_local(ChunkId chunk, ChunkId next) const { return stage_of(chunk) == stage_of(next); }
 
     void check_stage(StageId stage) {
@@ -137,7 +137,7 @@ class ComputePass {
         return true;
     }
 
-    bool is_chunk(ChunkId chunk) const { return chunk != kNone && chunk < ChunkId(duty_.chunks); }
+    bool is_chunk(ChunkId chunk) const { return duty_.placement.has(chunk); }
     bool has_group(const Action& action) const {
         const int groups = groups_of(action.chunk);
         const bool is_copy = action.kind == ActionKind::offload || action.kind == ActionKind::prefetch;
@@ -377,7 +377,6 @@ class ComputePass {
 
     const Programs& programs_;
     const Duty& duty_;
-    int stages_;
     Table<ChunkId, std::size_t> first_part_;  // parts (groups, or 1) of those before
     // By part and microbatch.
     Places forwards_, offloads_, fetches_, recomputed_, backwards_, weights_;

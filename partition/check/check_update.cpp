@@ -42,15 +42,13 @@ class UpdatePass {
         : programs_(programs),
           duty_(duty),
           stage_(stage),
-          stages_(static_cast<int>(programs.size())),
           findings_(findings) {}
 
     void run() {
         const auto& actions = programs_[stage_].actions;
         for (const ActionId i : actions.ids()) read({stage_, i});
         const std::string last = actions.empty() ? "nothing" : name({stage_, actions.last_id()});
-        for (const ChunkId chunk : first_ids<ChunkId>(duty_.chunks)) {
-            if (!is_here(chunk)) continue;
+        for (const ChunkId chunk : duty_.placement.chunks_of(stage_)) {
             if (duty_.training && !reductions_.contains(chunk)) miss(ActionKind::reduce_gradients, chunk, last);
             if (duty_.gathers_parameters && !gathers_.contains(chunk)) miss(ActionKind::gather_parameters, chunk, last);
         }
@@ -60,7 +58,6 @@ class UpdatePass {
   private:
     using PlaceOfChunk = std::map<ChunkId, Place>;
 
-    bool is_here(ChunkId chunk) const { return chunk.number() % stages_ == stage_.number(); }
     std::string name(Place place) const { return shown(programs_, place); }
     const Action& action(Place place) const { return at(programs_, place); }
     const Buffer& buffer(Place here, BufferId id) const { return buffer_of(programs_, here, id); }
@@ -108,7 +105,7 @@ class UpdatePass {
         if (!wanted) {
             add(fmt::format("{} does not belong into {} program", name(here),
                             duty_.training ? "this" : "a forward-only"));
-        } else if (needs_chunk && (chunk == kNone || chunk >= ChunkId(duty_.chunks) || !is_here(chunk))) {
+        } else if (needs_chunk && !duty_.placement.is_on(stage_, chunk)) {
             add(fmt::format("{} is not of a chunk of this stage", name(here)));
         } else {
             return true;
@@ -146,8 +143,7 @@ class UpdatePass {
 
     void read_update(Place here) {
         if (!belongs(here, duty_.training)) return;
-        for (const ChunkId chunk : first_ids<ChunkId>(duty_.chunks)) {
-            if (!is_here(chunk)) continue;
+        for (const ChunkId chunk : duty_.placement.chunks_of(stage_)) {
             if (!touches(programs_, here, action(here).reads, BufferKind::gradients, chunk))
                 add(fmt::format("{} does not read gradients chunk{}", name(here), chunk));
             if (!touches(programs_, here, action(here).writes, BufferKind::parameters, chunk))
@@ -185,7 +181,6 @@ class UpdatePass {
     const Programs& programs_;
     const Duty& duty_;
     StageId stage_;
-    int stages_;
     Findings& findings_;
     PlaceOfChunk forwards_, gathers_, reductions_;  // the first of each chunk
     std::optional<Place> last_sum_, update_;

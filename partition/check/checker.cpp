@@ -33,7 +33,12 @@ std::vector<std::string> check(const Programs& programs, const Duty& duty) {
 
 std::vector<std::string> check(const Plan& plan) {
     const int stages = plan.topology.degrees.pp;
-    Duty training{.chunks = static_cast<int>(plan.chunks.size()),
+    for (const ChunkId chunk : plan.chunks.ids()) {
+        const StageId stage = plan.chunks[chunk].stage;
+        if (stage == kNone || stage >= StageId(stages))
+            return {fmt::format("chunk {} is on stage {} of {}", chunk, stage, stages)};
+    }
+    Duty training{.placement = placement_of(plan.chunks, stages),
                   .microbatches = plan.microbatches,
                   .training = true,
                   .gathers_parameters = plan.shard_optimizer_state,
@@ -41,7 +46,7 @@ std::vector<std::string> check(const Plan& plan) {
     training.loading_horizon = plan.loading_horizon;
     for (const Chunk& chunk : plan.chunks) training.groups.push_back(static_cast<int>(chunk.groups.size()));
     for (const StageId r : first_ids<StageId>(plan.schedule == PipelineSchedule::simple ? 0 : stages)) {
-        const int per_stage = training.chunks / stages;
+        const int per_stage = static_cast<int>(training.placement.chunks_of(r).size());
         training.in_flight.push_back(
             per_stage > 1 ? chunked_limit(r, stages, per_stage, largest_chunked_group(stages, plan.microbatches))
                           : in_flight_limit(r, stages, plan.active_microbatches));

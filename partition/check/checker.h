@@ -7,12 +7,13 @@
 #include <vector>
 
 #include "partition/plan/plan.h"
+#include "partition/stages/placement.h"
 
 namespace smp::partition {
 
 /// What a set of programs, one for each stage, has to do.
 struct Duty {
-    int chunks = 1;  // chunk i on stage i mod stages
+    Placement placement = in_turn(1);
     int microbatches = 1;
     bool training = true;             // otherwise forwards only
     bool gathers_parameters = false;  // of each chunk, before its first forward

@@ -39,7 +39,8 @@ Durations unit_prices(const Programs& programs) {
 class Cells {
   public:
     explicit Cells(const Plan& plan)
-        : stages_(plan.topology.degrees.pp), has_chunks_(static_cast<int>(plan.chunks.size()) > stages_) {
+        : placement_(placement_of(plan.chunks, plan.topology.degrees.pp)),
+          has_chunks_(placement_.chunks() > placement_.stages()) {
         std::size_t label = 0;
         bool is_split = false;
         for (const RankProgram& program : plan.training) {
@@ -69,13 +70,13 @@ class Cells {
     std::string label_of(const Action& action) const {
         std::string letters;
         if (has_chunks_) {
-            for (int i = action.chunk.number() / stages_; i >= 0; i = i / 26 - 1)
+            for (int i = placement_.own_index(action.chunk); i >= 0; i = i / 26 - 1)
                 letters.insert(letters.begin(), static_cast<char>('a' + i % 26));
         }
         return fmt::format("{}{}", action.microbatch, letters);
     }
 
-    int stages_;
+    Placement placement_;
     bool has_chunks_;
     int width_ = 1;
 };
@@ -105,7 +106,7 @@ std::string legend(const Plan& plan, const Cells& cells) {
                      "weight part of its backward, one tick");
     }
     if (static_cast<int>(plan.chunks.size()) > stages)
-        text += line({.kind = ActionKind::forward, .microbatch = MicrobatchId(0), .chunk = ChunkId(stages)},
+        text += line({.kind = ActionKind::forward, .microbatch = MicrobatchId(0), .chunk = placement_of(plan.chunks, stages).chunks_of(StageId(0))[1]},
                      "the same through the second chunk of the stage");
     return text + fmt::format("  {:<{}}  idle; messages, reductions and the optimizer take no time here\n", '.',
                               2 * cells.width());

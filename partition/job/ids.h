@@ -124,7 +124,8 @@ class Table : private std::vector<T> {
     using typename Base::value_type;
 
     Table() = default;
-    explicit Table(std::size_t count, const T& value = T()) : Base(count, value) {}
+    explicit Table(std::size_t count) : Base(count) {}
+    Table(std::size_t count, const T& value) : Base(count, value) {}
     Table(std::initializer_list<T> items) : Base(items) {}
     template <std::input_iterator Iterator>
     Table(Iterator first, Iterator last) : Base(first, last) {}

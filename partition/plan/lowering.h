@@ -46,7 +46,7 @@ struct LoweringOptions {
     int loading_horizon = 0;
 };
 
-/// The program of each stage. Chunk i lives on stage i mod stages. Values take what the graph's precision says,
+/// The program of each stage, whatever the placement of `chunks`. Values take what the graph's precision says,
 /// gradients 4 bytes. Throws std::logic_error for orders that cannot run.
 Programs lower(const ModuleGraph& graph, const Chunks& chunks, const ComputeOrders& orders, int microbatches,
                const LoweringOptions& options);

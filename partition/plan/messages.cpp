@@ -18,7 +18,7 @@ class MessageBuilder {
           orders_(orders),
           microbatches_(microbatches),
           options_(options),
-          precedence_(orders, static_cast<int>(chunks.size()), microbatches) {}
+          precedence_(orders, placement_of(chunks, static_cast<int>(orders.size())), microbatches) {}
 
     std::vector<Message> build() {
         for (const ChunkId c : chunks_.ids()) {

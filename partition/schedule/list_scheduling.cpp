@@ -19,9 +19,9 @@ class Pipeline {
   public:
     explicit Pipeline(const SchedulingRules& rules)
         : rules_(rules),
-          chunks_(rules.stages * rules.chunks_per_stage),
-          stages_(static_cast<std::size_t>(rules.stages)),
-          forward_ends_(static_cast<std::size_t>(chunks_) * static_cast<std::size_t>(rules.microbatches), kNever),
+          placement_(rules.placement),
+          stages_(static_cast<std::size_t>(placement_.stages())),
+          forward_ends_(static_cast<std::size_t>(placement_.chunks() * rules.microbatches), kNever),
           backward_ends_(forward_ends_) {
         result_.orders.resize(stages_.size());
     }
@@ -46,16 +46,15 @@ class Pipeline {
         std::int64_t busy_until = 0;
     };
 
-    ChunkId last_chunk() const { return ChunkId(chunks_ - 1); }
+    ChunkId last_chunk() const { return placement_.last_chunk(); }
     Stage& at(StageId stage) { return stages_[stage]; }
     ChunkId chunk_of(StageId stage, const Visit& visit) const {
-        return ChunkId(visit.own_chunk * rules_.stages + stage.number());
+        return placement_.chunks_of(stage)[static_cast<std::size_t>(visit.own_chunk)];
     }
     const ComputationCosts& costs(ChunkId chunk) const { return rules_.costs[chunk]; }
     std::size_t index(ChunkId chunk, MicrobatchId microbatch) const {
         return chunk.index() * static_cast<std::size_t>(rules_.microbatches) + microbatch.index();
     }
-    StageId stage_of(ChunkId chunk) const { return StageId(chunk.number() % rules_.stages); }
 
     bool backward_is_ready(StageId stage, std::int64_t now) {
         if (at(stage).backwards == rules_.backwards.size()) return false;
@@ -108,7 +107,7 @@ class Pipeline {
         s.bytes += costs(chunk).stash_bytes;
         perform(ComputationKind::forward, visit, stage, now + costs(chunk).forward);
         forward_ends_[index(chunk, visit.microbatch)] = s.busy_until;
-        if (chunk < last_chunk()) wake(s.busy_until, stage_of(chunk + 1));
+        if (chunk < last_chunk()) wake(s.busy_until, placement_.stage_of(chunk + 1));
     }
 
     void take_backward(StageId stage, std::int64_t now) {
@@ -122,7 +121,7 @@ class Pipeline {
         perform(split ? ComputationKind::backward_input : ComputationKind::backward, visit, stage,
                 now + cost.backward_input + (split ? 0 : cost.backward_weight));
         backward_ends_[index(chunk, visit.microbatch)] = s.busy_until;
-        if (chunk > kFirst) wake(s.busy_until, stage_of(chunk - 1));
+        if (chunk > kFirst) wake(s.busy_until, placement_.stage_of(chunk - 1));
     }
 
     void take_weight_part(StageId stage, std::int64_t now) {
@@ -148,11 +147,11 @@ class Pipeline {
         if (s.forwards == rules_.forwards.size() && s.backwards == rules_.backwards.size() && weights_are_done) return;
         throw std::logic_error(
             fmt::format("schedule: stage {} of {} stops after {} of {} forwards and {} of {} backwards", stage,
-                        rules_.stages, s.forwards, rules_.forwards.size(), s.backwards, rules_.backwards.size()));
+                        stages_.size(), s.forwards, rules_.forwards.size(), s.backwards, rules_.backwards.size()));
     }
 
     const SchedulingRules& rules_;
-    int chunks_;
+    const Placement& placement_;
     Table<StageId, Stage> stages_;
     std::vector<std::int64_t> forward_ends_, backward_ends_;  // by chunk and microbatch
     std::priority_queue<std::pair<std::int64_t, StageId>, std::vector<std::pair<std::int64_t, StageId>>, std::greater<>>

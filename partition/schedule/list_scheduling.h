@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "partition/schedule/schedule.h"
+#include "partition/stages/placement.h"
 
 namespace smp::partition {
 
@@ -21,8 +22,7 @@ struct Visit {
 /// it can run and the limits allow it (the other way round with `forward_first`). Where the backward is split, the
 /// oldest weight part comes before a step that would go over `bytes_limit`, and otherwise when nothing else can run.
 struct SchedulingRules {
-    int stages = 1;
-    int chunks_per_stage = 1;  // chunk c lives on stage c mod stages, as its own chunk c / stages
+    Placement placement = in_turn(1);  // as many chunks on each stage
     int microbatches = 1;
     std::vector<Visit> forwards = {};   // in this order on each stage
     std::vector<Visit> backwards = {};  // likewise

@@ -19,18 +19,17 @@ std::string name_of(const Computation& computation) {
                        computation.chunk);
 }
 
-Precedence::Precedence(const ComputeOrders& orders, int chunks, int microbatches)
-    : chunks_(chunks),
+Precedence::Precedence(const ComputeOrders& orders, const Placement& placement, int microbatches)
+    : chunks_(placement.chunks()),
       microbatches_(microbatches),
-      positions_(3 * static_cast<std::size_t>(chunks) * static_cast<std::size_t>(microbatches), -1),
+      positions_(3 * static_cast<std::size_t>(chunks_) * static_cast<std::size_t>(microbatches), -1),
       clocks_(orders.size()) {
     const auto stages = orders.size();
-    const auto stage_of = [&](ChunkId chunk) { return StageId(chunk.index() % stages); };
     for (const StageId stage : orders.ids()) {
         for (std::size_t i = 0; i < orders[stage].size(); ++i) {
             const Computation& step = orders[stage][i];
             int& position = positions_.at(index_of(step.kind, step.microbatch, step.chunk));
-            if (stage_of(step.chunk) != stage || position != -1) {
+            if (placement.stage_of(step.chunk) != stage || position != -1) {
                 throw std::logic_error(fmt::format("schedule: stage {} runs {} {}", stage, name_of(step),
                                                    position != -1 ? "twice" : "of another stage's chunk"));
             }
@@ -43,7 +42,7 @@ Precedence::Precedence(const ComputeOrders& orders, int chunks, int microbatches
         if (step.kind == ComputationKind::forward) return {ComputationKind::forward, step.microbatch, step.chunk - 1};
         if (step.kind == ComputationKind::backward_weight)
             return {ComputationKind::backward, step.microbatch, step.chunk};
-        if (step.chunk + 1 < ChunkId(chunks)) return {ComputationKind::backward, step.microbatch, step.chunk + 1};
+        if (step.chunk < placement.last_chunk()) return {ComputationKind::backward, step.microbatch, step.chunk + 1};
         return {ComputationKind::forward, step.microbatch, step.chunk};
     };
     for (const StageId stage : orders.ids()) clocks_[stage].reserve(orders[stage].size() * stages);
@@ -61,7 +60,7 @@ Precedence::Precedence(const ComputeOrders& orders, int chunks, int microbatches
                 }
                 if (source.chunk != kNone) {
                     const int position = position_of(source.kind, source.microbatch, source.chunk);
-                    const StageId maker = stage_of(source.chunk);
+                    const StageId maker = placement.stage_of(source.chunk);
                     if (position < 0 || static_cast<std::size_t>(position) >= next[maker]) break;
                     const int* known = &clocks_[maker][static_cast<std::size_t>(position) * stages];
                     for (std::size_t other = 0; other < stages; ++other)

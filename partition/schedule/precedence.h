@@ -6,17 +6,18 @@
 #include <vector>
 
 #include "partition/schedule/schedule.h"
+#include "partition/stages/placement.h"
 
 namespace smp::partition {
 
-/// Vector clocks of the compute steps of a schedule. Chunk c lives on stage c mod stages; the forward of chunk c needs
+/// Vector clocks of the compute steps of a schedule. The forward of chunk c needs
 /// the forward of chunk c − 1, the backward of chunk c (its input part, where it is split) that of chunk c + 1, all of
 /// the same microbatch. A weight part needs nothing but its own input part.
 class Precedence {
   public:
     /// Throws std::logic_error if the orders run a step twice, on the wrong stage or out of range, or if they can never
     /// run to their end.
-    Precedence(const ComputeOrders& orders, int chunks, int microbatches);
+    Precedence(const ComputeOrders& orders, const Placement& placement, int microbatches);
 
     int stages() const { return static_cast<int>(clocks_.size()); }
     /// Position of a step in its stage's list; −1 if it is not there. A backward and its input part are one: either is

@@ -67,7 +67,7 @@ SchedulingRules backward_first_rules(int stages, int microbatches, int active_mi
     require_positive(stages, microbatches, active_microbatches);
     const int active = std::min(active_microbatches, microbatches);
     const int group[] = {microbatches};
-    SchedulingRules rules{.stages = stages,
+    SchedulingRules rules{.placement = in_turn(stages),
                           .microbatches = microbatches,
                           .forwards = visits(group, 1, true),
                           .backwards = visits(group, 1, false),
@@ -117,8 +117,7 @@ ComputeOrders chunked_orders(int stages, int chunks_per_stage, int microbatches,
             "2 · stages) of them active",
             chunks_per_stage, active, microbatches, stages));
     }
-    SchedulingRules rules{.stages = stages,
-                          .chunks_per_stage = chunks_per_stage,
+    SchedulingRules rules{.placement = in_turn(stages, chunks_per_stage),
                           .microbatches = microbatches,
                           .forward_first = true,
                           .costs = costs_of(costs, stages * chunks_per_stage),
@@ -157,10 +156,11 @@ ComputeOrders forward_only_orders(int stages, int microbatches, int chunks_per_s
     require_positive(stages, microbatches, 1);
     std::vector<int> groups(static_cast<std::size_t>(microbatches / stages), stages);
     if (microbatches % stages != 0) groups.push_back(microbatches % stages);
+    const Placement placement = in_turn(stages, chunks_per_stage);
     ComputeOrders orders(static_cast<std::size_t>(stages));
     for (const StageId stage : orders.ids()) {
         for (const Visit& visit : visits(groups, chunks_per_stage, true)) {
-            const ChunkId chunk(visit.own_chunk * stages + stage.number());
+            const ChunkId chunk = placement.chunks_of(stage)[static_cast<std::size_t>(visit.own_chunk)];
             orders[stage].push_back({ComputationKind::forward, visit.microbatch, chunk});
         }
     }

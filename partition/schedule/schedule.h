@@ -23,7 +23,7 @@ enum class ComputationKind {
 struct Computation {
     ComputationKind kind = ComputationKind::forward;
     MicrobatchId microbatch = {};
-    ChunkId chunk = {};  // it lives on stage chunk mod stages
+    ChunkId chunk = {};
 
     bool operator==(const Computation&) const = default;
 };
@@ -73,7 +73,7 @@ int chunked_limit(StageId stage, int stages, int chunks_per_stage, int largest_g
 /// Microbatches that the chunked order sends together at most: p, and what is left over of whole groups of p.
 int largest_chunked_group(int stages, int microbatches);
 
-/// Several chunks a stage, chunk c on stage c mod p. Microbatches go in groups of p to 2p − 1 (or all m, where m < p):
+/// Several chunks a stage, dealt out in turn. Microbatches go in groups of p to 2p − 1 (or all m, where m < p):
 /// a group passes the first chunk of each stage, then the second, …, and back the other way round; a stage runs the
 /// next forward of that order as soon as it is there within chunked_limit, else the next backward. Never deadlocks: a
 /// group is at most K microbatches, so all of it can pass. With F:B = 1:2 and m a multiple of p the step lasts v·m·(F +

@@ -130,6 +130,12 @@ ChainCosts chain_costs(const ModuleGraph& graph, double memory_weight, int micro
     return costs;
 }
 
+Placement placement_of(const Chunks& chunks, int stages) {
+    Table<ChunkId, StageId> stage_of;
+    for (const Chunk& chunk : chunks) stage_of.push_back(chunk.stage);
+    return {stages, std::move(stage_of)};
+}
+
 Chunks assign_stages(const ModuleGraph& graph, const ParallelOptions& options) {
     const int stages = options.pipeline_parallel_degree;
     const int modules = static_cast<int>(graph.modules.size());
@@ -149,9 +155,10 @@ Chunks assign_stages(const ModuleGraph& graph, const ParallelOptions& options) {
                                      .first_modules
                                : first_modules_by_hand(graph, options.stage_layers);
     Chunks chunks;
-    for (int i = 0; i < chunk_count(options); ++i) {
-        const auto next = static_cast<std::size_t>(i) + 1;
-        chunks.push_back({.stage = StageId(i % stages),
+    const Placement placement = in_turn(stages, options.virtual_pipeline_degree);
+    for (const ChunkId chunk : placement.all_chunks()) {
+        const std::size_t next = chunk.index() + 1;
+        chunks.push_back({.stage = placement.stage_of(chunk),
                           .first_module = first_modules[next - 1],
                           .end_module = next < first_modules.size() ? first_modules[next] : modules});
     }

@@ -8,10 +8,11 @@
 #include "partition/job/module_graph.h"
 #include "partition/job/options.h"
 #include "partition/stages/chain_split.h"
+#include "partition/stages/placement.h"
 
 namespace smp::partition {
 
-/// A contiguous run of modules on one stage, never empty. Chunk i feeds chunk i + 1; chunk i lives on stage i mod pp.
+/// A contiguous run of modules on one stage, never empty. Chunk i feeds chunk i + 1.
 struct Chunk {
     StageId stage = {};
     int first_module = 0;
@@ -33,6 +34,9 @@ struct Fields<Chunk> {
 
 using Chunks = Table<ChunkId, Chunk>;
 
+/// Throws std::logic_error where a chunk is on none of the stages.
+Placement placement_of(const Chunks& chunks, int stages);
+
 /// memory_weight·memory/total + (1 − memory_weight)·compute/total of each module, where the whole chain is 10⁹ ticks.
 /// Memory is 16 bytes a parameter in fp32 (value, gradient and two moments), 18 in 16 bits (and a master copy; a tied
 /// copy on the same chunk needs only the gradient) and what is kept of the microbatches that the first stage holds at
@@ -47,7 +51,7 @@ ChainCosts chain_costs(const ModuleGraph& graph, double memory_weight, int micro
 /// last layer (the head) is a group of its own, so that its logits do not meet a recomputed layer.
 Table<GroupId, int> checkpoint_groups(const ModuleGraph& graph, const Chunk& chunk, int layers_per_group);
 
-/// The chunks of a job, virtual_pipeline_degree on each stage, automatic (cheapest_split) or by `stage_layers`, where
+/// The chunks of a job, dealt out in turn, virtual_pipeline_degree on each stage, automatic (cheapest_split) or by `stage_layers`, where
 /// what precedes the first layer (embedding) goes to the first chunk, and what follows a layer up to the next one
 /// (head) stays with it. Throws ConfigError with all problems: fewer layers than chunks, `stage_layers` with another
 /// number of entries than chunks, with another sum than layers, with an entry below 0, or that leaves a chunk without

@@ -46,9 +46,10 @@ Programs programs_of(const Job& job) {
     const int p = job.stages, m = job.microbatches, count = p * job.chunks_per_stage;
     const int active = job.active.value_or(m);
     const ModuleGraph graph = testing::chain(count, job.tied);
+    const Placement placement = in_turn(p, job.chunks_per_stage);
     Chunks chunks;
     for (int c = 0; c < count; ++c)
-        chunks.push_back({.stage = StageId(c % p),
+        chunks.push_back({.stage = placement.stage_of(ChunkId(c)),
                           .first_module = c == 0 ? 0 : c + 1,
                           .end_module = c + 1 == count ? count + 2 : c + 2});
     const ComputeOrders orders = job.schedule == PipelineSchedule::simple        ? simple_orders(p, m)

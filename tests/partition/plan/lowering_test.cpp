@@ -277,7 +277,7 @@ TEST(Lowering, PostsReceivesAsEarlyAsTheMessageCanExist) {
     for_all_jobs([](const Job& job) {
         const Plan plan = plan_of(job);
         const ComputeOrders orders = compute_orders(plan.training);
-        const Precedence precedence(orders, job.stages, job.microbatches);
+        const Precedence precedence(orders, in_turn(job.stages), job.microbatches);
         for (const StageId r : plan.training.ids()) {
             const RankProgram& program = plan.training[r];
             for (const auto i : program.actions.ids()) {
