@@ -73,7 +73,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
     require_equal_text(world_, fmt::format("{}\nplan={:016x}\n", text.empty() ? spec().canonical_text() : text,
                                            partition::hash_of(plan_)));
 
-    groups_ = make_groups(plan_.topology, world_);
+    groups_ = make_groups(plan_, world_);
     cut_.replica = groups_.at.rdp;
     stage_.emplace(job_.model, plan_, groups_, meter_, job_.parallel, at::kCPU);
     exchange_.emplace(groups_, *stage_, meter_, plan_.shard_optimizer_state);

@@ -31,9 +31,9 @@ enum class ActionKind {
     join,  // local: nothing but its waits. Ends a forward-only program, whose last messages no other action waits for
 };
 
-/// What a message or a collective travels on. Messages of one ordered pair of ranks on one channel are first in, first
-/// out; channels are independent of each other. Sends are rendezvous: a message leaves and arrives when both sides have
-/// posted it.
+/// What a message or a collective carries. Messages from one stage to another on one channel, an edge
+/// (partition/plan/edges.h), are first in, first out; edges are independent of each other. Sends are rendezvous: a
+/// message leaves and arrives when both sides have posted it.
 enum class Channel { none, activations, gradients, tied, data, world };
 template <>
 struct Words<Channel> {

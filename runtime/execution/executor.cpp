@@ -365,7 +365,7 @@ comms::Work Executor::send(Execution& execution, const Action& action) {
     const at::Tensor tensor = buffer.kind == BufferKind::tied_gradient
                                   ? stage_.gradient(stage_.copy_of(shared_[buffer.shared].name, buffer.module))
                                   : execution.tensor(action, id);
-    return channel(action.channel).send(tensor, action.peer.number());
+    return groups_.send(partition::edge_of(groups_.at.stage(), action), tensor);
 }
 
 comms::Work Executor::receive(Execution& execution, const Action& action) {
@@ -381,7 +381,7 @@ comms::Work Executor::receive(Execution& execution, const Action& action) {
                            stage_.flat_values().options());
     }
     execution.put(action, id, tensor);
-    return channel(action.channel).receive(tensor, action.peer.number());
+    return groups_.receive(partition::edge_of(groups_.at.stage(), action), tensor);
 }
 
 void Executor::sum_tied_gradients(Execution& execution, const Action& action) {
@@ -404,18 +404,6 @@ void Executor::update(Execution& execution, const Action& action) {
     RunResult& result = execution.result;
     result.update = update_.apply(*execution.run.state, result.losses);
     if (result.update->updated) exchange_.values_updated();
-}
-
-comms::Communicator& Executor::channel(partition::Channel channel) {
-    switch (channel) {
-        case partition::Channel::activations: return *groups_.activations;
-        case partition::Channel::gradients: return *groups_.gradients;
-        case partition::Channel::tied: return *groups_.tied;
-        case partition::Channel::data: return *groups_.data;
-        case partition::Channel::world: return *groups_.world;
-        case partition::Channel::none: break;
-    }
-    throw std::logic_error("executor: a message without a channel");
 }
 
 }  // namespace smp::runtime

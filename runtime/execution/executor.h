@@ -84,7 +84,6 @@ class Executor {
     comms::Work receive(Execution& execution, const partition::Action& action);
     void sum_tied_gradients(Execution& execution, const partition::Action& action);
     void update(Execution& execution, const partition::Action& action);
-    comms::Communicator& channel(partition::Channel channel);
 
     const partition::Plan& plan_;
     const std::vector<partition::SharedParameter>& shared_;

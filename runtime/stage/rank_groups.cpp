@@ -1,19 +1,35 @@
 #include "runtime/stage/rank_groups.h"
 
+#include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include <fmt/format.h>
 
 namespace smp::runtime {
 
-void RankGroups::progress() {
-    activations->progress();
-    gradients->progress();
-    tied->progress();
-    data->progress();
+namespace {
+
+comms::Communicator& group_of(const RankGroups& groups, const partition::Edge& edge) {
+    const auto found = groups.edges.find(edge);
+    if (found == groups.edges.end())
+        throw std::logic_error(fmt::format("no communicator of the edge {} on stage {}: the plan has no message on it",
+                                           partition::name_of(edge), groups.at.pp));
+    return *found->second;
 }
 
-RankGroups make_groups(const partition::Topology& topology, comms::Communicator& world) {
+}  // namespace
+
+comms::Work RankGroups::send(const partition::Edge& edge, const at::Tensor& tensor) const {
+    return group_of(*this, edge).send(tensor, 1);
+}
+
+comms::Work RankGroups::receive(const partition::Edge& edge, at::Tensor tensor) const {
+    return group_of(*this, edge).receive(std::move(tensor), 0);
+}
+
+RankGroups make_groups(const partition::Plan& plan, comms::Communicator& world) {
+    const partition::Topology& topology = plan.topology;
     if (world.size() != topology.degrees.world())
         throw std::logic_error(
             fmt::format("make_groups: {} ranks for a topology of {}", world.size(), topology.degrees.world()));
@@ -25,10 +41,17 @@ RankGroups make_groups(const partition::Topology& topology, comms::Communicator&
     const auto [pp_degree, tp_degree, rdp_degree] = topology.degrees;
     groups.tensor = world.split(pp * rdp_degree + rdp, tp, "tensor");
     groups.data = world.split(pp * tp_degree + tp, rdp, "data");
-    const int pipeline = tp * rdp_degree + rdp;
-    groups.activations = world.split(pipeline, pp, "activations");
-    groups.gradients = groups.activations->split(0, pp, "gradients");
-    groups.tied = groups.activations->split(0, pp, "tied");
+    const auto pipeline = world.split(tp * rdp_degree + rdp, pp, "pipeline");
+    const partition::StageId here = groups.at.stage();
+    for (const auto& round :
+         partition::disjoint_rounds(partition::edges_of({&plan.training, &plan.evaluation, &plan.sampling}))) {
+        const auto own = std::find_if(round.begin(), round.end(),
+                                      [&](const partition::Edge& edge) { return edge.from == here || edge.to == here; });
+        const auto color = static_cast<int>(own - round.begin());  // behind the last one: with all who have none
+        const std::string name = own == round.end() ? "none" : partition::name_of(*own);
+        auto group = pipeline->split(color, own != round.end() && own->to == here ? 1 : 0, name);
+        if (own != round.end()) groups.edges.emplace(*own, std::move(group));
+    }
     return groups;
 }
 

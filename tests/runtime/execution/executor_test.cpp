@@ -52,7 +52,7 @@ void run_changed(const Layout& layout, const std::function<void(Programs&)>& cha
     auto programs = plan.training;
     change(programs);
     testing::on_local_ranks(layout.stages, [&](comms::Communicator& world) {
-        RankGroups groups = make_groups(plan.topology, world);
+        RankGroups groups = make_groups(plan, world);
         MemoryMeter meter;
         Stage stage(model(), plan, groups, meter, {}, at::kCPU);
         set_initial_weights(stage, *model().spec, {});

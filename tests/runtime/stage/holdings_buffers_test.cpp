@@ -78,7 +78,7 @@ TEST(HoldingsBuffers, AreWhatStageAndOptimizerHold) {
         TrainingOptions training;
         training.seed = kSeed;
         testing::on_local_ranks(degrees.world(), [&](comms::Communicator& world) {
-            RankGroups groups = make_groups(plan.topology, world);
+            RankGroups groups = make_groups(plan, world);
             MemoryMeter meter;
             Stage stage(made, plan, groups, meter, parallel, at::kCPU);
             AdamW optimizer(stage, training, updated_ranges(stage.layout(), groups.at.rdp, plan.shard_optimizer_state));
