@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -56,16 +57,18 @@ class BufferPass {
 
     /// Lives longer than the step: never freed, conflicting accesses ordered as listed.
     void check_lasting(const std::vector<Access>& accesses) {
+        std::optional<std::size_t> last_write;
         for (std::size_t i = 0; i < accesses.size(); ++i) {
             const Access& later = accesses[i];
             if (later.frees) add(fmt::format("{} frees {}, which outlives the step", name(later), buffer_));
-            // Against everything back to the write before: what lies behind that is ordered through it.
-            for (std::size_t j = i; j-- > 0;) {
+            // Against the write before and, for a write, what has read that: all else is ordered through these.
+            const std::size_t end = later.writes ? i : last_write ? *last_write + 1 : 0;
+            for (std::size_t j = end; j-- > last_write.value_or(0);) {
                 const Access& earlier = accesses[j];
                 if ((earlier.writes || later.writes) && !order_.ends_before(earlier.position, later.position))
                     refuse_order(earlier, later);
-                if (earlier.writes) break;
             }
+            if (later.writes) last_write = i;
         }
     }
 

@@ -32,8 +32,7 @@ bool is_backward(ActionKind kind) { return kind == ActionKind::backward || kind 
 
 class ComputePass {
   public:
-    ComputePass(const Programs& programs, const Duty& duty)
-        : programs_(programs), duty_(duty) {
+    ComputePass(const Programs& programs, const Duty& duty) : programs_(programs), duty_(duty) {
         first_part_.push_back(0);
         for (const ChunkId chunk : duty.placement.all_chunks())
             first_part_.push_back(first_part_.back() + static_cast<std::size_t>(std::max(1, groups_of(chunk))));

@@ -79,8 +79,7 @@ Findings check_events(const Programs& programs, StageId stage) {
                                        shown(programs, {stage, source}), shown(programs, {stage, actions.last_id()})));
     }
     for (const ActionId i : actions.ids()) {
-        if (!facts_of(at(programs, {stage, i}).kind).is_posted() || at(programs, {stage, i}).signals != kNone)
-            continue;
+        if (!facts_of(at(programs, {stage, i}).kind).is_posted() || at(programs, {stage, i}).signals != kNone) continue;
         findings.push_back(fmt::format("no action waits for {}, not even the last one, {}", shown(programs, {stage, i}),
                                        shown(programs, {stage, actions.last_id()})));
     }

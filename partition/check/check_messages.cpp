@@ -27,13 +27,13 @@ std::string difference(const Programs& programs, Place sent, Place received) {
     return "";
 }
 
-void compare(const Programs& programs, const Pairing& pairing, Findings& findings) {
-    const std::size_t met = std::min(pairing.sends.size(), pairing.receives.size());
+void compare(const Programs& programs, const EdgeMessages& messages, Findings& findings) {
+    const std::size_t met = std::min(messages.sends.size(), messages.receives.size());
     for (std::size_t n = 0; n < met; ++n) {
-        const std::string what = difference(programs, pairing.sends[n], pairing.receives[n]);
+        const std::string what = difference(programs, messages.sends[n], messages.receives[n]);
         if (what.empty()) continue;
-        findings.push_back(fmt::format("{} meets {}, which expects {}", shown(programs, pairing.sends[n]),
-                                       shown(programs, pairing.receives[n]), what));
+        findings.push_back(fmt::format("{} meets {}, which expects {}", shown(programs, messages.sends[n]),
+                                       shown(programs, messages.receives[n]), what));
         return;  // what follows is shifted
     }
     const auto unmet = [&](Place left_over, const char* counterpart, const std::vector<Place>& others) {
@@ -42,8 +42,8 @@ void compare(const Programs& programs, const Pairing& pairing, Findings& finding
                                            ? fmt::format("stage {} posts none", at(programs, left_over).peer)
                                            : fmt::format("the last one is {}", shown(programs, others.back()))));
     };
-    if (pairing.sends.size() > met) unmet(pairing.sends[met], "receive", pairing.receives);
-    if (pairing.receives.size() > met) unmet(pairing.receives[met], "send", pairing.sends);
+    if (messages.sends.size() > met) unmet(messages.sends[met], "receive", messages.receives);
+    if (messages.receives.size() > met) unmet(messages.receives[met], "send", messages.sends);
 }
 
 /// Collectives over the world come in the same order on every stage. Those of a data group are in the same program on
@@ -76,23 +76,9 @@ void compare_collectives(const Programs& programs, Findings& findings) {
 
 }  // namespace
 
-std::map<std::tuple<StageId, StageId, Channel>, Pairing> pairings_of(const Programs& programs) {
-    std::map<std::tuple<StageId, StageId, Channel>, Pairing> pairings;
-    for (const StageId stage : programs.ids()) {
-        for (const ActionId i : programs[stage].actions.ids()) {
-            const Action& action = at(programs, {stage, i});
-            if (action.kind == ActionKind::send)
-                pairings[{stage, action.peer, action.channel}].sends.push_back({stage, i});
-            if (action.kind == ActionKind::receive)
-                pairings[{action.peer, stage, action.channel}].receives.push_back({stage, i});
-        }
-    }
-    return pairings;
-}
-
 Findings check_messages(const Programs& programs) {
     Findings findings;
-    for (const auto& [pair, pairing] : pairings_of(programs)) compare(programs, pairing, findings);
+    for (const auto& [edge, messages] : messages_by_edge(programs)) compare(programs, messages, findings);
     compare_collectives(programs, findings);
     return findings;
 }

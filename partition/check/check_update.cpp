@@ -39,10 +39,7 @@ namespace {
 class UpdatePass {
   public:
     UpdatePass(const Programs& programs, const Duty& duty, StageId stage, Findings& findings)
-        : programs_(programs),
-          duty_(duty),
-          stage_(stage),
-          findings_(findings) {}
+        : programs_(programs), duty_(duty), stage_(stage), findings_(findings) {}
 
     void run() {
         const auto& actions = programs_[stage_].actions;

@@ -1,5 +1,6 @@
-// Proves that a plan can be executed, over all pipeline ranks at once, against the strictest backend there is: sends
-// are rendezvous, posting never blocks but waits do, nothing is ordered across streams but by events.
+// Proves that a plan can be executed, over all pipeline ranks at once, against the strictest backend there is
+// (partition/check/machine.h): sends are rendezvous, posting never blocks but waits do, the operations of one
+// communicator run one after another, nothing is ordered across streams but by events.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +37,7 @@ struct Duty {
 ///    action's microbatch and chunk, the bounds kept;
 /// 3. update: sums of tied gradients after the last backward, the reduction of each chunk after both, the update after
 ///    all; where parameters are gathered, each chunk's before its first forward;
-/// 4. messages: the n-th send of a pair and channel meets the n-th receive with the same content and bytes; collectives
+/// 4. messages: the n-th send of an edge meets the n-th receive with the same content and bytes; collectives
 ///    come in the same order on all stages;
 /// 5. end: the abstract machine runs all programs to their end;
 /// 6. buffers: written once, before they are read; freed once, after the last use; conflicting accesses ordered by

@@ -1,12 +1,11 @@
 // The passes of the checker, one source file each. A pass may rely on what the earlier ones have proven.
 #pragma once
 
-#include <map>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "partition/check/checker.h"
+#include "partition/check/machine.h"
 
 namespace smp::partition::passes {
 
@@ -15,15 +14,6 @@ const Buffer& buffer_of(const Programs& programs, Place place, BufferId id);
 
 /// "stage 1 action 7 (B mb2 chunk1)"
 std::string shown(const Programs& programs, Place place);
-
-/// The messages of one ordered pair of stages on one channel, as each side posts them: the n-th send meets the n-th
-/// receive.
-struct Pairing {
-    std::vector<Place> sends, receives;
-};
-
-/// By (sending stage, receiving stage, channel).
-std::map<std::tuple<StageId, StageId, Channel>, Pairing> pairings_of(const Programs& programs);
 
 using Findings = std::vector<std::string>;
 
@@ -36,7 +26,8 @@ void require_chunk_buffer(const Programs& programs, Place here, BufferKind kind,
 Findings check_compute(const Programs& programs, const Duty& duty);
 Findings check_update(const Programs& programs, const Duty& duty);
 Findings check_messages(const Programs& programs);
-Findings check_end(const Programs& programs);
+/// With one communicator an edge, as ranks have them, or with as few as one a channel.
+Findings check_end(const Programs& programs, Communicators communicators = Communicators::one_an_edge);
 Findings check_buffers(const Programs& programs);
 
 }  // namespace smp::partition::passes

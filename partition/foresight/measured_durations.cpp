@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <limits>
-#include <map>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -35,25 +33,6 @@ std::vector<int> all_ranks(const Plan& plan) {
 Table<StageId, int> pipeline_of(const Plan& plan, int tp, int rdp) {
     const auto ranks = group_along(plan.topology, {.pp = 0, .tp = tp, .rdp = rdp}, Axis::pipeline);
     return {ranks.begin(), ranks.end()};
-}
-
-std::vector<MessageEnds> messages_of_training(const Plan& plan) {
-    using Key = std::tuple<Channel, StageId, StageId>;  // from stage, to stage
-    std::map<Key, std::pair<std::vector<Place>, std::vector<Place>>> ends;
-    for (const StageId stage : plan.training.ids()) {
-        const auto& actions = plan.training[stage].actions;
-        for (const ActionId i : actions.ids()) {
-            const Action& action = actions[i];
-            if (action.kind == ActionKind::send) ends[{action.channel, stage, action.peer}].first.push_back({stage, i});
-            if (action.kind == ActionKind::receive)
-                ends[{action.channel, action.peer, stage}].second.push_back({stage, i});
-        }
-    }
-    std::vector<MessageEnds> transfers;
-    for (const auto& [key, places] : ends)
-        for (std::size_t i = 0; i < std::min(places.first.size(), places.second.size()); ++i)
-            transfers.push_back({places.first[i], places.second[i]});
-    return transfers;
 }
 
 namespace {
@@ -166,7 +145,7 @@ Durations measured_durations(const Plan& plan, const StepTimes& times) {
             }
         }
     }
-    for (const auto& [send, receive] : messages_of_training(plan)) {
+    for (const auto& [send, receive] : message_ends(plan.training)) {
         const std::int64_t posted = std::max(began[send.stage][send.position], began[receive.stage][receive.position]);
         durations[send.stage][send.position].latency =
             duration(posted, times.ranks[pipeline[receive.stage]][receive.position].end);

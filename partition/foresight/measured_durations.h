@@ -7,6 +7,7 @@
 #include "partition/foresight/action_times.h"
 #include "partition/foresight/durations.h"
 #include "partition/job/module_graph.h"
+#include "partition/plan/pairing.h"
 #include "partition/plan/plan.h"
 
 namespace smp::partition {
@@ -44,12 +45,5 @@ std::string comparison(const Plan& plan, const ModuleGraph& graph, const StepTim
 
 /// The ranks of one pipeline, stage by stage: those of equal tensor rank and replica.
 Table<StageId, int> pipeline_of(const Plan& plan, int tp, int rdp);
-
-/// Both ends of a message, as positions in the lists of two stages.
-struct MessageEnds {
-    Place send, receive;
-};
-/// Those of the plan's training.
-std::vector<MessageEnds> messages_of_training(const Plan& plan);
 
 }  // namespace smp::partition

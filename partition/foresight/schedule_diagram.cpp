@@ -106,7 +106,9 @@ std::string legend(const Plan& plan, const Cells& cells) {
                      "weight part of its backward, one tick");
     }
     if (static_cast<int>(plan.chunks.size()) > stages)
-        text += line({.kind = ActionKind::forward, .microbatch = MicrobatchId(0), .chunk = placement_of(plan.chunks, stages).chunks_of(StageId(0))[1]},
+        text += line({.kind = ActionKind::forward,
+                      .microbatch = MicrobatchId(0),
+                      .chunk = placement_of(plan.chunks, stages).chunks_of(StageId(0))[1]},
                      "the same through the second chunk of the stage");
     return text + fmt::format("  {:<{}}  idle; messages, reductions and the optimizer take no time here\n", '.',
                               2 * cells.width());

@@ -1,5 +1,5 @@
-// A queue of events in ascending order of ticks: a compute action ends, a transfer arrives, a link serves its next
-// transfer. Between events each stage issues its list as far as it can.
+// The clock of the abstract machine: a queue of events in ascending order of ticks. A compute action ends, a transfer
+// arrives, a link serves its next transfer; between events the machine goes on as far as it can.
 #include "partition/foresight/simulator.h"
 
 #include <algorithm>
@@ -8,16 +8,15 @@
 #include <queue>
 #include <stdexcept>
 #include <tuple>
+#include <utility>
 
 #include <fmt/format.h>
 
+#include "partition/check/machine.h"
 #include "partition/foresight/live_bytes.h"
 
 namespace smp::partition {
 namespace {
-
-constexpr Place kNowhere{};
-constexpr std::size_t kChannels = static_cast<std::size_t>(Channel::world) + 1;
 
 template <typename T>
 using EarliestFirst = std::priority_queue<T, std::vector<T>, std::greater<>>;
@@ -40,31 +39,31 @@ void require_duration_of_each_action(const Programs& programs, const Durations& 
     }
 }
 
-class Simulation {
+class Simulation : public Machine::Clock {
   public:
     Simulation(const Programs& programs, const Durations& durations)
         : programs_(programs),
           durations_(durations),
+          machine_(programs, *this),
           stages_(programs.size()),
+          transfers_(machine_.transfers().size()),
           links_(programs.size() * (programs.size() + 2)) {
         timeline_.stages.resize(programs.size());
         for (const StageId stage : programs.ids()) {
             timeline_.spans.emplace_back(programs[stage].actions.size());
-            transfer_of_.emplace_back(programs[stage].actions.size(), -1);
             stages_[stage].events.resize(static_cast<std::size_t>(programs[stage].events));
         }
-        pair_transfers();
     }
 
     Timeline run() {
-        for (const StageId stage : stages_.ids()) advance(stage);
+        machine_.begin();
         while (!queue_.empty()) {
             const auto [tick, happening, index] = queue_.top();
             queue_.pop();
             switch (happening) {
                 case Happening::compute_ended: end_compute(StageId(index)); break;
-                case Happening::arrived: arrive(transfers_[index]); break;
-                case Happening::link_free: serve(links_[index], index, tick); break;
+                case Happening::arrived: arrive(TransferId(index)); break;
+                case Happening::link_free: serve(LinkId(index), tick); break;
             }
         }
         require_end();
@@ -75,242 +74,177 @@ class Simulation {
   private:
     /// In the order in which those of one tick are handled: a link chooses when all that can become ready by then has.
     enum class Happening { compute_ended, arrived, link_free };
-    using QueueEntry = std::tuple<std::int64_t, Happening, int>;  // tick; what; index of stage, transfer or link
+    using QueueEntry = std::tuple<std::int64_t, Happening, int>;  // tick; what; number of stage, transfer or link
+    using LinkId = Id<struct LinkKind>;
 
-    /// An event of a program, once it has come.
+    /// An event of a program that has come.
     struct Event {
-        bool has_come = false;
         std::int64_t tick = 0;
         std::int64_t ready = 0;  // when it was on its way, for a transfer
-        Place source = kNowhere;
+        Place source = {};
     };
-
     struct StageState {
-        ActionId next{0};            // position of the action that is issued next, or that computes
-        bool is_busy = false;        // computing, or waiting for the other stages
-        std::int64_t now = 0;        // when the list has come as far as it has
-        Place cause = kNowhere;      // what ended then
-        std::size_t waits_over = 0;  // how many of the next action's waits have ended …
-        std::int64_t ready = 0;      // … and when the last of these was on its way
+        std::int64_t now = 0;  // when the list has come as far as it has
+        Place cause = {};      // what ended then
         Table<EventId, Event> events;
     };
-
-    /// A message; or a collective over the data-parallel group or a copy, which have a send side only.
-    struct Transfer {
-        Place send = kNowhere, receive = kNowhere;
-        int link = 0;
-        Channel channel = Channel::none;
-        int sides_posted = 0;
-        std::int64_t ready = 0;
-        Place cause = kNowhere;
+    struct TransferState {
+        bool is_posted = false;  // at one end at least
+        std::int64_t ready = 0;  // when it was posted at the last end so far
+        Place cause = {};
     };
-
     /// From one stage to another; from a stage to itself: into its data-parallel group. Behind them two for each stage,
     /// to host memory and back.
     struct Link {
-        /// Since when; its channel; which transfer, where numbers ascend along a pair and channel.
-        using Waiting = std::tuple<std::int64_t, Channel, int>;
+        /// Since when; its channel; which transfer.
+        using Waiting = std::tuple<std::int64_t, Channel, TransferId>;
         EarliestFirst<Waiting> waiting;
         std::int64_t free_at = 0;
-        Place holder = kNowhere;  // until then
+        Place holder = {};  // until then
         bool is_scheduled = false;
     };
 
-    StageState& stage(StageId index) { return stages_[index]; }
-    const RankProgram& program(StageId stage) const { return programs_[stage]; }
-    const Action& action(Place at) const { return program(at.stage).actions[at.position]; }
+    const Action& action(Place at) const { return programs_[at.stage].actions[at.position]; }
     const ActionDuration& duration_of(Place at) const { return durations_[at.stage][at.position]; }
     ActionSpan& run(Place at) { return timeline_.spans[at.stage][at.position]; }
-    int& transfer_of(Place at) { return transfer_of_[at.stage][at.position]; }
-
-    int link_of(const Action& a, StageId at) const {
-        const int count = static_cast<int>(stages_.size()), stage = at.number();
-        if (a.stream == Stream::copy_out) return count * count + 2 * stage;
-        if (a.stream == Stream::copy_in) return count * count + 2 * stage + 1;
-        const int from = a.kind == ActionKind::receive ? a.peer.number() : stage;
-        const int to = a.kind == ActionKind::send ? a.peer.number() : stage;
-        return from * count + to;
+    Place first_end(TransferId transfer) const {
+        const Transfer& ends = machine_.transfers()[transfer];
+        return ends.send != Place() ? ends.send : ends.receive;
     }
 
-    static bool is_message(const Action& a) { return a.kind == ActionKind::send || a.kind == ActionKind::receive; }
-
-    /// The n-th send of a pair and channel meets the n-th receive.
-    void pair_transfers() {
-        struct Pairing {
-            std::vector<int> transfers;
-            std::size_t sends = 0, receives = 0;
-        };
-        std::vector<Pairing> pairings(links_.size() * kChannels);
-        for (const StageId s : stages_.ids()) {
-            for (const ActionId i : program(s).actions.ids()) {
-                const Action& a = action({s, i});
-                if (a.stream == Stream::compute) continue;
-                const bool is_receive = a.kind == ActionKind::receive;
-                const int link = link_of(a, s);
-                Pairing& pairing =
-                    pairings[static_cast<std::size_t>(link) * kChannels + static_cast<std::size_t>(a.channel)];
-                std::size_t& met = is_receive ? pairing.receives : pairing.sends;
-                if (met == pairing.transfers.size()) {
-                    pairing.transfers.push_back(static_cast<int>(transfers_.size()));
-                    transfers_.push_back({.link = link, .channel = a.channel});
-                }
-                const int transfer = pairing.transfers[met++];
-                (is_receive ? transfers_[transfer].receive : transfers_[transfer].send) = {s, i};
-                transfer_of({s, i}) = transfer;
-            }
-        }
+    LinkId link_of(const Action& a, StageId stage) const {
+        const int count = static_cast<int>(stages_.size()), own = stage.number();
+        if (a.stream == Stream::copy_out) return LinkId(count * count + 2 * own);
+        if (a.stream == Stream::copy_in) return LinkId(count * count + 2 * own + 1);
+        if (!facts_of(a.kind).is_message()) return LinkId(own * count + own);
+        const Edge edge = edge_of(stage, a);
+        return LinkId(edge.from.number() * count + edge.to.number());
     }
 
-    /// Issues a stage's list up to the next action that it has to wait for or that computes.
-    void advance(StageId index) {
-        StageState& s = stage(index);
-        while (s.next < program(index).actions.end_id() && waits_are_over(index)) {
-            const Place here{index, s.next};
-            run(here).posted = s.now;
-            if (action(here).stream != Stream::compute) {
-                post(here);
-                ++s.next;
-                continue;
-            }
-            s.is_busy = true;
-            if (action(here).channel == Channel::world) {
-                join(here);
-            } else {
-                start_compute(here, s.now, s.cause);
-            }
-            return;
-        }
-    }
-
-    bool waits_are_over(StageId index) {
-        StageState& s = stage(index);
-        const std::vector<EventId>& waits = action({index, s.next}).waits;
-        if (s.waits_over == 0) s.ready = s.now;
-        for (; s.waits_over < waits.size(); ++s.waits_over) {
-            const Event& event = s.events[waits[s.waits_over]];
-            if (!event.has_come) return false;
-            s.ready = std::max(s.ready, event.ready);
+    void issued(Place here) override {
+        StageState& s = stages_[here.stage];
+        std::int64_t ready = s.now;
+        for (const EventId wait : action(here).waits) {
+            const Event& event = s.events[wait];
+            ready = std::max(ready, event.ready);
             if (event.tick > s.now) std::tie(s.now, s.cause) = std::tie(event.tick, event.source);
         }
-        // Up to s.ready something had not been made yet; from then on all the rest was on its way.
-        timeline_.stages[index].exposed += s.now - s.ready;
-        s.waits_over = 0;
-        return true;
+        // Up to `ready` something had not been made yet; from then on all the rest was on its way.
+        timeline_.stages[here.stage].exposed += s.now - ready;
+        run(here).posted = s.now;
+        if (facts_of(action(here).kind).is_posted()) {
+            TransferState& transfer = transfers_[machine_.transfer_of(here)];
+            if (std::exchange(transfer.is_posted, true) && s.now <= transfer.ready) return;
+            transfer.ready = s.now;
+            transfer.cause = s.cause;
+        } else if (action(here).channel == Channel::world) {
+            // The last stage to come starts it on all.
+            if (joined_++ % stages_.size() != 0 && s.now <= joined_from_) return;
+            joined_from_ = s.now;
+            joined_cause_ = s.cause;
+        }
     }
 
-    void signal(Place at, std::int64_t ready, Place source) {
-        const EventId event = action(at).signals;
-        if (event != kNone) stage(at.stage).events[event] = {true, run(at).end, ready, source};
+    void compute(Place here) override {
+        const StageState& s = stages_[here.stage];
+        const bool is_joint = action(here).channel == Channel::world;
+        ActionSpan& r = run(here);
+        r.start = is_joint ? joined_from_ : s.now;
+        r.end = r.start + duration_of(here).duration;
+        r.cause = is_joint ? joined_cause_ : s.cause;
+        timeline_.stages[here.stage].compute += duration_of(here).duration;
+        queue_.emplace(r.end, Happening::compute_ended, here.stage.number());
     }
 
-    void start_compute(Place at, std::int64_t start, Place cause) {
-        ActionSpan& r = run(at);
-        r.start = start;
-        r.end = start + duration_of(at).duration;
-        r.cause = cause;
-        timeline_.stages[at.stage].compute += duration_of(at).duration;
-        queue_.emplace(r.end, Happening::compute_ended, at.stage.number());
-    }
-
-    void end_compute(StageId index) {
-        StageState& s = stage(index);
-        const Place here{index, s.next};
+    void end_compute(StageId stage) {
+        StageState& s = stages_[stage];
+        const Place here{stage, machine_.next(stage)};
         s.now = run(here).end;
         // What takes no time is nobody's cause: what it waited for is.
         s.cause = run(here).end > run(here).start ? here : run(here).cause;
         timeline_.makespan = std::max(timeline_.makespan, s.now);
         signal(here, s.now, here);
-        s.is_busy = false;
-        ++s.next;
-        advance(index);
+        machine_.end_compute(stage);
     }
 
-    /// A collective over the world: the last stage to come starts it on all.
-    void join(Place here) {
-        const StageState& s = stage(here.stage);
-        if (joined_++ == 0 || s.now > joined_from_) {
-            joined_from_ = s.now;
-            joined_cause_ = s.cause;
-        }
-        if (joined_ < static_cast<int>(stages_.size())) return;
-        joined_ = 0;
-        for (const StageId index : stages_.ids())
-            start_compute({index, stage(index).next}, joined_from_, joined_cause_);
+    void signal(Place at, std::int64_t ready, Place source) {
+        const EventId event = action(at).signals;
+        if (event != kNone) stages_[at.stage].events[event] = {run(at).end, ready, source};
     }
 
-    void post(Place here) {
-        const StageState& s = stage(here.stage);
-        Transfer& transfer = transfers_[static_cast<std::size_t>(transfer_of(here))];
-        if (transfer.sides_posted++ == 0 || s.now > transfer.ready) {
-            transfer.ready = s.now;
-            transfer.cause = s.cause;
-        }
-        if (transfer.sides_posted < (is_message(action(here)) ? 2 : 1)) return;
-        Link& link = links_[transfer.link];
-        link.waiting.emplace(transfer.ready, transfer.channel, transfer_of(here));
-        schedule(link, transfer.link, transfer.ready);
+    void transfer(TransferId transfer) override {
+        const Place end = first_end(transfer);
+        const LinkId link = link_of(action(end), end.stage);
+        const std::int64_t ready = transfers_[transfer].ready;
+        links_[link].waiting.emplace(ready, action(end).channel, transfer);
+        schedule(link, ready);
     }
 
-    void schedule(Link& link, int index, std::int64_t now) {
+    void schedule(LinkId id, std::int64_t now) {
+        Link& link = links_[id];
         if (link.is_scheduled || link.waiting.empty()) return;
         link.is_scheduled = true;
-        queue_.emplace(std::max(now, link.free_at), Happening::link_free, index);
+        queue_.emplace(std::max(now, link.free_at), Happening::link_free, id.number());
     }
 
-    void serve(Link& link, int index, std::int64_t now) {
-        const int chosen = std::get<int>(link.waiting.top());
+    void serve(LinkId id, std::int64_t now) {
+        Link& link = links_[id];
+        const TransferId chosen = std::get<TransferId>(link.waiting.top());
         link.waiting.pop();
-        Transfer& transfer = transfers_[chosen];
+        const TransferState& transfer = transfers_[chosen];
+        const auto [send, receive, is_message] = machine_.transfers()[chosen];
         const Place cause = now > transfer.ready ? link.holder : transfer.cause;
-        const ActionDuration& cost = duration_of(transfer.send);
-        for (const Place side : {transfer.send, transfer.receive}) {
-            if (side == kNowhere) continue;
-            ActionSpan& r = run(side);
+        const ActionDuration& cost = duration_of(send);
+        for (const Place end : {send, receive}) {
+            if (end == Place()) continue;
+            ActionSpan& r = run(end);
             r.start = now;
             r.end = now + cost.duration + cost.latency;
             r.cause = cause;
         }
         link.free_at = now + cost.duration;
-        link.holder = transfer.send;
+        link.holder = send;
+        queue_.emplace(run(send).end, Happening::arrived, chosen.number());
+        machine_.let_go(chosen);  // the link keeps what follows until it is free
         link.is_scheduled = false;
-        schedule(link, index, now);
-        queue_.emplace(run(transfer.send).end, Happening::arrived, chosen);
+        schedule(id, now);
     }
 
-    void arrive(const Transfer& transfer) {
-        timeline_.makespan = std::max(timeline_.makespan, run(transfer.send).end);
-        for (const Place side : {transfer.send, transfer.receive}) {
-            if (side == kNowhere) continue;
-            signal(side, transfer.ready, transfer.send);
-            if (!stage(side.stage).is_busy) advance(side.stage);
+    void arrive(TransferId id) {
+        const auto [send, receive, is_message] = machine_.transfers()[id];
+        timeline_.makespan = std::max(timeline_.makespan, run(send).end);
+        for (const Place end : {send, receive}) {
+            if (end != Place()) signal(end, transfers_[id].ready, send);
         }
+        machine_.end_transfer(id);
     }
 
     void require_end() {
-        for (const StageId index : stages_.ids()) {
-            const ActionId next = stage(index).next;
-            if (next == program(index).actions.end_id()) continue;
-            throw std::logic_error(fmt::format("simulator: stage {} stops for ever at action {} ({})", index, next,
-                                               name_of(action({index, next}))));
+        for (const StageId stage : programs_.ids()) {
+            if (machine_.has_ended(stage)) continue;
+            const Place next{stage, machine_.next(stage)};
+            throw std::logic_error(fmt::format("simulator: stage {} stops for ever at action {} ({})", stage,
+                                               next.position, name_of(action(next))));
         }
-        for (const Transfer& transfer : transfers_) {
-            const Place left_over = transfer.send == kNowhere ? transfer.receive : transfer.send;
-            if (transfer.sides_posted == 2 || !is_message(action(left_over))) continue;
-            throw std::logic_error(fmt::format("simulator: stage {} action {} ({}) meets nothing", left_over.stage,
-                                               left_over.position, name_of(action(left_over))));
+        for (const TransferId transfer : machine_.transfers().ids()) {
+            const auto [send, receive, is_message] = machine_.transfers()[transfer];
+            if (!is_message || (send != Place() && receive != Place())) continue;
+            const Place alone = first_end(transfer);
+            throw std::logic_error(fmt::format("simulator: stage {} action {} ({}) meets nothing", alone.stage,
+                                               alone.position, name_of(action(alone))));
         }
     }
 
     const Programs& programs_;
     const Durations& durations_;
+    Machine machine_;
     Table<StageId, StageState> stages_;
-    std::vector<Link> links_;  // from·stages + to
-    std::vector<Transfer> transfers_;
-    Table<StageId, Table<ActionId, int>> transfer_of_;
+    Table<TransferId, TransferState> transfers_;
+    Table<LinkId, Link> links_;  // from·stages + to
     EarliestFirst<QueueEntry> queue_;
-    int joined_ = 0;  // stages that have come to the collective over the world
+    std::size_t joined_ = 0;  // how often a stage has come to a collective over the world
     std::int64_t joined_from_ = 0;
-    Place joined_cause_ = kNowhere;
+    Place joined_cause_ = {};
     Timeline timeline_;
 };
 
@@ -347,15 +281,15 @@ Timeline simulate(const Programs& programs, const Durations& durations) {
 }
 
 std::vector<Place> critical_path(const Timeline& timeline) {
-    Place at = kNowhere;
+    Place at;
     for (const StageId stage : timeline.spans.ids()) {
         for (const ActionId i : timeline.spans[stage].ids()) {
-            if ((at == kNowhere || at.stage == stage) && timeline.spans[stage][i].end == timeline.makespan)
+            if ((at == Place() || at.stage == stage) && timeline.spans[stage][i].end == timeline.makespan)
                 at = {stage, i};
         }
     }
     std::vector<Place> path;
-    while (at != kNowhere) {
+    while (at != Place()) {
         path.push_back(at);
         at = timeline.spans[at.stage][at.position].cause;
     }

@@ -1,5 +1,5 @@
 // Runs the programs of a plan against durations: when each action starts and ends, what waits for what, which bytes are
-// alive. The rules are those of the checker's abstract machine (partition/check/checker.h), with time.
+// alive. It is the machine of the proof (partition/check/machine.h) with a clock.
 #pragma once
 
 #include <array>

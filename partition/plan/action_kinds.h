@@ -115,11 +115,13 @@ struct Words<ActionKind> {
     }();
 };
 
-static_assert([] {
-    for (std::size_t i = 0; i < kActionFacts.size(); ++i) {
-        if (kActionFacts[i].kind != static_cast<ActionKind>(i)) return false;
-    }
-    return kActionFacts.back().kind == ActionKind::join;
-}(), "a row for each kind, in their order");
+static_assert(
+    [] {
+        for (std::size_t i = 0; i < kActionFacts.size(); ++i) {
+            if (kActionFacts[i].kind != static_cast<ActionKind>(i)) return false;
+        }
+        return kActionFacts.back().kind == ActionKind::join;
+    }(),
+    "a row for each kind, in their order");
 
 }  // namespace smp::partition

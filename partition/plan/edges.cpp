@@ -7,9 +7,7 @@
 
 namespace smp::partition {
 
-std::string name_of(const Edge& edge) {
-    return fmt::format("{} {} -> {}", word_of(edge.channel), edge.from, edge.to);
-}
+std::string name_of(const Edge& edge) { return fmt::format("{} {} -> {}", word_of(edge.channel), edge.from, edge.to); }
 
 Edge edge_of(StageId stage, const Action& message) {
     const bool is_send = message.kind == ActionKind::send;

@@ -51,11 +51,11 @@ ChainCosts chain_costs(const ModuleGraph& graph, double memory_weight, int micro
 /// last layer (the head) is a group of its own, so that its logits do not meet a recomputed layer.
 Table<GroupId, int> checkpoint_groups(const ModuleGraph& graph, const Chunk& chunk, int layers_per_group);
 
-/// The chunks of a job, dealt out in turn, virtual_pipeline_degree on each stage, automatic (cheapest_split) or by `stage_layers`, where
-/// what precedes the first layer (embedding) goes to the first chunk, and what follows a layer up to the next one
-/// (head) stays with it. Throws ConfigError with all problems: fewer layers than chunks, `stage_layers` with another
-/// number of entries than chunks, with another sum than layers, with an entry below 0, or that leaves a chunk without
-/// any module.
+/// The chunks of a job, dealt out in turn, virtual_pipeline_degree on each stage, automatic (cheapest_split) or by
+/// `stage_layers`, where what precedes the first layer (embedding) goes to the first chunk, and what follows a layer up
+/// to the next one (head) stays with it. Throws ConfigError with all problems: fewer layers than chunks, `stage_layers`
+/// with another number of entries than chunks, with another sum than layers, with an entry below 0, or that leaves a
+/// chunk without any module.
 Chunks assign_stages(const ModuleGraph& graph, const ParallelOptions& options);
 
 }  // namespace smp::partition

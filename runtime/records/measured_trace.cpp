@@ -36,7 +36,7 @@ void add_step(Trace& trace, const Plan& plan, const partition::StepTimes& times,
     for (int tp = 0; tp < plan.topology.degrees.tp; ++tp) {
         for (int rdp = 0; rdp < plan.topology.degrees.rdp; ++rdp) {
             const auto pipeline = partition::pipeline_of(plan, tp, rdp);
-            for (const auto& [send, receive] : partition::messages_of_training(plan)) {
+            for (const auto& [send, receive] : partition::message_ends(plan.training)) {
                 partition::ActionTime& left = starts[pipeline[send.stage]][send.position];
                 partition::ActionTime& arrived = starts[pipeline[receive.stage]][receive.position];
                 left.start = arrived.start = std::max(left.start, arrived.start);

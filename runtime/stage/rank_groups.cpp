@@ -45,8 +45,9 @@ RankGroups make_groups(const partition::Plan& plan, comms::Communicator& world) 
     const partition::StageId here = groups.at.stage();
     for (const auto& round :
          partition::disjoint_rounds(partition::edges_of({&plan.training, &plan.evaluation, &plan.sampling}))) {
-        const auto own = std::find_if(round.begin(), round.end(),
-                                      [&](const partition::Edge& edge) { return edge.from == here || edge.to == here; });
+        const auto own = std::find_if(round.begin(), round.end(), [&](const partition::Edge& edge) {
+            return edge.from == here || edge.to == here;
+        });
         const auto color = static_cast<int>(own - round.begin());  // behind the last one: with all who have none
         const std::string name = own == round.end() ? "none" : partition::name_of(*own);
         auto group = pipeline->split(color, own != round.end() && own->to == here ? 1 : 0, name);
