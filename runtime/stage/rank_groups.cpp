@@ -20,12 +20,12 @@ comms::Communicator& group_of(const RankGroups& groups, const partition::Edge& e
 
 }  // namespace
 
-comms::Work RankGroups::send(const partition::Edge& edge, const at::Tensor& tensor) const {
-    return group_of(*this, edge).send(tensor, 1);
+comms::Work RankGroups::send(const partition::Edge& edge, const at::Tensor& sent) const {
+    return group_of(*this, edge).send(sent, 1);
 }
 
-comms::Work RankGroups::receive(const partition::Edge& edge, at::Tensor tensor) const {
-    return group_of(*this, edge).receive(std::move(tensor), 0);
+comms::Work RankGroups::receive(const partition::Edge& edge, at::Tensor received) const {
+    return group_of(*this, edge).receive(std::move(received), 0);
 }
 
 RankGroups make_groups(const partition::Plan& plan, comms::Communicator& world) {

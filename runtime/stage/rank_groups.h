@@ -23,8 +23,8 @@ struct RankGroups {
     std::map<partition::Edge, std::unique_ptr<comms::Communicator>> edges;
 
     /// Asynchronous, as the communicator's. Throws std::logic_error for an edge that the plan does not use.
-    comms::Work send(const partition::Edge& edge, const at::Tensor& tensor) const;
-    comms::Work receive(const partition::Edge& edge, at::Tensor tensor) const;
+    comms::Work send(const partition::Edge& edge, const at::Tensor& sent) const;
+    comms::Work receive(const partition::Edge& edge, at::Tensor received) const;
 
     /// Moves on whatever is in flight. Called at operator boundaries.
     void progress() { world->progress(); }
