@@ -41,7 +41,7 @@ class BufferPass {
         const auto accesses = accesses_of(program());
         for (const BufferId b : accesses.ids()) {
             const Buffer& buffer = program().buffers[b];
-            buffer_ = name_of(buffer);
+            buffer_ = &buffer;
             if (buffer.kind == BufferKind::gradients || buffer.kind == BufferKind::parameters) {
                 check_lasting(accesses[b]);
             } else if (!accesses[b].empty()) {
@@ -53,6 +53,7 @@ class BufferPass {
   private:
     const RankProgram& program() const { return programs_[stage_]; }
     std::string name(const Access& access) const { return shown(programs_, {stage_, access.position}); }
+    std::string shown_buffer() const { return name_of(*buffer_); }
     void add(std::string finding) { findings_.push_back(std::move(finding)); }
 
     /// Lives longer than the step: never freed, conflicting accesses ordered as listed.
@@ -60,7 +61,7 @@ class BufferPass {
         std::optional<std::size_t> last_write;
         for (std::size_t i = 0; i < accesses.size(); ++i) {
             const Access& later = accesses[i];
-            if (later.frees) add(fmt::format("{} frees {}, which outlives the step", name(later), buffer_));
+            if (later.frees) add(fmt::format("{} frees {}, which outlives the step", name(later), shown_buffer()));
             // Against the write before and, for a write, what has read that: all else is ordered through these.
             const std::size_t end = later.writes ? i : last_write ? *last_write + 1 : 0;
             for (std::size_t j = end; j-- > last_write.value_or(0);) {
@@ -78,27 +79,28 @@ class BufferPass {
         const auto freed = std::find_if(accesses.begin(), accesses.end(), [](const Access& a) { return a.frees; });
         if (written == accesses.end()) {
             add(fmt::format("{} uses {} on stage {}, which no action writes; {} is the last to use it",
-                            name(accesses.front()), buffer_, stage_, name(accesses.back())));
+                            name(accesses.front()), shown_buffer(), stage_, name(accesses.back())));
             return;
         }
         if (freed == accesses.end()) {
-            add(fmt::format("{} on stage {}, written by {}, is never freed; {} is the last to use it", buffer_, stage_,
-                            name(*written), name(accesses.back())));
+            add(fmt::format("{} on stage {}, written by {}, is never freed; {} is the last to use it", shown_buffer(),
+                            stage_, name(*written), name(accesses.back())));
         }
         for (const Access& access : accesses) {
             if (&access == &*written) continue;
             if (access.writes) {
-                add(fmt::format("{} writes {} on stage {} again after {}", name(access), buffer_, stage_,
+                add(fmt::format("{} writes {} on stage {} again after {}", name(access), shown_buffer(), stage_,
                                 name(*written)));
             } else if (!order_.ends_before(written->position, access.position)) {
                 refuse_order(*written, access);
             }
             if (freed == accesses.end() || &access == &*freed) continue;
             if (access.frees) {
-                add(fmt::format("{} frees {} on stage {} again after {}", name(access), buffer_, stage_, name(*freed)));
-            } else if (!order_.ends_before(access.position, freed->position)) {
-                add(fmt::format("{} may still use {} on stage {} when {} frees it", name(access), buffer_, stage_,
+                add(fmt::format("{} frees {} on stage {} again after {}", name(access), shown_buffer(), stage_,
                                 name(*freed)));
+            } else if (!order_.ends_before(access.position, freed->position)) {
+                add(fmt::format("{} may still use {} on stage {} when {} frees it", name(access), shown_buffer(),
+                                stage_, name(*freed)));
             }
         }
     }
@@ -106,8 +108,8 @@ class BufferPass {
     void refuse_order(const Access& earlier, const Access& later) {
         const bool listed_so = earlier.position < later.position;
         add(listed_so ? fmt::format("{} may {} {} on stage {} before {} has ended: no event orders them", name(later),
-                                    later.writes ? "write" : "use", buffer_, stage_, name(earlier))
-                      : fmt::format("{} uses {} on stage {} before {} writes it", name(later), buffer_, stage_,
+                                    later.writes ? "write" : "use", shown_buffer(), stage_, name(earlier))
+                      : fmt::format("{} uses {} on stage {} before {} writes it", name(later), shown_buffer(), stage_,
                                     name(earlier)));
     }
 
@@ -115,7 +117,7 @@ class BufferPass {
     StageId stage_;
     Findings& findings_;
     HappensBefore order_;
-    std::string buffer_;
+    const Buffer* buffer_ = nullptr;  // the one that is looked at
 };
 
 }  // namespace
