@@ -1,5 +1,7 @@
 // What a user sees who asks for something wrong: one sentence, once, soon, with the right exit code, on any number of
 // ranks.
+#include <filesystem>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -89,9 +91,15 @@ TEST_F(SmpTrainRefusals, TooLittleMemory) {
     expect_refused(job, 5, {"out of memory in ", " more make ", ", and cluster.memory_limit_gib allows "});
 }
 
-TEST_F(SmpTrainRefusals, WeightsOfAnotherShape) {
+// The config.json beside them says so first; without one their shapes do.
+TEST_F(SmpTrainRefusals, WeightsOfAnotherModel) {
     auto other = config();
     other["training"]["initial_weights"] = golden("odd/model.safetensors");
+    expect_refused(other, 3, {"odd/config.json", "vocab_size is 503 there, and model.vocab_size is 512 here"});
+    const std::string alone = folder_ / "alone.safetensors";
+    std::filesystem::copy_file(golden("odd/model.safetensors"), alone);
+    other["training"]["initial_weights"] = alone;
+    other["model"]["n_layer"] = 6;  // as many as there, so that no layer is left over
     expect_refused(other, 3, {"wte.weight", "503", "512"});
 }
 
