@@ -52,14 +52,10 @@ class Id {
         return out;
     }
 
-    // What JSON libraries look for.
+    // What JSON libraries look for to write one.
     template <typename Json>
     friend void to_json(Json& json, const Id& id) {
         json = id.number_;
-    }
-    template <typename Json>
-    friend void from_json(const Json& json, Id& id) {
-        json.get_to(id.number_);
     }
 
   private:

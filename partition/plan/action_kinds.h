@@ -13,11 +13,11 @@
 namespace smp::partition {
 
 enum class ActionKind {
-    forward,
-    backward,         // inputs and weights at once
-    backward_input,   // split: gradients of inputs, which the previous stage waits for …
-    backward_weight,  // … and of weights, which nobody does before the reduction
-    recompute,        // the forward of a group again, right before its backward
+    forward,  // this and the next three: a stage's computations (ComputationKind)
+    backward,
+    backward_input,
+    backward_weight,
+    recompute,  // the forward of a group again, right before its backward
     send,
     receive,
     offload,             // a group's checkpointed input to host memory …

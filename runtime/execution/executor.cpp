@@ -385,8 +385,8 @@ comms::Work Executor::receive(Execution& execution, const Action& action) {
 }
 
 void Executor::sum_tied_gradients(Execution& execution, const Action& action) {
-    // The sum is made where the first copy of this rank has its gradient. Of two copies at most, since addition of
-    // two terms commutes: all stages get the same bits.
+    // The sum is made where the first copy of this rank has its gradient, so stages may add in different orders. Two
+    // copies make the same bits all the same, since the addition of two terms commutes; more would not.
     for (const BufferId id : action.reads) {
         const Buffer& buffer = execution.program.buffers[id];
         if (buffer.kind != BufferKind::tied_gradient && buffer.kind != BufferKind::tied_received) continue;

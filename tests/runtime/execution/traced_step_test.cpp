@@ -157,6 +157,20 @@ TEST(TracedStep, TimesAreInTheOrderOfWhatHappened) {
     }
 }
 
+/// Two thirds of a second of work for a rank of one thread, in six microbatches of eight layers.
+Job overlapping_job(const ScratchFolder& folder) {
+    Job job = testing::small_training_job(folder);
+    testing::change_model(job, [&](auto& model) {
+        model.n_layer = 8;
+        model.n_embd = 128;
+        model.n_positions = 64;
+    });
+    job.training.sequence_length = 64;
+    job.training.global_batch_size = 48;
+    job.parallel.microbatches = 6;
+    return job;
+}
+
 // The plan was executed as it is simulated: with the times that its actions took, the simulator gives the step that was
 // measured. Waits that the plan does not know of, another order, or a message that moves only when somebody waits for
 // it would show.
@@ -170,13 +184,7 @@ TEST(TracedStep, SimulatedFromItsOwnTimesItTakesAsLong) {
     for (const Case& c :
          {Case{"1F1B", PipelineSchedule::interleaved, 1}, Case{"2 chunks a stage", PipelineSchedule::interleaved, 2},
           Case{"zero bubble", PipelineSchedule::zero_bubble, 1}}) {
-        Job job = testing::small_training_job(folder);
-        testing::change_model(job, [&](auto& model) {
-            model.n_layer = 8;
-            model.n_embd = 128;
-            model.n_positions = 64;
-        });
-        job.training.sequence_length = 64;
+        Job job = overlapping_job(folder);
         job.training.global_batch_size = 32;
         job.parallel.microbatches = 8;
         job.parallel.pipeline_parallel_degree = 4;
@@ -196,20 +204,6 @@ TEST(TracedStep, SimulatedFromItsOwnTimesItTakesAsLong) {
                 << c.name;
         }
     }
-}
-
-/// Two thirds of a second of work for a rank of one thread, in six microbatches of eight layers.
-Job overlapping_job(const ScratchFolder& folder) {
-    Job job = testing::small_training_job(folder);
-    testing::change_model(job, [&](auto& model) {
-        model.n_layer = 8;
-        model.n_embd = 128;
-        model.n_positions = 64;
-    });
-    job.training.sequence_length = 64;
-    job.training.global_batch_size = 48;
-    job.parallel.microbatches = 6;
-    return job;
 }
 
 /// How long rank 0's compute stood still for what it waited for, in nanoseconds.
