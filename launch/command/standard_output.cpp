@@ -12,6 +12,7 @@
 
 #include "partition/job/problem.h"
 #include "runtime/files/data_error.h"
+#include "runtime/files/shown_text.h"
 
 namespace smp::launch {
 
@@ -31,8 +32,9 @@ void write_standard_output(std::string_view bytes) {
 
 int answer_on_standard_output(const char* program, const char* memory_remedy, const std::function<void()>& body) {
     std::signal(SIGPIPE, SIG_IGN);  // writes report it instead
+    std::signal(SIGXFSZ, SIG_IGN);  // and this: files that grow beyond the user's limit
     const auto failure = [&](int code, const std::string& message) {
-        fmt::print(stderr, "{}: error: {}\n", program, message);
+        fmt::print(stderr, "{}: error: {}\n", program, runtime::readable_message(message));
         return code;
     };
     try {

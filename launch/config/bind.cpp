@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "launch/config/json_text.h"
+
 namespace smp::launch {
 
 std::string whole_number_remedy(const Json& value) {
@@ -12,7 +14,7 @@ std::string whole_number_remedy(const Json& value) {
 
 std::string unquoted_remedy(const Json& value, bool number) {
     if (!value.is_string()) return "";
-    const Json inner = Json::parse(value.get<std::string>(), nullptr, /*allow_exceptions=*/false);
+    const Json inner = parse_json_value(value.get<std::string>());
     return (number ? inner.is_number() : inner.is_boolean()) ? "write it without quotes" : "";
 }
 

@@ -16,6 +16,7 @@
 
 #include "launch/config/key.h"
 #include "partition/job/words.h"
+#include "runtime/files/utf8.h"
 
 namespace smp::launch {
 
@@ -78,6 +79,8 @@ struct Codec<std::string> {
     static std::string type() { return "text"; }
     static std::optional<Refusal> read(const Json& value, std::string& out) {
         if (!value.is_string()) return Refusal{"must be text in quotes"};
+        // Only --set can give other bytes, and config.json could not repeat them.
+        if (!runtime::is_utf8(value.get_ref<const std::string&>())) return Refusal{"must be text in UTF-8"};
         out = value.get<std::string>();
         return std::nullopt;
     }
@@ -182,9 +185,15 @@ struct Section {
             std::string text;
             if (!value.is_null()) {
                 if (const auto refusal = Codec<std::string>::read(value, text))
-                    return Refusal{"must be a path in quotes"};
+                    return Refusal{value.is_string() ? "must be a path in UTF-8" : "must be a path in quotes",
+                                   value.is_string() ? "rename the file, or link to it under another name" : ""};
             }
-            config.*o.*member = text.empty() ? "" : (base / text).lexically_normal().string();
+            const std::string path = text.empty() ? "" : (base / text).lexically_normal().string();
+            if (!runtime::is_utf8(path))
+                return Refusal{fmt::format("lies in \"{}\", whose name is not in UTF-8, as config.json would need it",
+                                           base.string()),
+                               "rename that folder, or link to it under another name"};
+            config.*o.*member = path;
             return std::nullopt;
         };
         made.write = [o = options, member](const Config& config) -> Json {

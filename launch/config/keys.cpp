@@ -163,6 +163,8 @@ std::vector<Key> data_keys() {
         s.path("validation", &O::validation, "file or glob of files"),
         s.option("validation_fraction", &O::validation_fraction, "tail of train to validate on instead"),
         s.option("format", &O::format, "of the files"),
+        s.option("token_bytes", &O::token_bytes,
+                 "of one token in nanogpt files; null: 2 for a vocabulary of up to 65536, else 4"),
         s.option("tokenizer", &O::tokenizer, "for text"),
         s.path("tokenizer_file", &O::tokenizer_file, "vocabulary instead of the built-in one"),
         s.option("order", &O::order, "of samples in an epoch"),

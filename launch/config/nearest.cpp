@@ -25,10 +25,11 @@ int edit_distance(std::string_view from, std::string_view to) {
 
 std::vector<std::string> nearest(const std::string& name, const std::vector<std::string>& known) {
     constexpr std::size_t most = 3;
+    const std::string_view front = std::string_view(name).substr(0, 64);  // no known name is longer
     int least = std::numeric_limits<int>::max();
     std::vector<std::string> names;
     for (const std::string& candidate : known) {
-        const int distance = edit_distance(name, candidate);
+        const int distance = edit_distance(front, candidate);
         if (distance < least) names.clear();
         least = std::min(least, distance);
         if (distance == least && names.size() < most) names.push_back(candidate);

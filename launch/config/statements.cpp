@@ -101,7 +101,7 @@ class Collector {
 
     /// JSON where it is, unless the key wants text and the JSON is something else; a bare string otherwise.
     static Json value_of(const std::string& text, const Key& key) {
-        Json value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+        Json value = parse_json_value(text);
         const bool usable = !value.is_discarded() && (!key.takes_text || value.is_string() || value.is_null());
         return usable ? value : Json(text);
     }

@@ -86,6 +86,7 @@ cxxopts::Options options_of(const CommandFacts& facts) {
         add("force", "replace the output if it exists");
     } else {
         add("format", "auto (default), text, nanogpt, llmc or megatron", text(), "NAME");
+        add("token-bytes", "of one token in nanogpt files: 2, 4 or 8", cxxopts::value<int>(), "N");
         add("vocab-size",
             "of the tokens: nanogpt files have 4 bytes a token above 65536 (default: that of --config, else 2 bytes)",
             cxxopts::value<std::int64_t>(), "N");
@@ -228,6 +229,12 @@ DataArguments take(const CommandFacts& facts, const cxxopts::ParseResult& parsed
         using enum DataFormat;
         arguments.data.format =
             value_of("--format", parsed["format"].as<Text>(), {automatic, text, nanogpt, llmc, megatron});
+    }
+    if (parsed.count("token-bytes") != 0) {
+        const int width = parsed["token-bytes"].as<int>();
+        if (width != 2 && width != 4 && width != 8)
+            refuse_argument("--token-bytes", fmt::format("is {}; allowed are 2, 4 and 8", width));
+        arguments.data.token_bytes = width;
     }
     if (parsed.count("vocab-size") != 0) {
         arguments.vocab_size = parsed["vocab-size"].as<std::int64_t>();

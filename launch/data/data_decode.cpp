@@ -22,6 +22,7 @@ void decode_file(const std::filesystem::path& path, const DataArguments& argumen
     const runtime::TokenFile file(path, {.format = arguments.data.format,
                                          .vocab_size = arguments.vocab_size.value_or(tokenizer.vocab_size()),
                                          .tokenizer = &tokenizer,
+                                         .token_bytes = arguments.data.token_bytes.value_or(0),
                                          .check_tokens = false});
     if (arguments.first > file.tokens()) {
         throw partition::ConfigError(

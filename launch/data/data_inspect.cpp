@@ -10,6 +10,7 @@
 #include "runtime/data/dataset.h"
 #include "runtime/data/token_file.h"
 #include "runtime/data/tokenizer.h"
+#include "runtime/files/shown_text.h"
 
 namespace smp::launch {
 namespace {
@@ -17,7 +18,7 @@ namespace {
 constexpr std::int64_t kShownTokens = 16;
 constexpr std::int64_t kShownText = 48;  // tokens
 
-/// On one line, control characters as C writes them.
+/// On one line, in quotes, control characters as C writes them.
 std::string on_one_line(std::string_view text) {
     std::string shown = "\"";
     for (const char c : text) {
@@ -25,16 +26,12 @@ std::string on_one_line(std::string_view text) {
             shown += "\\n";
         } else if (c == '\t') {
             shown += "\\t";
-        } else if (c == '"' || c == '\\') {
-            shown.push_back('\\');
-            shown.push_back(c);
-        } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
-            shown += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
         } else {
-            shown += c;
+            if (c == '"' || c == '\\') shown.push_back('\\');
+            shown.push_back(c);
         }
     }
-    return shown.append("\"");
+    return runtime::escaped(shown) + '"';
 }
 
 struct Range {
@@ -68,17 +65,20 @@ std::string described(const std::filesystem::path& path, const DataArguments& ar
     const runtime::TokenFile file(path, {.format = arguments.data.format,
                                          .vocab_size = arguments.vocab_size.value_or(65536),
                                          .tokenizer = &stated,
-                                         .check_tokens = false});
+                                         .token_bytes = arguments.data.token_bytes.value_or(0),
+                                         .check_tokens = false,
+                                         .refuse_doubtful = false});
     std::string text;
     const auto row = [&](std::string_view label, const std::string& value) {
         text += fmt::format("{:<10} {}\n", label, value);
     };
-    row("file", path.string());
+    row("file", runtime::escaped(path.string()));
     const bool is_text = file.format() == runtime::DataFormat::text;
     row("format", is_text ? fmt::format("text, by tokenizer {}", stated.name())
                           : fmt::format("{}, {}", partition::word_of(file.format()), runtime::name(file.type())));
     row("bytes", fmt::format("{}", std::filesystem::file_size(path)));
     row("tokens", fmt::format("{}", file.tokens()));
+    for (const std::string& warning : file.warnings()) row("warning", runtime::escaped(warning));
     if (file.documents()) row("documents", fmt::format("{}", *file.documents()));
     if (arguments.sequence_length) {
         row("samples", fmt::format("{} of training.sequence_length {}",
@@ -116,7 +116,10 @@ void inspect_tokens(const DataArguments& arguments) {
     const auto tokenizer = runtime::make_tokenizer(arguments.data);
     bool first = true;
     for (const std::string& input : arguments.inputs) {
-        for (const std::filesystem::path& path : runtime::matching_files(input)) {
+        std::vector<std::filesystem::path> paths = runtime::matching_files(input);
+        for (const std::string& sentence : runtime::leave_out_empty(paths))
+            write_standard_output(fmt::format("{:<10} {}\n", "warning", runtime::escaped(sentence)));
+        for (const std::filesystem::path& path : paths) {
             write_standard_output(fmt::format("{}{}", first ? "" : "\n", described(path, arguments, *tokenizer)));
             first = false;
         }

@@ -10,8 +10,9 @@
 
 namespace smp::launch {
 
-/// file: all of it. line: each line that is not blank, without its line break. paragraph: what stands between empty
-/// lines, if not blank. jsonl: each line is a JSON object that has the text under a key.
+/// file: all of it. line: each line that is not blank, without its line break. paragraph: what stands between blank
+/// lines (empty, or of white space only), without the last line break. Lines end in LF or CRLF. jsonl: each line is a
+/// JSON object that has the text under a key.
 enum class DocumentRule { file, line, paragraph, jsonl };
 
 struct DocumentCut {

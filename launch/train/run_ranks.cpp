@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "runtime/execution/agreement.h"
+#include "runtime/files/shown_text.h"
 
 namespace smp::launch {
 
@@ -60,7 +61,7 @@ class FailureReport {
 
     void print(const std::string& message) const {
         std::fflush(stdout);
-        fmt::print(stderr, "{}: error: {}\n", run_.program, message);
+        fmt::print(stderr, "{}: error: {}\n", run_.program, runtime::readable_message(message));
         std::fflush(stderr);
     }
 

@@ -1,4 +1,6 @@
 // smp_train: trains a model as its configuration says.
+#include <csignal>
+
 #include <fmt/format.h>
 
 #include "launch/config/config.h"
@@ -6,6 +8,7 @@
 #include "launch/train/train_arguments.h"
 #include "launch/train/training_run.h"
 #include "runtime/execution/agreement.h"
+#include "runtime/files/shown_text.h"
 
 using namespace smp;
 
@@ -48,7 +51,7 @@ int locally(int argc, char** argv) {
         arguments = launch::parse_train_arguments(argc, argv);
         if (!arguments.answer) config = launch::load_config(arguments.config, arguments.sets, arguments.ranks);
     } catch (const std::exception& error) {
-        fmt::print(stderr, "smp_train: error: {}\n", error.what());
+        fmt::print(stderr, "smp_train: error: {}\n", runtime::readable_message(error.what()));
         return runtime::exit_code_of(error);
     }
     if (arguments.answer) {
@@ -64,4 +67,7 @@ int locally(int argc, char** argv) {
 
 }  // namespace
 
-int main(int argc, char** argv) { return comms::launched_by_mpi() ? under_mpi(argc, argv) : locally(argc, argv); }
+int main(int argc, char** argv) {
+    std::signal(SIGXFSZ, SIG_IGN);  // writes report files that grow beyond the user's limit
+    return comms::launched_by_mpi() ? under_mpi(argc, argv) : locally(argc, argv);
+}

@@ -39,8 +39,12 @@ Dataset::Dataset(std::vector<TokenFile> files, Settings settings)
         throw std::logic_error(fmt::format("A dataset of sequences of {} tokens, {} and {} of them skipped.", length,
                                            settings_.skipped_front, settings_.skipped_back));
     }
+    for (const std::string& warning : settings_.warnings)
+        warnings_.push_back(fmt::format("{}: {}", settings_.role, warning));
     std::int64_t all = 0;
     for (const TokenFile& file : files_) {
+        for (const std::string& warning : file.warnings())
+            warnings_.push_back(fmt::format("{}: {}", settings_.role, warning));
         const std::int64_t samples = samples_in(file, length);
         if (samples == 0)
             warnings_.push_back(fmt::format("{}: {}; it is left out.", settings_.role, too_short(file, length)));
@@ -122,6 +126,24 @@ std::vector<std::filesystem::path> matching_files(const std::string& pattern) {
     return files;
 }
 
+std::vector<std::string> leave_out_empty(std::vector<std::filesystem::path>& files) {
+    std::vector<std::string> sentences;
+    std::vector<std::filesystem::path> full;
+    for (const std::filesystem::path& file : files) {
+        std::error_code error;
+        const bool is_empty =
+            std::filesystem::is_regular_file(file, error) && std::filesystem::file_size(file, error) == 0;
+        if (!is_empty || error) {
+            full.push_back(file);
+        } else {
+            sentences.push_back(fmt::format("\"{}\" is empty (0 bytes); it is left out.", file.string()));
+        }
+    }
+    if (full.empty()) return {};
+    files = std::move(full);
+    return sentences;
+}
+
 Dataset open_dataset(const DataOptions& data, DataSplit split, std::int64_t vocab_size, std::int64_t sequence_length,
                      std::uint64_t seed) {
     if (split == DataSplit::validation && !has_validation_data(data))
@@ -134,9 +156,13 @@ Dataset open_dataset(const DataOptions& data, DataSplit split, std::int64_t voca
     const std::unique_ptr<TextTokenizer> tokenizer = make_tokenizer(data);
     std::vector<TokenFile> files;
     try {
-        for (const std::filesystem::path& path : matching_files(own_files ? data.validation : data.train)) {
-            files.emplace_back(
-                path, TokenFileOptions{.format = data.format, .vocab_size = vocab_size, .tokenizer = tokenizer.get()});
+        std::vector<std::filesystem::path> paths = matching_files(own_files ? data.validation : data.train);
+        settings.warnings = leave_out_empty(paths);
+        for (const std::filesystem::path& path : paths) {
+            files.emplace_back(path, TokenFileOptions{.format = data.format,
+                                                      .vocab_size = vocab_size,
+                                                      .tokenizer = tokenizer.get(),
+                                                      .token_bytes = data.token_bytes.value_or(0)});
         }
     } catch (const DataError& error) {
         throw DataError(fmt::format("{}: {}", settings.role, error.what()));

@@ -31,7 +31,8 @@ class Dataset {
         std::uint64_t seed = 0;
         std::int64_t skipped_front = 0;  // samples at the front or the back that are not part of this set
         std::int64_t skipped_back = 0;
-        std::string role;  // begins messages: "data.train"
+        std::string role;                        // begins messages: "data.train"
+        std::vector<std::string> warnings = {};  // about what is not among the files
     };
     /// Throws DataError if no sample is left.
     Dataset(std::vector<TokenFile> files, Settings settings);
@@ -55,7 +56,7 @@ class Dataset {
     void read(std::int64_t first, std::int64_t count, std::span<std::int64_t> inputs,
               std::span<std::int64_t> targets) const;
 
-    /// Sentences a person should see: files that are too short to give a sample.
+    /// Sentences a person should see: files that are too short to give a sample, or may be something else.
     const std::vector<std::string>& warnings() const { return warnings_; }
 
   private:
@@ -71,6 +72,10 @@ class Dataset {
 /// The files that a path or glob names, in the order of their names. A path that exists is taken literally. Directories
 /// that a glob matches are left out, and so is an .idx whose .bin is there. Throws DataError if nothing is left.
 std::vector<std::filesystem::path> matching_files(const std::string& pattern);
+
+/// Takes files of 0 bytes out of several, as they are left by shards that got nothing: a sentence about each. A file
+/// that is alone stays, and all stay if all are empty: opening one says what is wrong.
+std::vector<std::string> leave_out_empty(std::vector<std::filesystem::path>& files);
 
 /// Opens data.train, or data.validation, or in its place the last samples of data.train: validation_fraction of their
 /// number, rounded to the nearest, at least one; they are then no part of the training set. Validation data are always

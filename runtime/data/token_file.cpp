@@ -8,6 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "runtime/data/content_doubt.h"
+#include "runtime/files/binary_format.h"
 #include "runtime/files/data_error.h"
 
 namespace smp::runtime {
@@ -55,10 +57,11 @@ TokenFile::TokenFile(const std::filesystem::path& path, const TokenFileOptions& 
       file_(path) {
     const std::span<const std::byte> bytes = file_->bytes();
     if (format_ == DataFormat::automatic) format_ = recognise(path, bytes);
+    look_at_content(options);
     switch (format_) {
         case DataFormat::automatic: throw std::logic_error("A file's format was not decided.");
         case DataFormat::text: open_text(options); break;
-        case DataFormat::nanogpt: layout_ = nanogpt_layout(path, bytes, options.vocab_size); break;
+        case DataFormat::nanogpt: layout_ = nanogpt_layout(path, bytes, options.vocab_size, options.token_bytes); break;
         case DataFormat::llmc: layout_ = llmc_layout(path, bytes); break;
         case DataFormat::megatron: layout_ = megatron_layout(path, bytes); break;
     }
@@ -72,9 +75,36 @@ TokenFile::TokenFile(const std::filesystem::path& path, const TokenFileOptions& 
     }
 }
 
+void TokenFile::look_at_content(const TokenFileOptions& options) {
+    const std::span<const std::byte> bytes = file_->bytes();
+    const auto say = [&](bool refuse, const std::string& sentence) {
+        if (refuse && options.refuse_doubtful) throw DataError(fmt::format("\"{}\" {}.", path_.string(), sentence));
+        warnings_.push_back(fmt::format("\"{}\" {}.", path_.string(), sentence));
+    };
+    const bool bare = format_ == DataFormat::nanogpt;
+    if (!bare && format_ != DataFormat::text) return;
+    if (const auto known = binary_format(bytes)) {
+        return say(true, fmt::format("is {}, which cannot be read as {}; {}", known->name,
+                                     bare ? "tokens (data.format nanogpt)" : "text", known->remedy));
+    }
+    if (bare && options.token_bytes != 0) return;  // stated
+    const auto doubt =
+        bare ? doubt_as_tokens(bytes, nanogpt_type(options.vocab_size, 0), options.vocab_size) : doubt_as_text(bytes);
+    if (!doubt) return;
+    if (bare) {
+        return say(
+            doubt->certain,
+            fmt::format("{}, but would be read as {} (data.format nanogpt, model.vocab_size {}); {}", doubt->what,
+                        name(nanogpt_type(options.vocab_size, 0)), options.vocab_size, doubt->remedy));
+    }
+    // Whoever states that it is text may mean its bytes.
+    say(doubt->certain && options.format == DataFormat::automatic, fmt::format("{}; {}", doubt->what, doubt->remedy));
+}
+
 void TokenFile::open_text(const TokenFileOptions& options) {
     if (!options.tokenizer) throw std::logic_error("A text file was opened without a tokenizer.");
     tokenizer_ = options.tokenizer->name();
+    tokenizer_size_ = options.tokenizer->vocab_size();
     const std::span<const std::byte> bytes = file_->bytes();
     if (tokenizer_ == "bytes") {
         layout_ = {
@@ -87,6 +117,7 @@ void TokenFile::open_text(const TokenFileOptions& options) {
         std::transform(tokens.begin(), tokens.end(), std::back_inserter(encoded_),
                        [](std::int64_t t) { return static_cast<std::uint32_t>(t); });
     });
+    file_->require_whole();
     layout_ = {.type = TokenType::uint32, .offset = 0, .tokens = std::ssize(encoded_), .documents = {}};
     data_ = reinterpret_cast<const std::byte*>(encoded_.data());
     file_.reset();
@@ -99,6 +130,7 @@ void TokenFile::read(std::int64_t first, std::span<std::int64_t> tokens) const {
     }
     const std::uint64_t largest =
         widen(layout_.type, data_ + static_cast<std::size_t>(first) * bytes_of(layout_.type), tokens);
+    if (file_) file_->require_whole();
     if (!checked_ || largest < limit_) return;
     const auto bad = std::find_if(tokens.begin(), tokens.end(),
                                   [&](std::int64_t t) { return static_cast<std::uint64_t>(t) >= limit_; });
@@ -108,11 +140,10 @@ void TokenFile::read(std::int64_t first, std::span<std::int64_t> tokens) const {
 
 void TokenFile::refuse(std::int64_t position, std::int64_t token) const {
     if (format_ == DataFormat::text) {
-        throw DataError(
-            fmt::format("\"{}\": token {} of the text is {} (tokenizer {}), outside the vocabulary of {}; "
-                        "model.vocab_size has to be "
-                        "larger than the largest token, at least {} here.",
-                        path_.string(), position, token, tokenizer_, limit_, tokenizer_ == "bytes" ? 256 : token + 1));
+        throw DataError(fmt::format(
+            "\"{}\": token {} of the text is {}, outside the vocabulary of {}; tokenizer {} has {} tokens: set "
+            "model.vocab_size to {} or more, or choose another data.tokenizer.",
+            path_.string(), position, token, limit_, tokenizer_, tokenizer_size_, tokenizer_size_));
     }
     throw DataError(fmt::format(
         "\"{}\": token {} (byte {}, {}) is {}, outside the vocabulary of {}; the file is damaged, of another format "

@@ -114,22 +114,38 @@ std::filesystem::path index_path(const std::filesystem::path& bin) {
 }
 
 DataFormat recognise(const std::filesystem::path& path, Bytes bytes) {
-    if (path.extension() != ".bin") return DataFormat::text;
+    const bool is_bin = path.extension() == ".bin";
     std::error_code ignored;
-    if (std::filesystem::exists(index_path(path), ignored)) return DataFormat::megatron;
-    if (bytes.size() < 4) return DataFormat::nanogpt;
-    const auto magic = load<std::int32_t>(bytes, 0);
-    return magic == kLlmcMagic || magic == kLlmcLlama3Magic ? DataFormat::llmc : DataFormat::nanogpt;
+    if (is_bin && std::filesystem::exists(index_path(path), ignored)) return DataFormat::megatron;
+    const auto magic = bytes.size() < 4 ? 0 : load<std::int32_t>(bytes, 0);
+    const bool has_magic = magic == kLlmcMagic || magic == kLlmcLlama3Magic;
+    // Under another name two numbers have to agree: text may begin with any four bytes.
+    if (has_magic && (is_bin || (bytes.size() >= kLlmcHeaderBytes && load<std::int32_t>(bytes, 4) < 256)))
+        return DataFormat::llmc;
+    return is_bin ? DataFormat::nanogpt : DataFormat::text;
 }
 
-TokenLayout nanogpt_layout(const std::filesystem::path& path, Bytes bytes, std::int64_t vocab_size) {
-    const TokenType type = vocab_size <= 65536 ? TokenType::uint16 : TokenType::uint32;
+TokenType nanogpt_type(std::int64_t vocab_size, int token_bytes) {
+    switch (token_bytes) {
+        case 0: return vocab_size <= 65536 ? TokenType::uint16 : TokenType::uint32;
+        case 2: return TokenType::uint16;
+        case 4: return TokenType::uint32;
+        case 8: return TokenType::int64;
+        default: throw std::logic_error(fmt::format("Tokens of {} bytes.", token_bytes));
+    }
+}
+
+TokenLayout nanogpt_layout(const std::filesystem::path& path, Bytes bytes, std::int64_t vocab_size, int token_bytes) {
+    const TokenType type = nanogpt_type(vocab_size, token_bytes);
     const std::size_t width = bytes_of(type);
     if (bytes.size() % width != 0) {
-        throw DataError(fmt::format(
-            "\"{}\" is {} bytes long, no multiple of {} (nanogpt: {} tokens, since the vocabulary has {}); it is "
-            "truncated or of another format: copy it again or state data.format.",
-            path.string(), bytes.size(), width, name(type), vocab_size));
+        throw DataError(
+            fmt::format("\"{}\" is {} bytes long, no multiple of {} (nanogpt: {} tokens, {}); it is truncated or of "
+                        "another format: "
+                        "copy it again or state data.format.",
+                        path.string(), bytes.size(), width, name(type),
+                        token_bytes == 0 ? fmt::format("since the vocabulary has {}", vocab_size)
+                                         : fmt::format("data.token_bytes = {}", token_bytes)));
     }
     return {.type = type, .offset = 0, .tokens = static_cast<std::int64_t>(bytes.size() / width), .documents = {}};
 }
@@ -222,6 +238,7 @@ TokenLayout megatron_layout(const std::filesystem::path& path, Bytes bytes) {
         }
         last = boundary;
     }
+    index.require_whole();
     return {.type = type,
             .offset = 0,
             .tokens = static_cast<std::int64_t>(end / bytes_of(type)),

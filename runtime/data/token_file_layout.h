@@ -40,15 +40,16 @@ inline constexpr std::size_t kMegatronHeaderBytes =
 /// The .idx of a Megatron .bin.
 std::filesystem::path index_path(const std::filesystem::path& bin);
 
-/// `automatic` decided: an .idx beside a .bin is megatron, llm.c's magic llmc, another .bin nanogpt, anything else
-/// text.
+/// `automatic` decided: an .idx beside a .bin is megatron, llm.c's magic and version llmc, another .bin nanogpt,
+/// anything else text.
 DataFormat recognise(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
 // Each throws DataError if the sizes and headers do not agree; the message begins with the file's path in quotes.
 
-/// Nothing but tokens: uint16 where vocab_size ≤ 65536, else uint32.
-TokenLayout nanogpt_layout(const std::filesystem::path& path, std::span<const std::byte> bytes,
-                           std::int64_t vocab_size);
+/// Nothing but tokens: of token_bytes 2, 4 or 8; where that is 0, uint16 if vocab_size ≤ 65536, else uint32.
+TokenType nanogpt_type(std::int64_t vocab_size, int token_bytes);
+TokenLayout nanogpt_layout(const std::filesystem::path& path, std::span<const std::byte> bytes, std::int64_t vocab_size,
+                           int token_bytes = 0);
 /// A header of 256 int32, then as many tokens as it says.
 TokenLayout llmc_layout(const std::filesystem::path& path, std::span<const std::byte> bytes);
 /// Reads the .idx beside it: sequences must follow one another without gaps and fill the .bin.

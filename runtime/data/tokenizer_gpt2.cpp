@@ -9,6 +9,7 @@
 #include "runtime/data/tokenizer.h"
 #include "runtime/data/tokenizer_split.h"
 #include "runtime/data/tokenizer_vocabulary.h"
+#include "runtime/files/data_error.h"
 #include "runtime/files/mapped_file.h"
 
 namespace smp::runtime {
@@ -145,8 +146,17 @@ class Gpt2Tokenizer final : public TextTokenizer {
 std::unique_ptr<TextTokenizer> make_gpt2_tokenizer(const std::filesystem::path& vocabulary) {
     if (vocabulary.empty()) return std::make_unique<Gpt2Tokenizer>(gpt2_vocabulary_text(), "the built-in vocabulary");
     const MappedFile file(vocabulary);
+    constexpr std::size_t kLongest = std::size_t{64} << 20;  // GPT-2's takes 0.8 MiB
+    if (file.size() > kLongest) {
+        throw DataError(
+            fmt::format("\"{}\" is {} bytes long, where a vocabulary has at most {}; name a file as "
+                        "tiktoken's gpt2.tiktoken.",
+                        vocabulary.string(), file.size(), kLongest));
+    }
     const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.size());
-    return std::make_unique<Gpt2Tokenizer>(text, fmt::format("\"{}\"", vocabulary.string()));
+    auto tokenizer = std::make_unique<Gpt2Tokenizer>(text, fmt::format("\"{}\"", vocabulary.string()));
+    file.require_whole();
+    return tokenizer;
 }
 
 }  // namespace smp::runtime

@@ -11,6 +11,8 @@
 
 #include <fmt/format.h>
 
+#include "runtime/files/utf8.h"
+
 namespace smp::runtime {
 namespace {
 
@@ -41,35 +43,16 @@ Code compile() {
     return code;
 }
 
-/// Bytes of the valid UTF-8 sequence at the front (no overlong forms, no surrogates, nothing above U+10FFFF), or 0.
-std::size_t sequence_length(const unsigned char* s, std::size_t size) {
-    const auto continues = [&](std::size_t i) { return i < size && (s[i] & 0xc0) == 0x80; };
-    if (s[0] < 0x80) return 1;
-    if (s[0] >= 0xc2 && s[0] <= 0xdf) return continues(1) ? 2 : 0;
-    if (s[0] >= 0xe0 && s[0] <= 0xef) {
-        if (!continues(1) || !continues(2)) return 0;
-        if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f)) return 0;
-        return 3;
-    }
-    if (s[0] >= 0xf0 && s[0] <= 0xf4) {
-        if (!continues(1) || !continues(2) || !continues(3)) return 0;
-        if ((s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f)) return 0;
-        return 4;
-    }
-    return 0;
-}
-
 /// Bytes of the longest front part that is valid UTF-8.
 std::size_t valid_length(std::string_view text) {
-    const auto* const s = reinterpret_cast<const unsigned char*>(text.data());
     std::size_t i = 0;
     while (i < text.size()) {
         std::uint64_t word = 0;
-        if (i + 8 <= text.size() && (std::memcpy(&word, s + i, 8), (word & 0x8080808080808080) == 0)) {
+        if (i + 8 <= text.size() && (std::memcpy(&word, text.data() + i, 8), (word & 0x8080808080808080) == 0)) {
             i += 8;  // plain ASCII
             continue;
         }
-        const std::size_t length = sequence_length(s + i, text.size() - i);
+        const std::size_t length = utf8_length(text.substr(i));
         if (length == 0) return i;
         i += length;
     }
@@ -77,9 +60,8 @@ std::size_t valid_length(std::string_view text) {
 }
 
 std::size_t invalid_length(std::string_view text) {
-    const auto* const s = reinterpret_cast<const unsigned char*>(text.data());
     std::size_t i = 0;
-    while (i < text.size() && sequence_length(s + i, text.size() - i) == 0) ++i;
+    while (i < text.size() && utf8_length(text.substr(i)) == 0) ++i;
     return i;
 }
 

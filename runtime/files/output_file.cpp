@@ -114,6 +114,7 @@ void OutputFile::fail(const char* operation) const {
     const int error = errno;
     const char* remedy = "check the path and the disk";
     if (error == ENOSPC || error == EDQUOT) remedy = "free some space there";
+    if (error == EFBIG) remedy = "raise the limit on the size of files (ulimit -f), or write to another file system";
     if (error == ENOENT) remedy = "create its folder first";
     if (error == EACCES || error == EPERM || error == EROFS) remedy = "choose a folder that this user may write to";
     throw DataError(fmt::format("\"{}\" {}: {}; {}.", path_.string(), operation, std::strerror(error), remedy));

@@ -4,9 +4,12 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <functional>
 #include <limits>
+#include <numeric>
 #include <set>
 #include <stdexcept>
+#include <unordered_set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -63,27 +66,110 @@ std::optional<std::uint64_t> size_of(SafetensorsType type, const std::vector<std
     return size;
 }
 
-/// A JSON text in which no object has a key twice; nlohmann would keep the last.
-Json parse_json(const std::string& file, std::string_view text, std::uint64_t offset) {
-    std::vector<std::set<std::string>> keys;
-    const auto watch = [&](int, Json::parse_event_t event, Json& value) {
-        if (event == Json::parse_event_t::object_start) keys.emplace_back();
-        if (event == Json::parse_event_t::object_end) keys.pop_back();
-        if (event == Json::parse_event_t::key && !keys.back().insert(value.get<std::string>()).second) {
+using Member = std::function<void(const std::string& name, const Json& value)>;
+
+/// Hands the members of a JSON object over one by one, each read on its own: nlohmann's callback takes time that grows
+/// with the square of their number. No object may have a key twice (nlohmann would keep the last), and nothing may nest
+/// deeper than a header does.
+class MemberReader final : public Json::json_sax_t {
+  public:
+    MemberReader(std::string file, Member member) : file_(std::move(file)), member_(std::move(member)) {}
+
+    bool is_object() const { return is_object_; }
+    std::size_t error_position() const { return error_position_; }
+
+    bool null() override { return add(nullptr); }
+    bool boolean(bool value) override { return add(value); }
+    bool number_integer(number_integer_t value) override { return add(value); }
+    bool number_unsigned(number_unsigned_t value) override { return add(value); }
+    bool number_float(number_float_t value, const string_t&) override { return add(value); }
+    bool string(string_t& value) override { return add(std::move(value)); }
+    bool binary(binary_t&) override { return false; }
+    bool start_object(std::size_t) override {
+        if (is_object_) return open(Json::object());
+        return is_object_ = true;
+    }
+    bool start_array(std::size_t) override { return is_object_ && open(Json::array()); }
+    bool end_object() override { return open_.empty() || close(); }
+    bool end_array() override { return close(); }
+    bool key(string_t& value) override {
+        const bool is_new = open_.empty() ? names_.insert(value).second : !open_.back()->contains(value);
+        if (!is_new) {
             throw DataError(
-                fmt::format("\"{}\" names {} twice in its header; write the file again.", file, value.dump()));
+                fmt::format("\"{}\" names {} twice in its header; write the file again.", file_, shown(Json(value))));
+        }
+        (open_.empty() ? name_ : key_) = std::move(value);
+        return true;
+    }
+    bool parse_error(std::size_t position, const std::string&, const nlohmann::detail::exception&) override {
+        error_position_ = position;
+        return false;
+    }
+
+    static std::string shown(const Json& value) {
+        return value.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80);
+    }
+
+  private:
+    static constexpr std::size_t kDeepest = 8;
+
+    bool add(Json value) {
+        if (!is_object_) return false;
+        if (open_.empty()) {
+            member_(name_, value);
+        } else {
+            insert(std::move(value));
         }
         return true;
-    };
-    try {
-        return Json::parse(text, watch);
-    } catch (const Json::exception& error) {
-        const auto* const syntax = dynamic_cast<const Json::parse_error*>(&error);
-        throw DataError(
-            fmt::format("\"{}\" has a header that is no JSON, from byte {} on; the file is damaged or no safetensors "
-                        "file: copy it again.",
-                        file, offset + (syntax && syntax->byte > 0 ? syntax->byte - 1 : 0)));
     }
+    Json* insert(Json value) {
+        Json& parent = *open_.back();
+        if (!parent.is_array()) return &(parent[key_] = std::move(value));
+        parent.push_back(std::move(value));
+        return &parent.back();
+    }
+    bool open(Json value) {
+        if (open_.size() == kDeepest) {
+            throw DataError(
+                fmt::format("\"{}\": \"{}\" nests more than {} levels deep; a safetensors header has three: "
+                            "it is damaged or of another format.",
+                            file_, name_, kDeepest));
+        }
+        if (open_.empty()) {
+            value_ = std::move(value);
+            open_.push_back(&value_);
+        } else {
+            open_.push_back(insert(std::move(value)));
+        }
+        return true;
+    }
+    bool close() {
+        open_.pop_back();
+        if (open_.empty()) member_(name_, value_);
+        return true;
+    }
+
+    std::string file_;
+    Member member_;
+    bool is_object_ = false;
+    std::size_t error_position_ = 0;
+    std::unordered_set<std::string> names_;
+    std::string name_, key_;
+    Json value_;               // the member that is being read
+    std::vector<Json*> open_;  // objects and lists in it, from the outside
+};
+
+/// `offset`: of the text in the file. Throws DataError, for what `member` throws too.
+void for_each_member(const std::string& file, std::string_view text, std::uint64_t offset, const Member& member) {
+    MemberReader reader(file, member);
+    if (Json::sax_parse(text, &reader)) return;
+    if (reader.error_position() == 0) {
+        throw DataError(fmt::format("\"{}\" has a header that is no JSON object; it is damaged: copy it again.", file));
+    }
+    throw DataError(
+        fmt::format("\"{}\" has a header that is no JSON, from byte {} on; the file is damaged or no safetensors "
+                    "file: copy it again.",
+                    file, offset + reader.error_position() - 1));
 }
 
 std::optional<std::uint64_t> unsigned_integer(const Json& value) {
@@ -102,21 +188,23 @@ PlacedEntry entry_from(const std::string& file, const std::string& tensor, const
             fmt::format("\"{}\": tensor \"{}\" {}; the header is damaged or of a newer format: write the file again.",
                         file, tensor, what));
     };
-    const auto shown = [](const Json& value) {
-        return value.dump(-1, ' ', false, Json::error_handler_t::replace).substr(0, 80);
-    };
+    const auto shown = MemberReader::shown;
     if (!facts.is_object() || facts.size() != 3 || !facts.contains("dtype") || !facts.contains("shape") ||
         !facts.contains("data_offsets")) {
         throw refuse(fmt::format("is described by {}, which are not just dtype, shape and data_offsets", shown(facts)));
     }
-    PlacedEntry placed{.entry = {.name = tensor, .dtype = {}, .shape = {}, .bytes = {}}, .begin = 0, .end = 0};
+    PlacedEntry placed{
+        .entry = {.name = tensor, .dtype = {}, .shape = {}, .bytes = {}, .dtype_name = {}}, .begin = 0, .end = 0};
 
     const Json& dtype = facts["dtype"];
     const auto* const known = std::find_if(kTypes.begin(), kTypes.end(), [&](const TypeFacts& type) {
         return dtype.is_string() && dtype.get_ref<const std::string&>() == type.name;
     });
-    if (known == kTypes.end()) throw refuse(fmt::format("has dtype {}, which is unknown here", shown(dtype)));
-    placed.entry.dtype = static_cast<SafetensorsType>(known - kTypes.begin());
+    if (!dtype.is_string()) throw refuse(fmt::format("has dtype {}, which is no name of one", shown(dtype)));
+    // One that is unknown here does no harm until somebody needs the tensor.
+    placed.entry.dtype =
+        known == kTypes.end() ? SafetensorsType::other : static_cast<SafetensorsType>(known - kTypes.begin());
+    placed.entry.dtype_name = dtype.get<std::string>();
 
     const Json& shape = facts["shape"];
     for (const Json& extent : shape.is_array() ? shape : Json::array({nullptr})) {
@@ -134,6 +222,7 @@ PlacedEntry entry_from(const std::string& file, const std::string& tensor, const
         throw refuse(fmt::format("has data_offsets {}, which are no begin and end", shown(offsets)));
     placed.begin = *begin;
     placed.end = *end;
+    if (placed.entry.dtype == SafetensorsType::other) return placed;
     if (const std::optional<std::uint64_t> size = size_of(placed.entry.dtype, placed.entry.shape);
         size != placed.end - placed.begin) {
         throw refuse(fmt::format("has {} bytes (data_offsets {}), but {} of shape {} takes {}",
@@ -189,23 +278,24 @@ void convert(std::span<const std::byte> from, std::span<float> to, Convert to_fl
 
 }  // namespace
 
-std::string_view name(SafetensorsType type) { return kTypes.at(static_cast<std::size_t>(type)).name; }
+std::string_view name(SafetensorsType type) {
+    return type == SafetensorsType::other ? "?" : kTypes.at(static_cast<std::size_t>(type)).name;
+}
 std::size_t bytes_of(SafetensorsType type) { return kTypes.at(static_cast<std::size_t>(type)).bytes; }
 
-std::int64_t SafetensorsEntry::elements() const { return static_cast<std::int64_t>(bytes.size() / bytes_of(dtype)); }
+std::int64_t SafetensorsEntry::elements() const {
+    if (dtype != SafetensorsType::other) return static_cast<std::int64_t>(bytes.size() / bytes_of(dtype));
+    return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
+}
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
     const std::string file = path.string();
     const std::string_view text = header_of(file_);
-    const Json header = parse_json(file, text, kLengthBytes);
-    if (!header.is_object())
-        throw DataError(fmt::format("\"{}\" has a header that is no JSON object; it is damaged: copy it again.", file));
-
     std::vector<PlacedEntry> placed;
-    for (const auto& [key, facts] : header.items()) {
+    for_each_member(file, text, kLengthBytes, [&](const std::string& key, const Json& facts) {
         if (key != kMetadata) {
             placed.push_back(entry_from(file, key, facts));
-            continue;
+            return;
         }
         for (const auto& [name, value] : facts.items()) {
             if (!facts.is_object() || !value.is_string()) {
@@ -214,7 +304,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
             }
             metadata_[name] = value.get<std::string>();
         }
-    }
+    });
     std::sort(placed.begin(), placed.end(), [](const PlacedEntry& a, const PlacedEntry& b) {
         return std::tie(a.begin, a.end) < std::tie(b.begin, b.end);
     });
@@ -243,6 +333,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
             fmt::format("\"{}\" has {} bytes behind its last tensor, from byte {} on; it is damaged: copy it again.",
                         file, size - end, front + end));
     }
+    file_.require_whole();
 }
 
 Weights::Weights(std::filesystem::path path, std::vector<SafetensorsFile> files)
@@ -267,24 +358,30 @@ void Weights::read_float(const SafetensorsEntry& entry, std::int64_t first, std:
         throw std::logic_error(fmt::format("Elements {} to {} of \"{}\", which has {}.", first,
                                            first + std::ssize(values), entry.name, entry.elements()));
     }
+    const auto refuse_dtype = [&] {
+        return DataError(fmt::format(
+            "\"{}\": tensor \"{}\" has dtype {}, where F32, F16, BF16 or F64 is needed; convert it first.", path(),
+            entry.name, entry.dtype == SafetensorsType::other ? entry.dtype_name : name(entry.dtype)));
+    };
+    if (entry.dtype == SafetensorsType::other) throw refuse_dtype();
     const std::size_t width = bytes_of(entry.dtype);
     const std::span<const std::byte> bytes =
         entry.bytes.subspan(static_cast<std::size_t>(first) * width, values.size() * width);
     switch (entry.dtype) {
         case SafetensorsType::F32:
             if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
-            return;
-        case SafetensorsType::F16: return convert<std::uint16_t>(bytes, values, from_half);
+            break;
+        case SafetensorsType::F16: convert<std::uint16_t>(bytes, values, from_half); break;
         case SafetensorsType::BF16:
-            return convert<std::uint16_t>(
-                bytes, values, [](std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); });
+            convert<std::uint16_t>(bytes, values,
+                                   [](std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); });
+            break;
         case SafetensorsType::F64:
-            return convert<double>(bytes, values, [](double value) { return static_cast<float>(value); });
-        default:
-            throw DataError(fmt::format(
-                "\"{}\": tensor \"{}\" has dtype {}, where F32, F16, BF16 or F64 is needed; convert it first.", path(),
-                entry.name, name(entry.dtype)));
+            convert<double>(bytes, values, [](double value) { return static_cast<float>(value); });
+            break;
+        default: throw refuse_dtype();
     }
+    for (const SafetensorsFile& file : files_) file.require_whole();
 }
 
 Weights open_weights(const std::filesystem::path& path) {
@@ -308,26 +405,31 @@ Weights open_weights(const std::filesystem::path& path) {
                         path.string()));
     }
     const MappedFile text(index_path);
-    const Json index =
-        parse_json(index_path.string(), {reinterpret_cast<const char*>(text.bytes().data()), text.size()}, 0);
     const auto refuse = [&](std::string_view what) {
         return DataError(fmt::format("\"{}\" {}; download the model again.", index_path.string(), what));
     };
-    if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object())
-        throw refuse("has no object \"weight_map\"");
+    if (text.size() > kLongestHeader)
+        throw refuse(fmt::format("is {} bytes long, where an index has at most {}", text.size(), kLongestHeader));
+    Json weight_map;
+    for_each_member(index_path.string(), {reinterpret_cast<const char*>(text.bytes().data()), text.size()}, 0,
+                    [&](const std::string& key, const Json& value) {
+                        if (key == "weight_map") weight_map = value;
+                    });
+    text.require_whole();
+    if (!weight_map.is_object()) throw refuse("has no object \"weight_map\"");
     std::set<std::string> names;
-    for (const auto& [tensor, file] : index["weight_map"].items()) {
+    for (const auto& [tensor, file] : weight_map.items()) {
         // Plain names: an index must not reach outside its directory.
         if (!file.is_string() || file.get<std::string>().find('/') != std::string::npos ||
             file.get<std::string>().empty()) {
-            throw refuse(
-                fmt::format("maps tensor \"{}\" to {}, which is no name of a file beside it", tensor, file.dump()));
+            throw refuse(fmt::format("maps tensor \"{}\" to {}, which is no name of a file beside it", tensor,
+                                     MemberReader::shown(file)));
         }
         names.insert(file.get<std::string>());
     }
     for (const std::string& name : names) files.emplace_back(path / name);
     Weights weights(path, std::move(files));
-    for (const auto& [tensor, file] : index["weight_map"].items()) {
+    for (const auto& [tensor, file] : weight_map.items()) {
         if (!weights.find(tensor))
             throw refuse(fmt::format("promises tensor \"{}\" in \"{}\", which does not have it", tensor,
                                      file.get<std::string>()));
@@ -343,8 +445,12 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Safete
         return std::make_pair(bytes_of(b->dtype), std::string_view(a->name)) <
                std::make_pair(bytes_of(a->dtype), std::string_view(b->name));
     });
-    nlohmann::ordered_json header = nlohmann::ordered_json::object();
-    if (!metadata.empty()) header[kMetadata] = metadata;
+    std::string text = "{";
+    const auto add = [&](const std::string& key, const nlohmann::ordered_json& value) {
+        text += fmt::format("{}{}:{}", text.size() == 1 ? "" : ",", Json(key).dump(), value.dump());
+    };
+    if (!metadata.empty()) add(kMetadata, metadata);
+    std::unordered_set<std::string> names = {kMetadata};
     std::uint64_t end = 0;
     for (const SafetensorsEntry* tensor : order) {
         if (size_of(tensor->dtype, tensor->shape) != tensor->bytes.size()) {
@@ -352,13 +458,12 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Safete
                                                name(tensor->dtype), fmt::join(tensor->shape, ", "),
                                                tensor->bytes.size()));
         }
-        if (tensor->name == kMetadata || header.contains(tensor->name))
+        if (!names.insert(tensor->name).second)
             throw std::logic_error(fmt::format("Tensor \"{}\" is written twice.", tensor->name));
         const std::uint64_t begin = std::exchange(end, end + tensor->bytes.size());
-        header[tensor->name] = {
-            {"dtype", name(tensor->dtype)}, {"shape", tensor->shape}, {"data_offsets", {begin, end}}};
+        add(tensor->name, {{"dtype", name(tensor->dtype)}, {"shape", tensor->shape}, {"data_offsets", {begin, end}}});
     }
-    std::string text = header.dump();
+    text += '}';
     text.resize((text.size() + kLengthBytes + kAlignment - 1) / kAlignment * kAlignment - kLengthBytes, ' ');
     const std::uint64_t length = text.size();
 

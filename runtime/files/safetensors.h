@@ -20,10 +20,28 @@
 
 namespace smp::runtime {
 
-enum class SafetensorsType { BOOL, U8, I8, F8_E4M3, F8_E5M2, U16, I16, F16, BF16, U32, I32, F32, U64, I64, F64 };
+enum class SafetensorsType {
+    BOOL,
+    U8,
+    I8,
+    F8_E4M3,
+    F8_E5M2,
+    U16,
+    I16,
+    F16,
+    BF16,
+    U32,
+    I32,
+    F32,
+    U64,
+    I64,
+    F64,
+    other  // unknown here: such a tensor may be in a file, but cannot be read
+};
 
-/// As in the file: "F32".
+/// As in the file: "F32"; "?" for other.
 std::string_view name(SafetensorsType type);
+/// Of one element; not of other.
 std::size_t bytes_of(SafetensorsType type);
 
 struct SafetensorsEntry {
@@ -32,6 +50,7 @@ struct SafetensorsEntry {
     std::vector<std::int64_t> shape;  // row-major, empty for a scalar
     /// The elements, valid as long as what was opened. At any alignment when read: other writers need not align them.
     std::span<const std::byte> bytes;
+    std::string dtype_name = {};  // of one that was read
 
     std::int64_t elements() const;
 };
@@ -45,6 +64,8 @@ class SafetensorsFile {
     /// In the order of their bytes.
     const std::vector<SafetensorsEntry>& entries() const { return entries_; }
     const std::map<std::string, std::string>& metadata() const { return metadata_; }
+    /// As MappedFile's: to be called after reading the entries' bytes.
+    void require_whole() const { file_.require_whole(); }
 
   private:
     MappedFile file_;
@@ -62,7 +83,7 @@ class Weights {
     const SafetensorsEntry* find(std::string_view name) const;  ///< null if there is none
 
     /// Elements first … first + size − 1 in row-major order, as float (rounded to nearest from F64). dtype F32, F16,
-    /// BF16, F64; DataError otherwise.
+    /// BF16, F64; DataError otherwise, and if the files have changed since they were opened.
     void read_float(const SafetensorsEntry& entry, std::int64_t first, std::span<float> values) const;
 
   private:

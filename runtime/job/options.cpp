@@ -116,6 +116,14 @@ void check(const DataOptions& options, partition::OptionChecks& checks) {
         checks.conflict("validation_fraction", options.validation_fraction, "excludes data.validation",
                         "keep one of the two");
     }
+    const int width = options.token_bytes.value_or(2);
+    checks.require("token_bytes", options.token_bytes, width == 2 || width == 4 || width == 8, "2, 4 or 8");
+    if (options.token_bytes && options.format != DataFormat::automatic && options.format != DataFormat::nanogpt) {
+        checks.conflict(
+            "token_bytes", options.token_bytes,
+            fmt::format("data.format = \"{}\" says itself how wide its tokens are", partition::word_of(options.format)),
+            "set data.format = \"nanogpt\", or leave token_bytes out");
+    }
     if (!options.tokenizer_file.empty() && options.tokenizer == Tokenizer::bytes) {
         checks.conflict("tokenizer_file", options.tokenizer_file, "data.tokenizer = \"bytes\" reads no vocabulary",
                         "set data.tokenizer = \"gpt2\", or leave tokenizer_file out");

@@ -74,7 +74,7 @@ std::int64_t global_batch(const TrainingOptions& training, const partition::Para
 /// As given, else a tenth of learning_rate.
 double minimum_learning_rate(const TrainingOptions& training);
 
-/// automatic: an `.idx` beside the file is megatron, llm.c's magic llmc, another `.bin` nanogpt, anything else text.
+/// automatic: an `.idx` beside the `.bin` is megatron, llm.c's magic llmc, another `.bin` nanogpt, anything else text.
 enum class DataFormat { automatic, text, nanogpt, llmc, megatron };
 enum class Tokenizer { bytes, gpt2 };
 enum class DataOrder { shuffled, sequential };
@@ -84,6 +84,7 @@ struct DataOptions {
     std::string validation;          // likewise; empty: none
     double validation_fraction = 0;  // the tail of train instead, 0 ≤ f < 1
     DataFormat format = DataFormat::automatic;
+    std::optional<int> token_bytes;  // of one token in a nanogpt file: 2, 4 or 8; not given: 2 if the vocabulary fits
     Tokenizer tokenizer = Tokenizer::bytes;
     std::string tokenizer_file;  // absolute path; empty: the built-in vocabulary
     DataOrder order = DataOrder::shuffled;

@@ -8,6 +8,7 @@
 
 #include "partition/foresight/measured_durations.h"
 #include "partition/foresight/memory_forecast.h"
+#include "runtime/files/shown_text.h"
 
 namespace smp::runtime {
 
@@ -29,6 +30,13 @@ void Console::say(LogLevel level, const std::string& text) {
     erase_bar();
     fmt::print(places_.screen, "{}\n", text);
     std::fflush(places_.screen);
+    if (level < settings_.level) return;
+    const std::string shown = escaped(text);
+    log_.write(shown);
+    if (settings_.screen == nullptr) return;
+    erase_bar();
+    fmt::print(settings_.screen, "{}\n", shown);
+    std::fflush(settings_.screen);
 }
 
 void Console::started(const RunStart& run) {

@@ -1,9 +1,12 @@
 // A file that is no JSON gets one sentence with the place; a key that stands twice is found wherever it stands.
 #include "launch/config/json_text.h"
 
+#include <sys/stat.h>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/launch/small_config.h"
 #include "tests/runtime/files/scratch_folder.h"
 
 namespace smp::testing {
@@ -52,6 +55,40 @@ TEST(JsonText, FilesThatCannotBeRead) {
             ADD_FAILURE() << path;
         } catch (const partition::ConfigError& error) {
             EXPECT_THAT(error.what(), AllOf(HasSubstr(path.string()), HasSubstr(reason)));
+        }
+    }
+}
+
+TEST(JsonText, WhatIsFarFromAConfigurationIsRefusedBeforeItIsRead) {
+    const std::string deep = std::string(100'000, '[') + std::string(100'000, ']');
+    EXPECT_THAT(refusal("{\"a\": " + deep + "}"), HasSubstr("nests more than 32"));
+    std::string objects;
+    for (int i = 0; i < 50'000; ++i) objects += "{\"a\": ";
+    EXPECT_THAT(refusal(objects), HasSubstr("nests more than 32"));
+    EXPECT_THAT(refusal("{\"a\": \"" + std::string(5 << 20, 'x') + "\"}"), HasSubstr("at most 4194304"));
+    std::string keys = "{\"a\": 1";
+    for (int i = 0; i < 20'000; ++i) keys += fmt::format(",\"{}\":1", i);
+    EXPECT_THAT(refusal(keys + "}"), HasSubstr("more than 2000 keys"));
+    std::string list = "{\"a\": [[]";
+    for (int i = 0; i < 400'000; ++i) list += ",[]";
+    EXPECT_EQ(refusal(list + "]}"), "none");  // linear: the test's time limit would end anything else
+
+    EXPECT_TRUE(launch::parse_json_value(deep).is_discarded());
+    EXPECT_EQ(launch::parse_json_value("[\"[[\", {\"a\": 1}]").size(), 2U);
+    EXPECT_THAT(only_problem(problems_of(small_config(), {"parallel.stage_layers=" + deep})),
+                HasSubstr("parallel.stage_layers = \"[[["));
+}
+
+TEST(JsonText, OnlyRegularFiles) {
+    std::vector<partition::Problem> problems;
+    const ScratchFolder folder;
+    ASSERT_EQ(::mkfifo((folder / "pipe").c_str(), 0600), 0);
+    for (const std::filesystem::path& path : {std::filesystem::path("/dev/zero"), folder / "pipe"}) {
+        try {
+            launch::read_json_object(path, problems);
+            ADD_FAILURE() << path;
+        } catch (const partition::ConfigError& error) {
+            EXPECT_THAT(error.what(), AllOf(HasSubstr(path.string()), HasSubstr("no regular file")));
         }
     }
 }

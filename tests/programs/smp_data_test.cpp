@@ -244,5 +244,49 @@ TEST(SmpData, MissingAndDamagedFilesAreSentencesWithExitCode3) {
             "data.tokenizer_file: ");
 }
 
+TEST(SmpData, EncodesTextsAndNothingElse) {
+    const Folder folder;
+    const auto encode = [&](const std::string& inputs) {
+        return smp_data(fmt::format("encode {} --force --output {}", inputs, folder / "x.bin"));
+    };
+    folder.write("a.txt", "some text");
+    folder.write("b.txt", "");
+    folder.write("caf\xe9.txt", "more");
+    const Outcome all = encode("--input '" + (folder / "*.txt") + "'");
+    EXPECT_EQ(all.exit_code, 0) << all.output;
+    EXPECT_THAT(all.output, HasSubstr("b.txt\" is empty"));
+    EXPECT_THAT(all.output, HasSubstr("13 tokens"));
+    EXPECT_EQ(encode((folder / "caf\xe9.txt")).exit_code, 0);
+    const Outcome array = encode(folder.write("array.npy", "\x93NUMPY" + std::string(100, '\0')));
+    EXPECT_EQ(array.exit_code, 3);
+    EXPECT_THAT(array.output, HasSubstr("is a NumPy array"));
+    const Outcome unreadable = smp_data("inspect " + (folder / "caf\xe9\x1b.txt"));
+    EXPECT_EQ(unreadable.exit_code, 3);
+    EXPECT_THAT(unreadable.output, HasSubstr("caf\\xe9\\x1b.txt"));
+}
+
+TEST(SmpData, AFileThatOutgrowsTheUsersLimitIsASentence) {
+    const Folder folder;
+    folder.write("a.txt", std::string(4 << 20, 'x'));
+    const Outcome outcome =
+        run(fmt::format("ulimit -f 1024; {} encode {} --output {}", kProgram, folder / "a.txt", folder / "a.bin"));
+    EXPECT_EQ(outcome.exit_code, 3) << outcome.output;
+    EXPECT_THAT(outcome.output, HasSubstr("a.bin\" cannot be written: File too large; raise the limit"));
+}
+
+TEST(SmpData, TokensOfAnotherWidthAreSeen) {
+    const Folder folder;
+    std::string wide;
+    for (int i = 0; i < 100; ++i) wide += std::string{static_cast<char>('a' + i % 26), '\0', '\0', '\0'};
+    folder.write("wide.bin", wide);
+    const Outcome inspected = smp_data("inspect " + (folder / "wide.bin"));
+    EXPECT_EQ(inspected.exit_code, 0);
+    EXPECT_THAT(inspected.output, HasSubstr("looks like 4-byte integers"));
+    EXPECT_EQ(smp_data("decode " + (folder / "wide.bin")).exit_code, 3);
+    EXPECT_THAT(smp_data("decode --token-bytes 4 " + (folder / "wide.bin")).output, StartsWith("abcdefg"));
+    EXPECT_THAT(smp_data("inspect --token-bytes 4 " + (folder / "wide.bin")).output, HasSubstr("nanogpt, uint32"));
+    EXPECT_EQ(smp_data("inspect --token-bytes 3 " + (folder / "wide.bin")).exit_code, 2);
+}
+
 }  // namespace
 }  // namespace smp::testing

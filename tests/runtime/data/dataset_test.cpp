@@ -245,6 +245,29 @@ TEST_F(DatasetTest, MissingFilesAreNamedWithTheirKey) {
                       {"data.tokenizer_file: \"", "does not exist"});
 }
 
+TEST_F(DatasetTest, EmptyShardsBesideGoodOnesAreLeftOut) {
+    const DataOptions options = make_files({20, 41});
+    folder_.write("part2.bin", "");
+    const Dataset dataset = open_dataset(options, DataSplit::train, 50257, 10, 1);
+    EXPECT_EQ(dataset.samples(), 5);
+    EXPECT_THAT(dataset.warnings(),
+                ElementsAre(::testing::AllOf(HasSubstr("data.train: "), HasSubstr("part2.bin\" is empty"))));
+    for (const char* name : {"part0.bin", "part1.bin"}) folder_.write(name, "");
+    expect_data_error([&] { open_dataset(options, DataSplit::train, 50257, 10, 1); }, {"part0.bin\" is empty"});
+}
+
+TEST_F(DatasetTest, DoubtsAboutTheContentAreSaid) {
+    DataOptions options;
+    options.train = folder_.write("story.txt", "An old file: caf\xe9.");
+    const Dataset dataset = open_dataset(options, DataSplit::train, 256, 12, 1);
+    EXPECT_THAT(dataset.warnings(), ElementsAre(HasSubstr("data.train: \"")));
+    options.train = folder_.write_tokens<std::uint32_t>("wide.bin", {5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16});
+    expect_data_error([&] { open_dataset(options, DataSplit::train, 256, 5, 1); },
+                      {"data.train: \"", "wide.bin", "data.token_bytes = 4"});
+    options.token_bytes = 4;
+    EXPECT_EQ(read_all(open_dataset(options, DataSplit::train, 256, 5, 1), 0, 1)[0][0] % 5, 0);
+}
+
 TEST_F(DatasetTest, TextIsTokenisedOnTheFly) {
     DataOptions options;
     options.train = folder_.write("story.txt", "Hello, world!");

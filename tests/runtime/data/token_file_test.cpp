@@ -225,8 +225,9 @@ TEST(TokenFile, TokensOutsideTheVocabularyAreFoundAtOpen) {
 
     const auto tokenizer = make_byte_tokenizer();
     const TokenFileOptions options{.vocab_size = 100, .tokenizer = tokenizer.get()};
-    expect_data_error([&] { TokenFile(folder.write("x.txt", "abcz"), options); },
-                      {"token 3 of the text is 122 (tokenizer bytes)", "at least 256"});
+    expect_data_error(
+        [&] { TokenFile(folder.write("x.txt", "abcz"), options); },
+        {"token 3 of the text is 122", "tokenizer bytes has 256 tokens", "model.vocab_size to 256 or more"});
     EXPECT_EQ(TokenFile(folder.write("x.txt", "abc"), options).tokens(), 3);
 }
 
@@ -248,7 +249,8 @@ TEST(TokenFile, FormatIsRecognised) {
     };
     EXPECT_EQ(format("a.bin", "ab"), DataFormat::nanogpt);
     EXPECT_EQ(format("b.bin", llmc(20240520, 1, 0, "")), DataFormat::llmc);
-    EXPECT_EQ(format("c.txt", llmc(20240520, 1, 0, "")), DataFormat::text);
+    EXPECT_EQ(format("c", llmc(20240520, 1, 0, "")), DataFormat::llmc);
+    EXPECT_EQ(format("c.txt", llmc(20240520, 1000, 0, "").replace(12, 1012, 1012, 'x')), DataFormat::text);
     EXPECT_EQ(format("d", "ab"), DataFormat::text);
     Pair().write(folder);
     EXPECT_EQ(open_file(folder / "m.bin").format(), DataFormat::megatron);

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <numeric>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
@@ -187,7 +188,8 @@ TEST(Safetensors, RefusesWhatDoesNotAddUp) {
         3, {"tensor \"b\" begins at byte 1", "ends at 2"});
     refused(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8,
             {"tensor \"a\" has 8 bytes", "shape [3] takes 12"});
-    refused(R"({"a":{"dtype":"F31","shape":[2],"data_offsets":[0,8]}})", 8, {"dtype \"F31\", which is unknown"});
+    refused(R"({"a":{"dtype":31,"shape":[2],"data_offsets":[0,8]}})", 8, {"dtype 31, which is no name"});
+    refused(R"({"a":{"dtype":"F32","shape":[[[[[[[[[[2]]]]]]]]]],"data_offsets":[0,8]}})", 8, {"nests more than"});
     refused(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8, {"shape [-2]"});
     refused(R"({"a":{"dtype":"F32","shape":2,"data_offsets":[0,8]}})", 8, {"shape 2"});
     refused(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", 8, {"data_offsets [8,0]"});
@@ -213,6 +215,33 @@ TEST(Safetensors, RefusesWhatDoesNotAddUp) {
                       {"its header alone takes 40"});
     expect_data_error([&] { SafetensorsFile(folder.write("x", "PK\3\4 a PyTorch file")); },
                       {"another format", "PyTorch"});
+}
+
+TEST(Safetensors, OnlyTensorsThatAreReadHaveToBeReadable) {
+    const ScratchFolder folder;
+    const auto path = write_file(folder,
+                                 R"({"a":{"dtype":"F4","shape":[16],"data_offsets":[0,8]},)"
+                                 R"("b":{"dtype":"F32","shape":[2],"data_offsets":[8,16]}})",
+                                 16);
+    const Weights weights = open_weights(path);
+    std::vector<float> values(2, 7.0F);
+    weights.read_float(*weights.find("b"), 0, values);
+    EXPECT_THAT(values, ElementsAre(0, 0));
+    EXPECT_EQ(weights.find("a")->elements(), 16);
+    expect_data_error([&] { weights.read_float(*weights.find("a"), 0, values); }, {"tensor \"a\" has dtype F4"});
+}
+
+// Quadratic reading takes minutes for this; the test's time limit would end it.
+TEST(Safetensors, ManyTensorsTakeNoLongerEachThanFew) {
+    const ScratchFolder folder;
+    const std::vector<float> value(1);
+    std::vector<SafetensorsEntry> tensors;
+    for (int i = 0; i < 200'000; ++i)
+        tensors.push_back({.name = fmt::format("layer.{}", i), .shape = {1}, .bytes = bytes_in(value)});
+    write_safetensors(folder / "many.safetensors", tensors);
+    const Weights weights = open_weights(folder / "many.safetensors");
+    EXPECT_EQ(weights.entries().size(), tensors.size());
+    EXPECT_NE(weights.find("layer.199999"), nullptr);
 }
 
 // Any damage to a file is either refused by a sentence or leaves entries inside the file.
