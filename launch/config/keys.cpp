@@ -101,7 +101,9 @@ std::vector<Key> parallel_keys() {
         s.option("optimize", &O::optimize,
                  "\"memory\": activations between layers are sharded over the tensor ranks too, by tokens"),
         s.option("auto_partition", &O::auto_partition, "assign layers to stages automatically"),
-        s.option("memory_weight", &O::memory_weight, "of memory against compute in the automatic assignment"),
+        s.option(
+            "memory_weight", &O::memory_weight,
+            "of memory against compute in the automatic assignment; null: 0.2 with optimize = \"speed\", else 0.8"),
         s.option("stage_layers", &O::stage_layers,
                  "layers of each stage (of each chunk, in order), with auto_partition = false"),
         s.option("prescaled_batch", &O::prescaled_batch,

@@ -117,7 +117,10 @@ void note_idle_values(Config& config) {
          "training.deterministic = true changes nothing on CPUs: they always give the same bits");
     note(!training.sample_prompt.empty() && training.sample_tokens == 0,
          "training.sample_prompt changes nothing while training.sample_tokens is 0");
-    note(!config.parallel.auto_partition && config.parallel.memory_weight != partition::ParallelOptions{}.memory_weight,
+    partition::ParallelOptions standard;
+    standard.optimize = config.parallel.optimize;
+    note(!config.parallel.auto_partition && config.parallel.memory_weight.has_value() &&
+             config.parallel.memory_weight != partition::memory_weight(standard),
          "parallel.memory_weight changes nothing while parallel.auto_partition is false");
     note(!config.parallel.offload_activations &&
              config.parallel.activation_loading_horizon != partition::ParallelOptions{}.activation_loading_horizon,
@@ -131,6 +134,7 @@ void note_idle_values(Config& config) {
 void resolve(Config& config, std::optional<int> ranks) {
     config.gpt2.n_inner = models::inner_width(config.gpt2);
     config.model_from_section();
+    config.parallel.memory_weight = partition::memory_weight(config.parallel);
     config.parallel.active_microbatches = partition::active_microbatches(config.parallel);
     config.training.sequence_length = runtime::sequence_length(config.training, config.gpt2.n_positions);
     if (config.parallel.fp16 && !config.training.loss_scale) config.training.loss_scale.emplace();

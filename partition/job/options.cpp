@@ -88,7 +88,8 @@ void check(const ParallelOptions& options, OptionChecks& checks) {
                    "from 1 to parallel.microbatches");
     checks.require("placement_strategy", options.placement_strategy, is_placement(options.placement_strategy),
                    "\"cluster\" (= DPT), \"spread\" (= TPD) or any order of the letters D, P and T");
-    checks.between("memory_weight", options.memory_weight, 0.0, 1.0);
+    checks.require("memory_weight", options.memory_weight,
+                   options.memory_weight.value_or(0) >= 0 && options.memory_weight.value_or(0) <= 1, "from 0 to 1");
     check_stages(options, checks);
     check_chunks(options, checks);
     check_checkpointing(options, checks);
@@ -134,6 +135,10 @@ int checkpointed_layers(const ParallelOptions& options) {
     if (word == "none") return 0;
     if (word == "each") return 1;
     return word == "contiguous" ? std::numeric_limits<int>::max() : layers_in_word(word);
+}
+
+double memory_weight(const ParallelOptions& options) {
+    return options.memory_weight.value_or(options.optimize == Optimize::speed ? 0.2 : 0.8);
 }
 
 int active_microbatches(const ParallelOptions& options) {

@@ -54,10 +54,10 @@ struct ParallelOptions {
     int activation_loading_horizon = 4;  // and come back so many tasks (a group's forward or backward) ahead of use
     bool shard_optimizer_state = false;  // ZeRO-1 over the ranks that hold the same parameters
     bool auto_partition = true;
-    double memory_weight = 0.8;     // of memory against compute in the automatic stage assignment, 0…1
-    std::vector<int> stage_layers;  // layers of each chunk, in order; with auto_partition = false only
-    bool prescaled_batch = false;   // what training.batch_size counts: a tensor group's batch (true) or each rank's
-    bool fp16 = false;              // at most one of these two; see precision_of()
+    std::optional<double> memory_weight;  // of memory against compute in the automatic assignment; see memory_weight()
+    std::vector<int> stage_layers;        // layers of each chunk, in order; with auto_partition = false only
+    bool prescaled_batch = false;  // what training.batch_size counts: a tensor group's batch (true) or each rank's
+    bool fp16 = false;             // at most one of these two; see precision_of()
     bool bf16 = false;
     std::uint64_t tensor_parallel_seed = 0;  // mixed into the dropout keys of sites that tensor parallelism shards
 
@@ -78,6 +78,9 @@ int chunk_count(const ParallelOptions& options);
 bool recomputes_selectively(const ParallelOptions& options);
 /// Layers that are recomputed together: 0 for none, as many as there are for `contiguous`. The option must be valid.
 int checkpointed_layers(const ParallelOptions& options);
+
+/// 0…1: as given, else 0.2 where `optimize` is `speed` and 0.8 where it is `memory`.
+double memory_weight(const ParallelOptions& options);
 
 /// K: as given, else `simple`: all microbatches; with several chunks a stage: 2 · stages; else stages + 2; clamped to
 /// 1…microbatches.

@@ -149,7 +149,7 @@ Chunks assign_stages(const ModuleGraph& graph, const ParallelOptions& options) {
     if (!problems.empty()) throw ConfigError(std::move(problems));
 
     const std::vector<int> first_modules =
-        options.auto_partition ? cheapest_split(chain_costs(graph, options.memory_weight, microbatches_held(options),
+        options.auto_partition ? cheapest_split(chain_costs(graph, memory_weight(options), microbatches_held(options),
                                                             checkpointed_layers(options)),
                                                 stages, options.virtual_pipeline_degree)
                                      .first_modules

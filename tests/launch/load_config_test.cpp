@@ -23,7 +23,9 @@ TEST(LoadConfig, DefaultsAreThoseOfTheInterface) {
     EXPECT_EQ(config.gpt2.initializer_range, 0.02);
     EXPECT_EQ(config.parallel.pipeline, partition::PipelineSchedule::interleaved);
     EXPECT_EQ(config.parallel.placement_strategy, "cluster");
-    EXPECT_EQ(config.parallel.memory_weight, 0.8);
+    EXPECT_EQ(config.parallel.memory_weight, 0.2);
+    EXPECT_EQ(load(with(small_config(), "parallel", "optimize", "memory")).parallel.memory_weight, 0.8);
+    EXPECT_EQ(load(with(small_config(), "parallel", "memory_weight", 0.5)).parallel.memory_weight, 0.5);
     EXPECT_FALSE(config.parallel.prescaled_batch);
     EXPECT_EQ(config.parallel.active_microbatches, 1);
     EXPECT_EQ(config.training.sequence_length, 1024);
