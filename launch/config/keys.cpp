@@ -6,6 +6,7 @@
 
 #include "launch/config/bind.h"
 #include "launch/config/nearest.h"
+#include "models/gpt2/hugging_face.h"
 
 namespace smp::launch {
 
@@ -58,6 +59,18 @@ Key preset_key() {
             .read = [](Config&, const Json&, const std::filesystem::path&) { return std::optional<Refusal>{}; }};
 }
 
+/// Hugging Face has several names for the one that is here.
+Key activation_key() {
+    Key key = only("model", "activation_function", "gelu_new", "must be \"gelu_new\" (the tanh form)",
+                   "activation of the MLP (gelu_pytorch_tanh and gelu_fast are the same)");
+    key.read = [exact = key.read](Config& config, const Json& value, const std::filesystem::path& base) {
+        const bool is_same =
+            std::ranges::any_of(models::kGpt2Activations, [&](std::string_view name) { return value == name; });
+        return exact(config, is_same ? Json("gelu_new") : value, base);
+    };
+    return key;
+}
+
 std::vector<Key> model_keys() {
     using O = models::Gpt2Options;
     const Section<O> s{"model", &Config::gpt2};
@@ -71,8 +84,7 @@ std::vector<Key> model_keys() {
         s.option("n_inner", &O::n_inner, "width of the MLP; null: 4 * n_embd"),
         s.option("layer_norm_epsilon", &O::layer_norm_epsilon, "added to the variance in LayerNorm"),
         s.option("tie_word_embeddings", &O::tie_word_embeddings, "whether the head uses the token embedding"),
-        only("model", "activation_function", "gelu_new", "must be \"gelu_new\" (the tanh form)",
-             "activation of the MLP"),
+        activation_key(),
         s.option("embd_pdrop", &O::embd_pdrop, "dropout after the embeddings"),
         s.option("resid_pdrop", &O::resid_pdrop, "dropout before each residual sum"),
         s.option("attn_pdrop", &O::attn_pdrop, "dropout of attention weights"),

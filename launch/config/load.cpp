@@ -75,27 +75,39 @@ std::string refused(const Key& key, const Json& value, const Refusal& refusal) {
     return refusal.remedy.empty() ? text : text + "; " + refusal.remedy;
 }
 
+constexpr std::string_view kModel = "model.";
+
 void apply_preset(const Statements& statements, Config& config, Findings& findings) {
     const auto stated = statements.find("model.preset");
     if (stated == statements.end() || stated->second.value.is_null()) return;
     const std::size_t before = findings.problems().size();
     const auto& [value, origin, base] = stated->second;
+    std::set<std::string> overridden;
+    for (const auto& [path, statement] : statements)
+        if (path.starts_with(kModel) && !statement.value.is_null()) overridden.insert(path.substr(kModel.size()));
     if (value.is_string()) {
-        config.gpt2 = read_preset(value.get<std::string>(), base, origin, findings.problems());
+        config.gpt2 = read_preset(value.get<std::string>(), base, origin, overridden, findings.problems());
     } else {
         findings.add(*find_key("model", "preset"),
                      fmt::format("= {}: must be the name of a preset or a path, in quotes", shown_json(value)));
     }
     if (findings.problems().size() == before) return;
+    for (std::size_t i = before; i < findings.problems().size(); ++i)
+        findings.spoil(std::string(kModel) + findings.problems()[i].key);
     for (const char* shape : {"model.n_layer", "model.n_head", "model.n_embd"}) findings.spoil(shape);
 }
 
 void read_values(const Statements& statements, Config& config, Findings& findings) {
     apply_preset(statements, config, findings);
+    const auto preset = statements.find("model.preset");
+    const bool has_preset = preset != statements.end() && !preset->second.value.is_null();
     for (const Key& key : configuration_keys()) {
         const auto stated = statements.find(key.path());
         if (stated == statements.end()) continue;
         const auto& [value, origin, base] = stated->second;
+        // Beside a preset null stands for what it says.
+        const bool from_preset = has_preset && key.section == "model" && value.is_null() && !key.nullable;
+        if (from_preset) continue;
         if (const auto refusal = key.read(config, value, base)) findings.add(key, refused(key, value, *refusal));
     }
 }
@@ -117,11 +129,30 @@ void note_idle_values(Config& config) {
          "training.deterministic = true changes nothing on CPUs: they always give the same bits");
     note(!training.sample_prompt.empty() && training.sample_tokens == 0,
          "training.sample_prompt changes nothing while training.sample_tokens is 0");
+    const runtime::TrainingOptions plain;
+    note(training.sample_temperature != plain.sample_temperature && training.sample_tokens == 0,
+         "training.sample_temperature changes nothing while training.sample_tokens is 0");
+    note(training.evaluation_batches != plain.evaluation_batches && training.evaluate_every == 0,
+         "training.evaluation_batches changes nothing while training.evaluate_every is 0");
+    note(!config.data.validation.empty() && training.evaluate_every == 0,
+         "data.validation is not used while training.evaluate_every is 0");
+    note(training.schedule == runtime::LearningRateSchedule::constant && training.min_learning_rate &&
+             training.min_learning_rate != training.learning_rate / 10,
+         "training.min_learning_rate changes nothing with training.schedule = \"constant\"");
+    note(config.parallel.prescaled_batch && training.global_batch_size,
+         "parallel.prescaled_batch changes nothing beside training.global_batch_size: it says what batch_size counts");
     partition::ParallelOptions standard;
     standard.optimize = config.parallel.optimize;
     note(!config.parallel.auto_partition && config.parallel.memory_weight.has_value() &&
              config.parallel.memory_weight != partition::memory_weight(standard),
          "parallel.memory_weight changes nothing while parallel.auto_partition is false");
+    const int stages = config.parallel.pipeline_parallel_degree;
+    note(config.parallel.pipeline == partition::PipelineSchedule::interleaved &&
+             config.parallel.virtual_pipeline_degree == 1 &&
+             config.parallel.active_microbatches.value_or(0) > 2 * stages - 1,
+         fmt::format("parallel.active_microbatches = {}: with {} stage{} at most {} are active, a larger bound changes "
+                     "nothing",
+                     config.parallel.active_microbatches.value_or(0), stages, stages == 1 ? "" : "s", 2 * stages - 1));
     note(!config.parallel.offload_activations &&
              config.parallel.activation_loading_horizon != partition::ParallelOptions{}.activation_loading_horizon,
          "parallel.activation_loading_horizon changes nothing while parallel.offload_activations is false");

@@ -4,6 +4,8 @@
 namespace smp::launch {
 namespace {
 
+constexpr const char* kNoSharding = "parameters are not sharded over data-parallel ranks";
+
 using Judge = std::function<std::optional<Refusal>(const Json&)>;
 
 Key pasted(const std::string& name, const std::string& type, const Judge& judge,
@@ -53,6 +55,35 @@ std::optional<Refusal> judge_sharded_degree(const Json& value) {
                    "leave it out; parallel.shard_optimizer_state is the way to share memory between them"};
 }
 
+/// Of SageMaker's fp16_params: true asks for half-precision parameters, as fp16 does here.
+std::optional<Refusal> judge_fp16_params(const Json& value) {
+    bool asked = false;
+    if (auto refusal = Codec<bool>::read(value, asked)) return refusal;
+    if (!asked) return std::nullopt;
+    return Refusal{"must be false: it is SageMaker's older name of fp16", "set parallel.fp16 = true"};
+}
+
+std::optional<Refusal> judge_contiguous(const Json& value) {
+    if (value == true) return std::nullopt;
+    return Refusal{"must be true: a stage holds layers that follow one another",
+                   "leave it out; parallel.virtual_pipeline_degree gives each stage several such runs"};
+}
+
+/// Of SageMaker v2's degrees for what is not here.
+std::optional<Refusal> judge_degree_of_one(const Json& value) {
+    if (value == 1) return std::nullopt;
+    return Refusal{"must be 1: there is no such parallelism here",
+                   "leave it out; parallel.tensor_parallel_degree and pipeline_parallel_degree cut the model"};
+}
+
+std::optional<Refusal> judge_activation_offloading(const Json& value) {
+    bool asked = false;
+    if (auto refusal = Codec<bool>::read(value, asked)) return refusal;
+    if (!asked) return std::nullopt;
+    return Refusal{"must be false: it has another name here",
+                   "set parallel.offload_activations = true, and parallel.activation_checkpointing"};
+}
+
 std::optional<Refusal> judge_default_partition(const Json& value) {
     std::optional<int> stage;
     if (auto refusal = Codec<std::optional<int>>::read(value, stage)) return refusal;
@@ -75,6 +106,21 @@ std::vector<Key> pasted_keys() {
         pasted_switch("deterministic_server", "every rank derives the same plan"),
         pasted("horovod", "false", judge_horovod, "there is no Horovod here"),
         pasted("sharded_data_parallel_degree", "1", judge_sharded_degree, "1 shares nothing"),
+        pasted("sdp_reduce_bucket_size", Codec<double>::type(), readable_as<double>, kNoSharding),
+        pasted("sdp_param_persistence_threshold", Codec<double>::type(), readable_as<double>, kNoSharding),
+        pasted("sdp_max_live_parameters", Codec<double>::type(), readable_as<double>, kNoSharding),
+        pasted_switch("sdp_hierarchical_allgather", kNoSharding),
+        pasted("sdp_gradient_clipping", Codec<double>::type(), readable_as<double>,
+               std::string(kNoSharding) + "; training.gradient_clip_norm clips gradients"),
+        pasted("fp16_params", "false", judge_fp16_params, "parallel.fp16 is what asks for half precision"),
+        pasted("contiguous", "true", judge_contiguous, "a stage always holds layers that follow one another"),
+        pasted_switch("fast_mode", "activations always go from stage to stage directly"),
+        pasted_switch("static_mode", "the plan is fixed before the first step"),
+        pasted("hybrid_shard_degree", "1", judge_sharded_degree, "1 shares nothing"),
+        pasted("sm_activation_offloading", "false", judge_activation_offloading,
+               "parallel.offload_activations is what asks for it"),
+        pasted("expert_parallel_degree", "1", judge_degree_of_one, "the model has no experts"),
+        pasted("context_parallel_degree", "1", judge_degree_of_one, "sequences are not cut over ranks but by optimize"),
     };
 }
 

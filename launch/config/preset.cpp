@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -11,6 +12,7 @@
 #include "launch/config/keys.h"
 #include "launch/config/nearest.h"
 #include "models/gpt2/hugging_face.h"
+#include "partition/job/option_checks.h"
 
 namespace smp::launch {
 namespace {
@@ -37,7 +39,8 @@ constexpr std::array<Preset, 8> kPresets = {{
     {"gpt2-175b", 96, 96, 12288, 2048},   // 174.6 billion
 }};
 
-models::Gpt2Options read_hugging_face(const std::filesystem::path& file, std::vector<Problem>& problems) {
+models::Gpt2Options read_hugging_face(const std::filesystem::path& file, const std::set<std::string>& overridden,
+                                      std::vector<Problem>& problems) {
     const std::string origin = file.string();
     const Json object = read_json_object(file, problems);
     for (const auto& [key, value] : models::kGpt2FixedArithmetic) {
@@ -49,13 +52,35 @@ models::Gpt2Options read_hugging_face(const std::filesystem::path& file, std::ve
                             .origin = origin});
     }
     Config config;
+    std::set<std::string> unusable;
     for (const Key& key : configuration_keys()) {
-        if (key.section != "model" || key.name == "preset" || !object.contains(key.name)) continue;
+        if (key.section != "model" || key.name == "preset" || overridden.contains(key.name)) continue;
+        if (!object.contains(key.name)) {
+            if (!key.required) continue;
+            unusable.insert(key.path());
+            problems.push_back({.key = key.name,
+                                .message = fmt::format("is missing: {} ({}); add it, or set {} beside model.preset",
+                                                       key.doc, key.type, key.path()),
+                                .origin = origin});
+            continue;
+        }
         const Json& value = object.at(key.name);
         const auto refusal = key.read(config, value, file.parent_path());
         if (!refusal) continue;
-        problems.push_back(
-            {.key = key.name, .message = fmt::format("= {}: {}", shown_json(value), refusal->why), .origin = origin});
+        unusable.insert(key.path());
+        problems.push_back({.key = key.name,
+                            .message = fmt::format("= {}: {}; change it, or set {} beside model.preset",
+                                                   shown_json(value), refusal->why, key.path()),
+                            .origin = origin});
+    }
+    partition::OptionChecks checks("model");
+    models::check(config.gpt2, checks);
+    for (Problem problem : checks.outside_limits()) {
+        const std::string name = problem.key.substr(problem.key.find('.') + 1);
+        if (unusable.contains(problem.key) || overridden.contains(name)) continue;
+        problem.key = name;
+        problem.origin = origin;
+        problems.push_back(std::move(problem));
     }
     return config.gpt2;
 }
@@ -69,7 +94,7 @@ std::vector<std::string> preset_names() {
 }
 
 models::Gpt2Options read_preset(const std::string& preset, const std::filesystem::path& base, const std::string& origin,
-                                std::vector<Problem>& problems) {
+                                const std::set<std::string>& overridden, std::vector<Problem>& problems) {
     for (const Preset& known : kPresets) {
         if (known.name != preset) continue;
         models::Gpt2Options model;
@@ -79,8 +104,20 @@ models::Gpt2Options read_preset(const std::string& preset, const std::filesystem
         model.n_positions = known.positions;
         return model;
     }
-    const std::filesystem::path file = (base / preset).lexically_normal();
+    std::filesystem::path file = (base / preset).lexically_normal();
     std::error_code error;
+    if (std::filesystem::is_directory(file, error)) {
+        file /= "config.json";
+        if (!std::filesystem::exists(file, error)) {
+            problems.push_back(
+                {.key = "model.preset",
+                 .message = fmt::format("= \"{}\": is a folder without a config.json; name the folder of a "
+                                        "Hugging Face model, or its config.json",
+                                        preset),
+                 .origin = origin});
+            return {};
+        }
+    }
     if (!std::filesystem::is_regular_file(file, error)) {
         problems.push_back({.key = "model.preset",
                             .message = fmt::format(
@@ -89,7 +126,7 @@ models::Gpt2Options read_preset(const std::string& preset, const std::filesystem
                             .origin = origin});
         return {};
     }
-    return read_hugging_face(file, problems);
+    return read_hugging_face(file, overridden, problems);
 }
 
 }  // namespace smp::launch

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -10,11 +11,12 @@
 
 namespace smp::launch {
 
-/// The model that `preset` stands for: a name of preset_names(), or else a Hugging Face GPT-2 config.json, whose keys
-/// that are also ours are taken and whose others are ignored, as they say nothing about training, except where they ask
-/// for arithmetic that is not here. What is wrong is added to `problems`, with `key` "model.preset" and `origin`, or
-/// the other file and its key.
+/// The model that `preset` stands for: a name of preset_names(), or else a Hugging Face GPT-2 config.json or the folder
+/// that it lies in. Its keys that are also ours are taken and its others are ignored, as they say nothing about
+/// training, except where they ask for arithmetic that is not here. `overridden`: names of keys of section model that
+/// stand beside the preset with a value; what it says of these is not looked at. What is wrong, missing too, is added
+/// to `problems`, with `key` "model.preset" and `origin`, or the other file and its key.
 models::Gpt2Options read_preset(const std::string& preset, const std::filesystem::path& base, const std::string& origin,
-                                std::vector<partition::Problem>& problems);
+                                const std::set<std::string>& overridden, std::vector<partition::Problem>& problems);
 
 }  // namespace smp::launch

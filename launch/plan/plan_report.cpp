@@ -9,6 +9,7 @@
 #include "partition/check/checker.h"
 #include "partition/foresight/warnings.h"
 #include "runtime/job/job_plan.h"
+#include "runtime/job/job_rules.h"
 
 namespace smp::launch {
 
@@ -30,7 +31,8 @@ PlanReport report_on(const Config& config, int ranks) {
     report.proof = proof_of(report.plan);
     const auto durations = partition::modelled_durations(report.plan, report.plan.training, report.graph, report.rates);
     report.timeline = partition::simulate(report.plan.training, durations);
-    report.warnings = partition::warnings_of(report.plan, report.graph, config.parallel, config.cluster);
+    report.warnings = partition::warnings_of(report.plan, report.graph, config.parallel, config.cluster,
+                                             [&](int degree) { return runtime::takes_tensor_degree(config, degree); });
     if (const auto limit = partition::memory_limit(config.cluster))
         if (const auto sentence = partition::misfit(report.plan, report.graph, report.timeline, *limit))
             report.warnings.push_back(*sentence);

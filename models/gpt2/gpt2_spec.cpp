@@ -1,6 +1,9 @@
 #include "models/gpt2/gpt2_spec.h"
 
+#include <numeric>
+
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "models/gpt2/gpt2_parameters.h"
 #include "models/gpt2/gpt2_stash.h"
@@ -8,6 +11,19 @@
 #include "models/gpt2/hugging_face.h"
 
 namespace smp::models {
+namespace {
+
+/// "1, 2 or 4": the tensor degrees that a model allows, the smallest ones of many.
+std::string common_divisors(std::int64_t a, std::int64_t b) {
+    const std::int64_t most = std::gcd(a, b);
+    std::vector<std::int64_t> divisors;
+    for (std::int64_t d = 1; d <= most && divisors.size() < 12; ++d)
+        if (most % d == 0) divisors.push_back(d);
+    if (divisors.size() == 1) return "1";
+    return fmt::format("{} or {}", fmt::join(divisors.begin(), divisors.end() - 1, ", "), divisors.back());
+}
+
+}  // namespace
 
 std::string Gpt2::description() const {
     const auto counted = [](std::int64_t n, const char* what) {
@@ -35,16 +51,13 @@ partition::OptionChecks Gpt2::checks() const {
 
 void Gpt2::check_layout(const partition::ParallelOptions& parallel, partition::OptionChecks& checks) const {
     const int tensor = parallel.tensor_parallel_degree;
-    if (options_.n_head % tensor != 0) {
-        checks.conflict("parallel.tensor_parallel_degree", tensor,
-                        fmt::format("must divide model.n_head, which is {}", options_.n_head),
-                        "choose a divisor of the heads");
-    }
-    const std::int64_t inner = inner_width(options_);
-    if (inner >= 1 && inner % tensor != 0) {
-        checks.conflict("parallel.tensor_parallel_degree", tensor,
-                        fmt::format("must divide the width of the MLP (model.n_inner), which is {}", inner),
-                        "choose a divisor of both");
+    const std::int64_t heads = options_.n_head, inner = inner_width(options_);
+    if (heads >= 1 && inner >= 1 && (heads % tensor != 0 || inner % tensor != 0)) {
+        checks.conflict(
+            "parallel.tensor_parallel_degree", tensor,
+            fmt::format("must divide model.n_head, which is {}, and the width of the MLP (model.n_inner), which is {}",
+                        heads, inner),
+            fmt::format("choose {}", common_divisors(heads, inner)));
     }
 }
 

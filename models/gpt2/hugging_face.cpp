@@ -1,5 +1,7 @@
 #include "models/gpt2/hugging_face.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -29,10 +31,10 @@ std::vector<std::string> gpt2_disagreements(const Gpt2Options& options, const st
             sentences.push_back(
                 fmt::format("{} is {} there, and only {} can be trained here", key, stated->dump(), value));
     }
-    const std::string activation = file.value("activation_function", Json("gelu_new")).dump();
-    if (activation != "\"gelu_new\"" && activation != "\"gelu_pytorch_tanh\"")
-        sentences.push_back(
-            fmt::format("activation_function is {} there, and only \"gelu_new\" can be trained here", activation));
+    const Json activation = file.value("activation_function", Json("gelu_new"));
+    if (std::ranges::none_of(kGpt2Activations, [&](std::string_view name) { return activation == name; }))
+        sentences.push_back(fmt::format("activation_function is {} there, and only \"gelu_new\" can be trained here",
+                                        activation.dump()));
     compare(file, "n_layer", options.n_layer, sentences);
     compare(file, "n_head", options.n_head, sentences);
     compare(file, "n_embd", options.n_embd, sentences);

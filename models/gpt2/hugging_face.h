@@ -23,6 +23,9 @@ inline constexpr std::array kGpt2FixedArithmetic = {
     FixedArithmetic{"add_cross_attention", "false"},
 };
 
+/// Names of the one activation that is here, the tanh form of GELU: our own first.
+inline constexpr std::array<std::string_view, 3> kGpt2Activations = {"gelu_new", "gelu_pytorch_tanh", "gelu_fast"};
+
 /// As ModelSpec::disagreements and ModelSpec::meaning_of.
 std::vector<std::string> gpt2_disagreements(const Gpt2Options& options, const std::string& config_json);
 StrayTensor gpt2_meaning_of(const std::string& tensor);

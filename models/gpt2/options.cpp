@@ -4,7 +4,7 @@ namespace smp::models {
 namespace {
 
 // Keep every product of sizes (parameters, FLOPs a token) far inside 64 bits.
-constexpr std::int64_t kMostLayers = 100'000;
+constexpr std::int64_t kMostLayers = 4096;  // stages are found in time and memory that grow with the square
 constexpr std::int64_t kMostWidth = 1 << 20;
 constexpr std::int64_t kMostEntries = 1 << 24;
 
@@ -20,11 +20,11 @@ void check(const Gpt2Options& options, partition::OptionChecks& checks) {
     checks.require("n_inner", options.n_inner,
                    options.n_inner.value_or(1) >= 1 && options.n_inner.value_or(1) <= 4 * kMostWidth,
                    fmt::format("from 1 to {}", 4 * kMostWidth), "null stands for 4 * n_embd");
-    checks.above("layer_norm_epsilon", options.layer_norm_epsilon, 0);
-    checks.fraction("embd_pdrop", options.embd_pdrop);
-    checks.fraction("resid_pdrop", options.resid_pdrop);
-    checks.fraction("attn_pdrop", options.attn_pdrop);
-    checks.at_least("initializer_range", options.initializer_range, 0.0);
+    checks.positive_in_fp32("layer_norm_epsilon", options.layer_norm_epsilon);
+    checks.fraction_in_fp32("embd_pdrop", options.embd_pdrop);
+    checks.fraction_in_fp32("resid_pdrop", options.resid_pdrop);
+    checks.fraction_in_fp32("attn_pdrop", options.attn_pdrop);
+    checks.zero_or_positive_in_fp32("initializer_range", options.initializer_range);
     if (options.n_head >= 1 && options.n_embd >= 1 && options.n_embd % options.n_head != 0) {
         checks.conflict("n_embd", options.n_embd,
                         fmt::format("must be a multiple of model.n_head, which is {}", options.n_head),

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "partition/stages/chunk_costs.h"
 
@@ -15,7 +16,9 @@ constexpr double kTolerableImbalance = 0.05;
 
 bool tensor_groups_stay_on_nodes(const Topology& topology, int ranks_per_node) {
     for (int rank = 0; rank < topology.degrees.world(); ++rank) {
-        const int first = group_along(topology, coordinate_of(topology, rank), Axis::tensor).front();
+        Coordinate at = coordinate_of(topology, rank);
+        at.tp = 0;
+        const int first = rank_of(topology, at);
         if (first / ranks_per_node != rank / ranks_per_node) return false;
     }
     return true;
@@ -38,18 +41,19 @@ void warn_of_nodes(const Topology& topology, int nodes, std::vector<std::string>
                   common, degrees.tp)));
 }
 
-void warn_of_odd_degrees(const Degrees& degrees, std::vector<std::string>& warnings) {
-    const auto warn = [&](int degree, const std::string& name, const std::string& verb) {
-        const auto value = static_cast<unsigned>(degree);
-        if (std::has_single_bit(value)) return;
-        warnings.push_back(
-            fmt::format("{} = {} is no power of two, as nodes and models' sizes are: ranks, layers or "
-                        "batches will not divide evenly; {} {} or {}",
-                        name, degree, verb, std::bit_floor(value), std::bit_ceil(value)));
-    };
-    warn(degrees.pp, "parallel.pipeline_parallel_degree", "set it to");
-    warn(degrees.tp, "parallel.tensor_parallel_degree", "set it to");
-    warn(degrees.rdp, "the data-parallel degree", "start ranks for");
+/// Pipeline and data degrees may be anything: nothing else has to divide by them but batches, which is a rule.
+void warn_of_odd_tensor_degree(int degree, const std::function<bool(int)>& is_possible,
+                               std::vector<std::string>& warnings) {
+    const auto value = static_cast<unsigned>(degree);
+    if (std::has_single_bit(value)) return;
+    std::vector<unsigned> better;
+    for (const unsigned power : {std::bit_floor(value), std::bit_ceil(value)})
+        if (power > 1 && (!is_possible || is_possible(static_cast<int>(power)))) better.push_back(power);
+    if (better.empty()) return;  // the model leaves no choice
+    warnings.push_back(fmt::format(
+        "parallel.tensor_parallel_degree = {} is no power of two, as the ranks of a node and the sizes that "
+        "matrix products like are; set it to {}",
+        degree, fmt::join(better, " or ")));
 }
 
 void warn_of_idle_stages(const Plan& plan, std::vector<std::string>& warnings) {
@@ -84,12 +88,6 @@ void warn_of_useless_offloading(const Plan& plan, const ParallelOptions& options
             "parallel.offload_activations has no effect with activation_checkpointing = \"{}\": only inputs of "
             "checkpointed groups travel; set that to \"each\", \"contiguous\" or \"group_N\"",
             options.activation_checkpointing));
-        return;
-    }
-    if (plan.microbatches == 1) {
-        warnings.push_back(
-            "parallel.offload_activations is pointless with one microbatch, whose activations are needed again as soon "
-            "as they are made; raise parallel.microbatches");
         return;
     }
     const bool nothing_leaves = std::ranges::none_of(plan.training, [](const RankProgram& program) {
@@ -134,10 +132,10 @@ void warn_of_uneven_stages(const Plan& plan, const ModuleGraph& graph, std::vect
 }  // namespace
 
 std::vector<std::string> warnings_of(const Plan& plan, const ModuleGraph& graph, const ParallelOptions& options,
-                                     const ClusterOptions& cluster) {
+                                     const ClusterOptions& cluster, const std::function<bool(int)>& is_possible) {
     std::vector<std::string> warnings;
     warn_of_nodes(plan.topology, cluster.nodes, warnings);
-    warn_of_odd_degrees(plan.topology.degrees, warnings);
+    warn_of_odd_tensor_degree(plan.topology.degrees.tp, is_possible, warnings);
     warn_of_idle_stages(plan, warnings);
     warn_of_useless_offloading(plan, options, warnings);
     warn_of_uneven_stages(plan, graph, warnings);

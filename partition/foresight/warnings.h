@@ -2,6 +2,7 @@
 // is refused before there is a plan.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -14,12 +15,13 @@ namespace smp::partition {
 /// About the plan of `graph` with `options` on `cluster`, whose nodes divide the world, ranks in order: rank r is on
 /// node r / (world / nodes).
 /// - Tensor parallelism that leaves the node.
-/// - A degree that is no power of two.
+/// - A tensor degree that is no power of two, where one that is possible (empty: any) is next to it.
 /// - Fewer microbatches than stages; or fewer active ones (K) than the stages could use.
-/// - Offloading that has no effect: nothing is checkpointed, there is one microbatch, or the horizon reaches all tasks.
+/// - Offloading that has no effect: nothing is checkpointed, or the horizon reaches all tasks.
 /// - A stage with over 5 % more FLOPs than the mean. The remedy says whether memory_weight = 0 would help, and how
 /// much.
 std::vector<std::string> warnings_of(const Plan& plan, const ModuleGraph& graph, const ParallelOptions& options,
-                                     const ClusterOptions& cluster);
+                                     const ClusterOptions& cluster,
+                                     const std::function<bool(int tensor_degree)>& is_possible = {});
 
 }  // namespace smp::partition

@@ -1,6 +1,7 @@
 // Limits of options, stated once: the same calls say what is allowed (for messages and --help) and find what is not.
 #pragma once
 
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -51,9 +52,20 @@ class OptionChecks {
     void between(const std::string& key, Number value, Number lowest, Number highest) {
         require(key, value, value >= lowest && value <= highest, fmt::format("from {} to {}", lowest, highest));
     }
-    void above(const std::string& key, double value, double bound) {
-        require(key, value, value > bound, fmt::format("above {}", bound));
+    // Numbers that arithmetic in fp32 uses, and that must be there what they are here.
+    void positive_in_fp32(const std::string& key, double value) {
+        require(key, value, value >= kLeastInFp32 && value <= kMostInFp32,
+                fmt::format("from {:.3g} to {:.3g}, as fp32 has them", kLeastInFp32, kMostInFp32));
     }
+    void zero_or_positive_in_fp32(const std::string& key, double value) {
+        require(key, value, value == 0 || (value >= kLeastInFp32 && value <= kMostInFp32),
+                fmt::format("0, or from {:.3g} to {:.3g}, as fp32 has them", kLeastInFp32, kMostInFp32));
+    }
+    void fraction_in_fp32(const std::string& key, double value) {
+        require(key, value, value >= 0 && static_cast<float>(value) < 1, "0 or more and below 1 in fp32");
+    }
+    static constexpr double kLeastInFp32 = std::numeric_limits<float>::min();  // smaller ones lose digits, then vanish
+    static constexpr double kMostInFp32 = std::numeric_limits<float>::max();
     void fraction(const std::string& key, double value) {
         require(key, value, value >= 0 && value < 1, "0 or more and below 1");
     }

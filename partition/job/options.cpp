@@ -11,7 +11,9 @@ namespace smp::partition {
 namespace {
 
 constexpr int kMostRanks = 1'000'000;  // keeps products of two degrees far inside an int
-constexpr int kMostMicrobatches = 1'000'000;
+constexpr int kMostMicrobatches = 16'384;
+constexpr int kMostThreads = 1024;
+constexpr double kMostSeconds = 1e8;  // three years: in nanoseconds it stays inside 64 bits
 constexpr int kMostChunksPerStage = 1'000;
 
 bool is_placement(const std::string& text) {
@@ -50,9 +52,10 @@ void check_stages(const ParallelOptions& options, OptionChecks& checks) {
                         "set parallel.auto_partition = false, or leave stage_layers out");
     }
     if (!options.auto_partition && layers.empty()) {
-        checks.conflict(
-            "auto_partition", false, "needs the number of layers of each stage",
-            "set parallel.stage_layers, one entry for each stage (for each chunk, where a stage has several)");
+        checks.conflict("auto_partition", false, "needs the number of layers of each stage",
+                        "set parallel.stage_layers, one entry for each stage (for each chunk, where a stage has "
+                        "several): no script "
+                        "assigns modules here, so SageMaker's default_partition has nothing to add to");
     }
 }
 
@@ -172,14 +175,14 @@ void check(const ClusterOptions& options, OptionChecks& checks) {
                    options.devices_per_node.value_or(1) >= 1 && options.devices_per_node.value_or(1) <= kMostRanks,
                    fmt::format("from 1 to {}", kMostRanks));
     checks.require("threads_per_rank", options.threads_per_rank,
-                   options.threads_per_rank.value_or(1) >= 1 && options.threads_per_rank.value_or(1) <= 4096,
-                   "from 1 to 4096");
+                   options.threads_per_rank.value_or(1) >= 1 && options.threads_per_rank.value_or(1) <= kMostThreads,
+                   fmt::format("from 1 to {}", kMostThreads));
     if (options.memory_limit_gib)
         checks.require("memory_limit_gib", *options.memory_limit_gib,
                        *options.memory_limit_gib > 0 && *options.memory_limit_gib <= 1e6,
                        "above 0 and at most 1000000");
-    checks.above("timeout_seconds", options.timeout_seconds, 0);
-    checks.above("startup_timeout_seconds", options.startup_timeout_seconds, 0);
+    checks.between("timeout_seconds", options.timeout_seconds, 1e-3, kMostSeconds);
+    checks.between("startup_timeout_seconds", options.startup_timeout_seconds, 1e-3, kMostSeconds);
 }
 
 std::vector<Problem> validate(const ClusterOptions& options) {

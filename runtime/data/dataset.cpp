@@ -100,6 +100,14 @@ void Dataset::read(std::int64_t first, std::int64_t count, std::span<std::int64_
     }
 }
 
+std::optional<std::string> uneven_use(const Dataset& data, std::int64_t taken, const std::string& by) {
+    if (taken <= data.samples() || taken % data.samples() == 0) return std::nullopt;
+    return fmt::format(
+        "{}: {} takes {} samples, but there are {}: some are taken {} times and others {}; give more "
+        "data, or take fewer.",
+        data.role(), by, taken, data.samples(), taken / data.samples() + 1, taken / data.samples());
+}
+
 std::vector<std::filesystem::path> matching_files(const std::string& pattern) {
     std::error_code ignored;
     if (std::filesystem::exists(pattern, ignored) || pattern.find_first_of("*?[") == pattern.npos) {
@@ -166,6 +174,16 @@ Dataset open_dataset(const DataOptions& data, DataSplit split, std::int64_t voca
         }
     } catch (const DataError& error) {
         throw DataError(fmt::format("{}: {}", settings.role, error.what()));
+    }
+    constexpr std::int64_t kMuchMoreThanBytes = 512;
+    const bool reads_bytes = data.tokenizer == Tokenizer::bytes &&
+                             std::any_of(files.begin(), files.end(),
+                                         [](const TokenFile& file) { return file.format() == DataFormat::text; });
+    if (reads_bytes && vocab_size >= kMuchMoreThanBytes && split == DataSplit::train) {
+        settings.warnings.push_back(
+            fmt::format("the text is read byte by byte (data.tokenizer = \"bytes\"), so that of the {} tokens of the "
+                        "vocabulary only 256 occur; set data.tokenizer = \"gpt2\", or model.vocab_size = 256.",
+                        vocab_size));
     }
     if (!data.validation.empty() || data.validation_fraction == 0)
         return Dataset(std::move(files), std::move(settings));

@@ -38,6 +38,7 @@ class Dataset {
     Dataset(std::vector<TokenFile> files, Settings settings);
 
     const std::vector<TokenFile>& files() const { return files_; }
+    const std::string& role() const { return settings_.role; }
     std::int64_t sequence_length() const { return settings_.sequence_length; }
     std::int64_t samples() const { return samples_; }                     ///< of an epoch, at least 1
     std::int64_t tokens() const { return samples_ * sequence_length(); }  ///< trained on in an epoch
@@ -68,6 +69,10 @@ class Dataset {
     std::int64_t samples_ = 0;
     std::vector<std::string> warnings_;
 };
+
+/// A sentence where `by` ("an evaluation (…)") takes so many samples, always from the front, that some count more often
+/// than others.
+std::optional<std::string> uneven_use(const Dataset& data, std::int64_t taken, const std::string& by);
 
 /// The files that a path or glob names, in the order of their names. A path that exists is taken literally. Directories
 /// that a glob matches are left out, and so is an .idx whose .bin is there. Throws DataError if nothing is left.

@@ -6,6 +6,7 @@
 
 #include "models/model_spec.h"
 #include "partition/stages/assignment.h"
+#include "runtime/job/job_size.h"
 
 namespace smp::runtime {
 namespace {
@@ -29,7 +30,6 @@ void check_layout(const Job& job, OptionChecks& checks) {
 /// Layers by hand may not add up, and stages may be too many; the automatic assignment finds a way for all others.
 std::vector<partition::Problem> stage_problems(const Job& job) {
     const models::ModelSpec& model = *job.model.spec;
-    if (!model.checks().problems().empty() || !partition::validate(job.parallel).empty()) return {};
     const auto graph = models::module_graph(
         model, {.sequences = 1, .length = model.longest_sequence(), .storage = models::storage_of(job.parallel)});
     const auto layers = std::ranges::count_if(graph.modules, &partition::Module::is_layer);
@@ -127,10 +127,22 @@ std::vector<partition::Problem> validate_job(const Job& job) {
     OptionChecks checks;
     check_layout(job, checks);
     check_training(job, checks);
+    const bool is_valid = job.model.spec->checks().problems().empty() && partition::validate(job.parallel).empty();
+    OptionChecks size;
+    if (is_valid) check_size(job, size);
     std::vector<partition::Problem> problems = checks.problems();
-    const auto stages = stage_problems(job);
+    problems.insert(problems.end(), size.conflicts().begin(), size.conflicts().end());
+    const auto stages = is_valid && size.conflicts().empty() ? stage_problems(job) : std::vector<partition::Problem>{};
     problems.insert(problems.end(), stages.begin(), stages.end());
     return problems;
+}
+
+bool takes_tensor_degree(const Job& job, int degree) {
+    partition::ParallelOptions parallel = job.parallel;
+    parallel.tensor_parallel_degree = degree;
+    OptionChecks checks;
+    job.model.spec->check_layout(parallel, checks);
+    return checks.conflicts().empty();
 }
 
 std::vector<partition::Problem> validate_job_on(const Job& job, std::int64_t world) {
@@ -140,8 +152,9 @@ std::vector<partition::Problem> validate_job_on(const Job& job, std::int64_t wor
     const int rdp = partition::degrees_in(job.parallel, static_cast<int>(world)).rdp;
     const std::int64_t sequences = global_batch(job.training, job.parallel, rdp);
     const std::int64_t pieces = std::int64_t{rdp} * job.parallel.microbatches;
-    if (sequences % pieces == 0) return problems;
     OptionChecks checks;
+    check_size_on(job, rdp, checks);
+    if (!checks.conflicts().empty() || sequences % pieces == 0) return checks.problems();
     const std::string why = fmt::format(
         "{} data-parallel rank{} x {} microbatches (parallel.microbatches) = {} must divide the global batch", rdp,
         rdp == 1 ? "" : "s", job.parallel.microbatches, pieces);

@@ -26,6 +26,9 @@ std::vector<partition::Problem> validate_job(const Job& job);
 /// it with others.
 std::vector<partition::Problem> problems_of(const Job& job, std::set<std::string> unreadable = {});
 
+/// Whether the model can be cut over so many tensor ranks.
+bool takes_tensor_degree(const Job& job, int degree);
+
 /// What speaks against running the job on `world` ranks: the layout does not fit, or the global batch does not divide.
 /// Empty if it can.
 std::vector<partition::Problem> validate_job_on(const Job& job, std::int64_t world);

@@ -12,6 +12,8 @@ constexpr std::int64_t kMostSteps = std::int64_t{1} << 40;
 constexpr std::int64_t kMostSequences = std::int64_t{1}
                                         << 31;  // a global batch; times a length it stays far inside 64 bits
 
+constexpr std::int64_t kMostSampleTokens = 1'000'000;
+
 void check_batch(const TrainingOptions& options, partition::OptionChecks& checks) {
     const auto within = [](const std::optional<std::int64_t>& value, std::int64_t most) {
         return !value || (*value >= 1 && *value <= most);
@@ -43,8 +45,8 @@ void check_loss_scale(const TrainingOptions& options, partition::OptionChecks& c
 }
 
 void check_sampling(const TrainingOptions& options, partition::OptionChecks& checks) {
-    checks.at_least("sample_tokens", options.sample_tokens, std::int64_t{0});
-    checks.above("sample_temperature", options.sample_temperature, 0);
+    checks.between("sample_tokens", options.sample_tokens, std::int64_t{0}, kMostSampleTokens);
+    checks.positive_in_fp32("sample_temperature", options.sample_temperature);
     if (options.sample_tokens > 0 && options.evaluate_every == 0) {
         checks.conflict("sample_tokens", options.sample_tokens,
                         "text is drawn after each evaluation, but training.evaluate_every is 0",
@@ -65,9 +67,11 @@ void check(const TrainingOptions& options, partition::OptionChecks& checks) {
     checks.require("sequence_length", options.sequence_length, options.sequence_length.value_or(1) >= 1,
                    "from 1 to model.n_positions");
     check_batch(options, checks);
-    checks.at_least("learning_rate", options.learning_rate, 0.0);
-    checks.require("min_learning_rate", options.min_learning_rate, options.min_learning_rate.value_or(0) >= 0,
-                   "from 0 to training.learning_rate");
+    checks.zero_or_positive_in_fp32("learning_rate", options.learning_rate);
+    const double least = options.min_learning_rate.value_or(0);
+    checks.require("min_learning_rate", options.min_learning_rate,
+                   least == 0 || (least >= checks.kLeastInFp32 && least <= checks.kMostInFp32),
+                   "from 0 to training.learning_rate, as fp32 has them");
     if (minimum_learning_rate(options) > options.learning_rate && options.learning_rate >= 0) {
         checks.conflict("min_learning_rate", options.min_learning_rate,
                         fmt::format("must not be above training.learning_rate, which is {}", options.learning_rate),
@@ -78,13 +82,13 @@ void check(const TrainingOptions& options, partition::OptionChecks& checks) {
         checks.conflict("warmup_steps", options.warmup_steps,
                         fmt::format("must not be above training.steps, which is {}", options.steps), "lower it");
     }
-    checks.fraction("beta1", options.beta1);
-    checks.fraction("beta2", options.beta2);
-    checks.above("epsilon", options.epsilon, 0);
-    checks.at_least("weight_decay", options.weight_decay, 0.0);
-    checks.at_least("gradient_clip_norm", options.gradient_clip_norm, 0.0);
+    checks.fraction_in_fp32("beta1", options.beta1);
+    checks.fraction_in_fp32("beta2", options.beta2);
+    checks.positive_in_fp32("epsilon", options.epsilon);
+    checks.zero_or_positive_in_fp32("weight_decay", options.weight_decay);
+    checks.zero_or_positive_in_fp32("gradient_clip_norm", options.gradient_clip_norm);
     checks.at_least("evaluate_every", options.evaluate_every, std::int64_t{0});
-    checks.at_least("evaluation_batches", options.evaluation_batches, one);
+    checks.between("evaluation_batches", options.evaluation_batches, one, kMostSequences);
     check_sampling(options, checks);
     check_loss_scale(options, checks);
 }

@@ -25,18 +25,12 @@ Console::~Console() { erase_bar(); }
 
 void Console::say(LogLevel level, const std::string& text) {
     if (level < run_->job.logging.level) return;
-    log_->write(text);
+    const std::string shown = escaped(text);
+    log_->write(shown);
     if (places_.screen == nullptr) return;
     erase_bar();
-    fmt::print(places_.screen, "{}\n", text);
+    fmt::print(places_.screen, "{}\n", shown);
     std::fflush(places_.screen);
-    if (level < settings_.level) return;
-    const std::string shown = escaped(text);
-    log_.write(shown);
-    if (settings_.screen == nullptr) return;
-    erase_bar();
-    fmt::print(settings_.screen, "{}\n", shown);
-    std::fflush(settings_.screen);
 }
 
 void Console::started(const RunStart& run) {

@@ -249,5 +249,34 @@ TEST(EveryKey, IsRefusedOutsideItsLimitsWithTheLimit) {
     }
 }
 
+// What is positive, or below 1, as JSON has it, must still be so in fp32, where it is used.
+TEST(EveryKey, NumbersAreCheckedInTheTypeThatUsesThem) {
+    const std::vector<std::tuple<std::string, std::string, double>> cases = {
+        {"model", "layer_norm_epsilon", 1e-46},
+        {"model", "layer_norm_epsilon", 1e39},
+        {"model", "embd_pdrop", 0.99999999},
+        {"model", "attn_pdrop", 0.99999999},
+        {"model", "resid_pdrop", 0.99999999},
+        {"model", "initializer_range", 1e-40},
+        {"training", "learning_rate", 1e39},
+        {"training", "learning_rate", 1e-46},
+        {"training", "min_learning_rate", 1e-46},
+        {"training", "beta1", 0.99999999},
+        {"training", "beta2", 0.99999999},
+        {"training", "epsilon", 1e-46},
+        {"training", "weight_decay", 1e39},
+        {"training", "gradient_clip_norm", 1e-46},
+        {"training", "sample_temperature", 1e-46},
+        {"cluster", "timeout_seconds", 1e10},  // beyond 64 bits of nanoseconds
+        {"cluster", "startup_timeout_seconds", 1e-9}};
+    for (const auto& [section, key, value] : cases) {
+        const auto problems = problems_of(with(small_config(), section, key, value));
+        ASSERT_EQ(keys_of(problems), std::vector{section + '.' + key}) << value << ": " << only_problem(problems);
+        EXPECT_THAT(problems.front().message, HasSubstr("must be "));
+    }
+    EXPECT_TRUE(problems_of(with(small_config(), "training", "epsilon", 1e-30)).empty());
+    EXPECT_TRUE(problems_of(with(small_config(), "training", "gradient_clip_norm", 0)).empty());
+}
+
 }  // namespace
 }  // namespace smp::testing

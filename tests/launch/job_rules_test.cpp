@@ -29,6 +29,47 @@ TEST(JobRules, HeadsAndMlpDivideByTheTensorDegree) {
                 AllOf(HasSubstr("model.n_embd = 30"), HasSubstr("model.n_head, which is 4")));
 }
 
+TEST(JobRules, TensorDegreesThatArePossibleAreNamedOnce) {
+    const auto degree = [](int tp) {
+        return only_problem(problems_of(Json{{"model", {{"preset", "gpt2-xl"}}},
+                                             {"parallel", {{"tensor_parallel_degree", tp}}},
+                                             {"training", {{"steps", 1}, {"global_batch_size", 1}}},
+                                             {"data", {{"train", "x"}}}}));
+    };
+    for (const int tp : {3, 4, 8}) EXPECT_THAT(degree(tp), ::testing::EndsWith("; choose 1, 5 or 25")) << tp;
+    EXPECT_EQ(degree(5), "0 problems:");
+}
+
+// Each key is within its limits; together they would take minutes, gigabytes, or more than 64 bits.
+TEST(JobRules, SizesThatNothingCouldWorkWithAreRefusedEarly) {
+    const auto refused = [](const std::string& sections, const std::string& key, const std::string& part,
+                            std::optional<int> ranks = std::nullopt) {
+        const std::string problem = problem_with(sections, ranks);
+        EXPECT_THAT(problem, AllOf(HasSubstr(key + " = "), HasSubstr(part), HasSubstr("at most"))) << sections;
+    };
+    refused(R"({"model": {"n_layer": 4096, "n_embd": 1048576, "n_head": 16}})", "model", "parameters");
+    refused(R"({"model": {"n_layer": 4096}, "parallel": {"pipeline_parallel_degree": 1000}})",
+            "parallel.pipeline_parallel_degree", "cut into stages");
+    refused(R"({"model": {"n_layer": 1000}, "parallel": {"pipeline_parallel_degree": 500, "microbatches": 1000},
+                "training": {"global_batch_size": 1000}})",
+            "parallel.microbatches", "actions");
+    refused(R"({"model": {"n_layer": 1000}, "parallel": {"activation_checkpointing": "each", "microbatches": 1000},
+                "training": {"global_batch_size": 1000}})",
+            "parallel.microbatches", "actions");
+    refused(R"({"model": {"n_positions": 16777216, "n_embd": 1048576}, "training": {"global_batch_size": 2147483648}})",
+            "parallel.microbatches", "FLOPs");
+    refused(R"({"training": {"global_batch_size": null, "batch_size": 2147483648}})", "training.batch_size",
+            "sequences a step", 1000);
+    refused(R"({"training": {"steps": 1099511627776, "global_batch_size": 65536}})", "training.steps", "tokens");
+    // The largest that people train.
+    EXPECT_EQ(problem_with(R"({"model": {"n_layer": 128, "n_embd": 25600, "n_head": 160, "n_positions": 2048},
+        "parallel": {"pipeline_parallel_degree": 64, "tensor_parallel_degree": 8, "microbatches": 512,
+                     "activation_checkpointing": "each"},
+        "training": {"global_batch_size": 3072, "steps": 100000}})",
+                           3072),
+              "0 problems:");
+}
+
 TEST(JobRules, TokensDivideByTheTensorDegreeWhereTheyAreCutOverIt) {
     const std::string model = R"("model": {"n_head": 4, "n_inner": 96, "n_positions": 32})";
     const auto cut = [&](const std::string& optimize, int length) {

@@ -51,6 +51,16 @@ TEST(LoadConfig, DefaultsAreThoseOfTheInterface) {
     EXPECT_EQ(config.world(), 1);
 }
 
+TEST(LoadConfig, ABoundThatIsNeverReachedIsNoted) {
+    Json config = with(small_config(), "parallel", "pipeline_parallel_degree", 2);
+    config["parallel"]["microbatches"] = 8;
+    EXPECT_TRUE(load(config).notes.empty());
+    config["parallel"]["active_microbatches"] = 3;
+    EXPECT_TRUE(load(config).notes.empty());
+    config["parallel"]["active_microbatches"] = 4;
+    EXPECT_THAT(load(config).notes, ElementsAre(HasSubstr("with 2 stages at most 3 are active")));
+}
+
 TEST(LoadConfig, TheWorldIsStatedOnceItIsKnown) {
     Json config = with(small_config(), "parallel", "pipeline_parallel_degree", 2);
     EXPECT_EQ(load(config).world(), 2);
@@ -146,6 +156,17 @@ TEST(LoadConfig, ValuesWithoutEffectAreNoted) {
     EXPECT_THAT(load(alone).notes, ElementsAre(HasSubstr("parallel.optimize = \"memory\" changes nothing")));
     alone["parallel"]["tensor_parallel_degree"] = 2;
     EXPECT_TRUE(load(alone).notes.empty());
+    const auto notes = [](const std::string& section, const std::string& key, const Json& value) {
+        return load(with(small_config(), section, key, value)).notes;
+    };
+    EXPECT_THAT(notes("training", "sample_temperature", 0.5), ElementsAre(HasSubstr("training.sample_tokens is 0")));
+    EXPECT_THAT(notes("training", "evaluation_batches", 3), ElementsAre(HasSubstr("training.evaluate_every is 0")));
+    EXPECT_THAT(notes("data", "validation", "v.txt"), ElementsAre(HasSubstr("data.validation is not used")));
+    EXPECT_THAT(notes("parallel", "prescaled_batch", true), ElementsAre(HasSubstr("training.global_batch_size")));
+    Json constant = with(small_config(), "training", "schedule", "constant");
+    EXPECT_TRUE(load(Json::parse(launch::to_json(load(constant)))).notes.empty());
+    constant["training"]["min_learning_rate"] = 1e-5;
+    EXPECT_THAT(load(constant).notes, ElementsAre(HasSubstr("training.min_learning_rate")));
 }
 
 TEST(LoadConfig, AJobCarriesTheCanonicalText) {

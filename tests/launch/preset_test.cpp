@@ -92,6 +92,55 @@ TEST(Preset, RefusesArithmeticThatIsNotHere) {
     for (const auto& problem : problems) EXPECT_EQ(problem.origin, file.string());
 }
 
+TEST(Preset, WhatIsOverriddenIsNotLookedAt) {
+    const ScratchFolder folder;
+    Json other = Json::parse(kHuggingFace);
+    other["activation_function"] = "relu";
+    other["n_embd"] = "wide";
+    other["layer_norm_epsilon"] = nullptr;
+    other["n_positions"] = 0;
+    other.erase("n_head");
+    const auto file = folder.write("config.json", other.dump());
+    Json config = preset_config(file.string());
+    const auto problems = problems_of(config);
+    EXPECT_THAT(keys_of(problems), ::testing::UnorderedElementsAre("activation_function", "n_embd",
+                                                                   "layer_norm_epsilon", "n_positions", "n_head"));
+    for (const auto& problem : problems) EXPECT_EQ(problem.origin, file.string()) << problem.key;
+    config["model"].update(Json{{"activation_function", "gelu_new"},
+                                {"n_embd", 32},
+                                {"layer_norm_epsilon", 1e-5},
+                                {"n_positions", 128},
+                                {"n_head", 2}});
+    EXPECT_EQ(only_problem(problems_of(config)), "0 problems:");
+    EXPECT_EQ(load(config).gpt2.n_layer, 3);
+    // Null stands for what the preset says, not for a value.
+    config["model"]["n_head"] = nullptr;
+    EXPECT_THAT(only_problem(problems_of(config)), HasSubstr("n_head is missing"));
+    EXPECT_EQ(load(with(preset_config("gpt2"), "model", "n_layer", nullptr)).gpt2.n_layer, 12);
+}
+
+TEST(Preset, NamesOfTheTanhFormAreOne) {
+    for (const char* name : {"gelu_new", "gelu_pytorch_tanh", "gelu_fast"}) {
+        const launch::Config loaded = load(with(small_config(), "model", "activation_function", name));
+        EXPECT_EQ(Json::parse(launch::to_json(loaded))["model"]["activation_function"], "gelu_new");
+        const ScratchFolder folder;
+        Json other = Json::parse(kHuggingFace);
+        other["activation_function"] = name;
+        EXPECT_EQ(load(preset_config(folder.write("config.json", other.dump()).string())).gpt2.n_layer, 3);
+    }
+    EXPECT_THAT(only_problem(problems_of(with(small_config(), "model", "activation_function", "gelu"))),
+                HasSubstr("must be \"gelu_new\""));
+}
+
+TEST(Preset, AFolderIsLookedInto) {
+    const ScratchFolder folder;
+    folder.write("config.json", kHuggingFace);
+    EXPECT_EQ(load(preset_config(folder.path().string())).gpt2.n_layer, 3);
+    std::filesystem::remove(folder / "config.json");
+    EXPECT_THAT(only_problem(problems_of(preset_config(folder.path().string()))),
+                HasSubstr("is a folder without a config.json"));
+}
+
 TEST(Preset, UnknownNamesSuggestTheNearestAndNothingElseIsSaid) {
     EXPECT_THAT(only_problem(problems_of(preset_config("gpt2-mediun"))),
                 AllOf(HasSubstr("model.preset = \"gpt2-mediun\""), HasSubstr("did you mean gpt2-medium?")));

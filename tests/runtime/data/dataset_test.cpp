@@ -16,6 +16,7 @@
 namespace smp::runtime {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using testing::expect_data_error;
 using ::testing::HasSubstr;
@@ -250,8 +251,7 @@ TEST_F(DatasetTest, EmptyShardsBesideGoodOnesAreLeftOut) {
     folder_.write("part2.bin", "");
     const Dataset dataset = open_dataset(options, DataSplit::train, 50257, 10, 1);
     EXPECT_EQ(dataset.samples(), 5);
-    EXPECT_THAT(dataset.warnings(),
-                ElementsAre(::testing::AllOf(HasSubstr("data.train: "), HasSubstr("part2.bin\" is empty"))));
+    EXPECT_THAT(dataset.warnings(), ElementsAre(AllOf(HasSubstr("data.train: "), HasSubstr("part2.bin\" is empty"))));
     for (const char* name : {"part0.bin", "part1.bin"}) folder_.write(name, "");
     expect_data_error([&] { open_dataset(options, DataSplit::train, 50257, 10, 1); }, {"part0.bin\" is empty"});
 }
@@ -266,6 +266,26 @@ TEST_F(DatasetTest, DoubtsAboutTheContentAreSaid) {
                       {"data.train: \"", "wide.bin", "data.token_bytes = 4"});
     options.token_bytes = 4;
     EXPECT_EQ(read_all(open_dataset(options, DataSplit::train, 256, 5, 1), 0, 1)[0][0] % 5, 0);
+}
+
+TEST_F(DatasetTest, BytesInAVocabularyThatTheyDoNotFillAreSaid) {
+    DataOptions options;
+    options.train = folder_.write("story.txt", "Hello, world! This is a story.");
+    EXPECT_THAT(open_dataset(options, DataSplit::train, 50257, 12, 1).warnings(),
+                ElementsAre(AllOf(HasSubstr("only 256 occur"), HasSubstr("data.tokenizer = \"gpt2\""))));
+    EXPECT_TRUE(open_dataset(options, DataSplit::train, 256, 12, 1).warnings().empty());
+    EXPECT_TRUE(open_dataset(options, DataSplit::train, 320, 12, 1).warnings().empty());  // padded
+    options.tokenizer = Tokenizer::gpt2;
+    EXPECT_TRUE(open_dataset(options, DataSplit::train, 50257, 3, 1).warnings().empty());
+}
+
+TEST_F(DatasetTest, SamplesThatCountMoreOftenThanOthersAreSaid) {
+    const Dataset dataset = open_dataset(make_files({31}), DataSplit::train, 50257, 10, 1);
+    ASSERT_EQ(dataset.samples(), 3);
+    for (const std::int64_t taken : {1, 3, 6, 300}) EXPECT_EQ(uneven_use(dataset, taken, "a test"), std::nullopt);
+    EXPECT_THAT(
+        uneven_use(dataset, 7, "an evaluation").value_or(""),
+        HasSubstr("data.train: an evaluation takes 7 samples, but there are 3: some are taken 3 times and others 2"));
 }
 
 TEST_F(DatasetTest, TextIsTokenisedOnTheFly) {
