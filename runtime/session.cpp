@@ -9,6 +9,7 @@
 #include "partition/foresight/warnings.h"
 #include "runtime/data/tokenizer.h"
 #include "runtime/execution/agreement.h"
+#include "runtime/job/job_rules.h"
 #include "runtime/records/settings.h"
 
 namespace smp::runtime {
@@ -27,8 +28,11 @@ void Session::run() {
 }
 
 std::vector<std::pair<std::string, std::string>> Session::settings() const {
-    return settings_of(trainer_.job(), trainer_.plan(),
-                       comms::launched_by_mpi() ? "processes" : "threads of one process", at::get_num_threads());
+    auto rows = settings_of(trainer_.job(), trainer_.plan(),
+                            comms::launched_by_mpi() ? "processes" : "threads of one process", at::get_num_threads());
+    const auto steps = std::ranges::find(rows, "steps", [](const auto& row) { return row.first; });
+    rows.insert(steps, {"data", trainer_.described_data()});
+    return rows;
 }
 
 void Session::start() {
@@ -37,7 +41,8 @@ void Session::start() {
     fail_together(trainer_.world(), [&] {
         if (is_first_) {
             run.settings = settings();
-            run.warnings = partition::warnings_of(run.plan, run.graph, job.parallel, job.cluster);
+            run.warnings = partition::warnings_of(run.plan, run.graph, job.parallel, job.cluster,
+                                                  [&](int degree) { return takes_tensor_degree(job, degree); });
             for (std::string& warning : trainer_.warnings()) run.warnings.push_back(std::move(warning));
             run.notes = notes_;
         } else {

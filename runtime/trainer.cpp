@@ -187,11 +187,21 @@ StepRecord Trainer::step(partition::StepTimes& times) { return impl_->step(&time
 double Trainer::evaluate() { return impl_->evaluate(); }
 bool Trainer::has_validation_data() const { return impl_->validation_.has_value(); }
 std::vector<std::int64_t> Trainer::sample() { return impl_->sample(); }
+std::string Trainer::described_data() const {
+    return described(*impl_->train_, impl_->job_.data, impl_->job_.training.steps * impl_->cut_.global_batch);
+}
 std::vector<std::string> Trainer::warnings() const {
     std::vector<std::string> all = impl_->weight_warnings_;
     all.insert(all.end(), impl_->train_->warnings().begin(), impl_->train_->warnings().end());
-    if (impl_->validation_)
-        all.insert(all.end(), impl_->validation_->warnings().begin(), impl_->validation_->warnings().end());
+    if (!impl_->validation_) return all;
+    const Dataset& validation = *impl_->validation_;
+    all.insert(all.end(), validation.warnings().begin(), validation.warnings().end());
+    const TrainingOptions& training = impl_->job_.training;
+    if (training.evaluate_every == 0) return all;
+    if (auto uneven =
+            uneven_use(validation, training.evaluation_batches * impl_->cut_.global_batch,
+                       fmt::format("an evaluation (training.evaluation_batches = {})", training.evaluation_batches)))
+        all.push_back(*std::move(uneven));
     return all;
 }
 const TrainingState& Trainer::state() const { return impl_->state_; }

@@ -58,6 +58,8 @@ class Trainer {
     /// Mean loss over the first training.evaluation_batches batches of the validation data. Requires validation data.
     double evaluate();
     bool has_validation_data() const;
+    /// The training data in a line: tokens, files, samples, and how often all steps together take them.
+    std::string described_data() const;
     /// Sentences that a person should see: tensors of the initial weights that nothing is made of, files of data too
     /// short to give a sample.
     std::vector<std::string> warnings() const;

@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "runtime/data/dataset_order.h"
 #include "runtime/files/data_error.h"
@@ -98,6 +99,24 @@ void Dataset::read(std::int64_t first, std::int64_t count, std::span<std::int64_
         std::copy(sample.begin(), sample.end() - 1, inputs.begin() + i * length);
         std::copy(sample.begin() + 1, sample.end(), targets.begin() + i * length);
     }
+}
+
+std::string described(const Dataset& data, const DataOptions& options, std::int64_t taken) {
+    std::int64_t tokens = 0;
+    bool has_text = false;
+    std::vector<std::string> formats;
+    for (const TokenFile& file : data.files()) {
+        tokens += file.tokens();
+        has_text = has_text || file.format() == DataFormat::text;
+        const std::string word = partition::word_of(file.format());
+        if (std::find(formats.begin(), formats.end(), word) == formats.end()) formats.push_back(word);
+    }
+    const std::size_t files = data.files().size();
+    return fmt::format("{} tokens in {} file{}, {}{}: {} samples of {} tokens; {} are taken ({:.3g} epochs)", tokens,
+                       files, files == 1 ? "" : "s", fmt::join(formats, " and "),
+                       has_text ? fmt::format(" by tokenizer {}", partition::word_of(options.tokenizer)) : "",
+                       data.samples(), data.sequence_length(), taken,
+                       static_cast<double>(taken) / static_cast<double>(data.samples()));
 }
 
 std::optional<std::string> uneven_use(const Dataset& data, std::int64_t taken, const std::string& by) {

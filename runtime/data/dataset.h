@@ -70,6 +70,9 @@ class Dataset {
     std::vector<std::string> warnings_;
 };
 
+/// "5000 tokens in 2 files, text by tokenizer bytes: 39 samples of 128 tokens; 200 are taken (5.1 epochs)".
+std::string described(const Dataset& data, const DataOptions& options, std::int64_t taken);
+
 /// A sentence where `by` ("an evaluation (…)") takes so many samples, always from the front, that some count more often
 /// than others.
 std::optional<std::string> uneven_use(const Dataset& data, std::int64_t taken, const std::string& by);

@@ -46,14 +46,14 @@ void Console::started(const RunStart& run) {
 void Console::stepped(const StepRecord& record) {
     if (!record.notice.empty()) say(LogLevel::warning, record.notice);
     const LoggingOptions& logging = run_->job.logging;
-    if (record.validation_loss || record.step == run_->job.training.steps || record.step % logging.every == 0 ||
-        record.step == 1)
-        say_line(record);
+    const bool is_shown = record.validation_loss || record.step == run_->job.training.steps ||
+                          record.step % logging.every == 0 || record.step == 1;
+    say_line(is_shown ? LogLevel::info : LogLevel::debug, record);
     smoothed_seconds_ = smoothed_seconds_ == 0 ? record.seconds : 0.9 * smoothed_seconds_ + 0.1 * record.seconds;
     if (places_.bar && logging.level <= LogLevel::info) draw_bar(record);
 }
 
-void Console::say_line(const StepRecord& record) {
+void Console::say_line(LogLevel level, const StepRecord& record) {
     const std::int64_t steps = run_->job.training.steps;
     const auto digits = static_cast<int>(std::to_string(steps).size());
     std::string line =
@@ -62,7 +62,7 @@ void Console::say_line(const StepRecord& record) {
                     record.seconds * 1e3, record.tokens_per_second);
     if (record.mfu) line += fmt::format(" | MFU {:4.1f} %", 100 * *record.mfu);
     if (record.validation_loss) line += fmt::format(" | validation loss {:.4f}", *record.validation_loss);
-    say(LogLevel::info, line);
+    say(level, line);
 }
 
 void Console::traced(const partition::StepTimes& times) {

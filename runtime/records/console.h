@@ -38,7 +38,7 @@ class Console final : public Recorder {
 
   private:
     void say(LogLevel level, const std::string& text);
-    void say_line(const StepRecord& record);
+    void say_line(LogLevel level, const StepRecord& record);
     void erase_bar();
     void draw_bar(const StepRecord& record);
 

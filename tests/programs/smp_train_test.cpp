@@ -45,6 +45,46 @@ class SmpTrain : public ::testing::Test {
     Folder folder_;
 };
 
+TEST_F(SmpTrain, EveryLevelOfLoggingShowsLessThanTheOneBefore) {
+    Json quick = config();
+    quick["training"].update(Json{{"evaluate_every", 0}, {"sample_tokens", 0}});
+    quick["parallel"] = {{"microbatches", 1}, {"pipeline_parallel_degree", 2}};  // too few: a warning
+    quick["logging"] = {{"every", 100}};
+    folder_.write("job.json", quick.dump());
+    const auto shown = [&](const std::string& level) {
+        const Outcome outcome = train("", level, "--set logging.level=" + level);
+        EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+        return outcome.output;
+    };
+    const std::string debug = shown("debug"), info = shown("info"), warning = shown("warning");
+    EXPECT_THAT(debug, HasSubstr("step 2/4"));
+    EXPECT_THAT(info, ::testing::AllOf(HasSubstr("step 4/4"), ::testing::Not(HasSubstr("step 2/4"))));
+    EXPECT_THAT(info, HasSubstr("tokens in 1 file, text by tokenizer bytes: "));
+    EXPECT_THAT(warning, ::testing::AllOf(HasSubstr("warning: "), ::testing::Not(HasSubstr("step"))));
+    EXPECT_EQ(shown("error"), "");
+}
+
+TEST_F(SmpTrain, SaysWhatADataSetCannotGive) {
+    Json uneven = config();
+    uneven["data"]["validation_fraction"] = 0.0005;
+    uneven["training"]["sample_tokens"] = 0;
+    uneven["model"]["vocab_size"] = 512;
+    folder_.write("job.json", uneven.dump());
+    const Outcome outcome = train("", "out", "");
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+    EXPECT_THAT(outcome.output,
+                HasSubstr("an evaluation (training.evaluation_batches = 2) takes 32 samples, but there"));
+    EXPECT_THAT(outcome.output, HasSubstr("only 256 occur"));
+}
+
+TEST_F(SmpTrain, AFileThatOutgrowsTheUsersLimitIsASentence) {
+    folder_.write("job.json", config().dump());
+    const Outcome outcome = train("ulimit -f 2; ", "out", "");
+    EXPECT_EQ(outcome.exit_code, 3) << outcome.output;
+    EXPECT_THAT(outcome.output, HasSubstr("File too large"));
+    EXPECT_EQ(outcome.count("smp_train: error:"), 1) << outcome.output;
+}
+
 TEST_F(SmpTrain, LeavesTheRecordsOfTheContract) {
     folder_.write("job.json", config().dump());
     const Outcome outcome = train("", "out", "--set parallel.pipeline_parallel_degree=2");

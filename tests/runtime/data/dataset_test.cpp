@@ -279,6 +279,16 @@ TEST_F(DatasetTest, BytesInAVocabularyThatTheyDoNotFillAreSaid) {
     EXPECT_TRUE(open_dataset(options, DataSplit::train, 50257, 3, 1).warnings().empty());
 }
 
+TEST_F(DatasetTest, IsDescribedInALine) {
+    const DataOptions options = make_files({20, 41});
+    EXPECT_EQ(described(open_dataset(options, DataSplit::train, 50257, 10, 1), options, 20),
+              "61 tokens in 2 files, nanogpt: 5 samples of 10 tokens; 20 are taken (4 epochs)");
+    DataOptions text;
+    text.train = folder_.write("story.txt", "Hello, world!");
+    EXPECT_EQ(described(open_dataset(text, DataSplit::train, 256, 6, 1), text, 1),
+              "13 tokens in 1 file, text by tokenizer bytes: 2 samples of 6 tokens; 1 are taken (0.5 epochs)");
+}
+
 TEST_F(DatasetTest, SamplesThatCountMoreOftenThanOthersAreSaid) {
     const Dataset dataset = open_dataset(make_files({31}), DataSplit::train, 50257, 10, 1);
     ASSERT_EQ(dataset.samples(), 3);
