@@ -13,6 +13,7 @@
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
+#include "partition/job/problem.h"
 #include "runtime/execution/agreement.h"
 #include "runtime/files/shown_text.h"
 
@@ -76,6 +77,17 @@ struct Seat {
 };
 
 }  // namespace
+
+void require_few_threads(int ranks, int threads_per_rank) {
+    constexpr std::int64_t kMost = 512;
+    if (const std::int64_t all = std::int64_t{ranks} * threads_per_rank; all > kMost) {
+        throw partition::ConfigError(partition::Problem{
+            threads_per_rank > 1 ? "cluster.threads_per_rank" : "--ranks",
+            fmt::format("makes {} threads of one process ({} ranks, {} threads each), where at most {} are sensible; "
+                        "start ranks as processes (mpirun), or fewer of them",
+                        all, ranks, threads_per_rank, kMost)});
+    }
+}
 
 int run_as_threads(const RankRun& run, int ranks, const RankMain& body) {
     auto worlds = comms::local_world(ranks, run.communicator);

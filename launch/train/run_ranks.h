@@ -20,6 +20,11 @@ struct RankRun {
     std::function<std::string(const comms::Communicator& world)> place = {};
 };
 
+/// Throws partition::ConfigError where `ranks` threads of this process, with so many intra-op threads each, are more
+/// than a process is good for: a thousand wait for each other more than they work, and systems end the process for
+/// less.
+void require_few_threads(int ranks, int threads_per_rank);
+
 /// `ranks` threads of this process. Returns when all have ended: 0, or the exit code of the rank that failed first.
 int run_as_threads(const RankRun& run, int ranks, const RankMain& body);
 /// This process is one rank of an MPI job. A failure that other ranks do not know of ends the whole job.

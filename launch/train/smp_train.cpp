@@ -49,7 +49,11 @@ int locally(int argc, char** argv) {
     launch::Config config;
     try {
         arguments = launch::parse_train_arguments(argc, argv);
-        if (!arguments.answer) config = launch::load_config(arguments.config, arguments.sets, arguments.ranks);
+        if (!arguments.answer) {
+            config = launch::load_config(arguments.config, arguments.sets, arguments.ranks);
+            launch::require_few_threads(arguments.ranks.value_or(config.world()),
+                                        config.cluster.threads_per_rank.value_or(1));
+        }
     } catch (const std::exception& error) {
         fmt::print(stderr, "smp_train: error: {}\n", runtime::readable_message(error.what()));
         return runtime::exit_code_of(error);

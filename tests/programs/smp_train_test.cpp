@@ -64,6 +64,16 @@ TEST_F(SmpTrain, EveryLevelOfLoggingShowsLessThanTheOneBefore) {
     EXPECT_EQ(shown("error"), "");
 }
 
+TEST_F(SmpTrain, AThousandThreadsAreRefusedBeforeTheyStart) {
+    folder_.write("job.json", config().dump());
+    const Outcome ranks = train("", "out", "--ranks 1024 --set training.global_batch_size=4096");
+    EXPECT_EQ(ranks.exit_code, 2) << ranks.output;
+    EXPECT_THAT(ranks.output, HasSubstr("makes 1024 threads of one process"));
+    const Outcome threads = train("", "out", "--set cluster.threads_per_rank=1000");
+    EXPECT_EQ(threads.exit_code, 2) << threads.output;
+    EXPECT_THAT(threads.output, HasSubstr("cluster.threads_per_rank makes 1000 threads"));
+}
+
 TEST_F(SmpTrain, SaysWhatADataSetCannotGive) {
     Json uneven = config();
     uneven["data"]["validation_fraction"] = 0.0005;
