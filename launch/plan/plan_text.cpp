@@ -88,8 +88,20 @@ std::string schedule_text(const partition::Plan& plan) {
         throw std::logic_error("smp_plan: no such schedule");
     }();
     const auto chunks = static_cast<std::int64_t>(plan.chunks.size()) / plan.topology.degrees.pp;
-    return fmt::format("{} ({}), {} a stage, at most {} active (K)", partition::word_of(plan.schedule), meaning,
-                       counted(chunks, "chunk"), counted(plan.active_microbatches, "microbatch"));
+    int reached = 0;
+    for (const auto& program : plan.training) reached = std::max(reached, peak_microbatches(program));
+    return fmt::format("{} ({}), {} a stage, at most {} active (K = {})", partition::word_of(plan.schedule), meaning,
+                       counted(chunks, "chunk"), counted(reached, "microbatch"), plan.active_microbatches);
+}
+
+/// Of a chunk: a shared parameter belongs to the first module that uses it.
+std::int64_t own_parameters(const partition::ModuleGraph& graph, const partition::Chunk& chunk) {
+    std::int64_t count = partition::costs_of(graph, chunk).parameter_count;
+    for (const partition::SharedParameter& shared : graph.shared)
+        for (std::size_t i = 1; i < shared.modules.size(); ++i)
+            if (shared.modules[i] >= chunk.first_module && shared.modules[i] < chunk.end_module)
+                count -= shared.parameter_count;
+    return count;
 }
 
 std::string chunks_table(const PlanReport& report) {
@@ -104,7 +116,7 @@ std::string chunks_table(const PlanReport& report) {
         const std::string& last = modules[static_cast<std::size_t>(chunk.end_module) - 1].name;
         rows.push_back({fmt::to_string(chunk.stage), fmt::to_string(i),
                         first == last ? first : fmt::format("{} - {}", first, last), std::to_string(costs.layers),
-                        shown_count(static_cast<double>(costs.parameter_count)), shown_si(costs.flops()),
+                        shown_count(static_cast<double>(own_parameters(report.graph, chunk))), shown_si(costs.flops()),
                         shown_percent(total > 0 ? costs.flops() / total : 0)});
     }
     return text_table(rows, 3);
@@ -128,6 +140,14 @@ std::vector<Column> action_columns(const partition::Plan& plan) {
     columns.push_back({"receives", {ActionKind::receive}});
     columns.push_back({"reductions", {ActionKind::sum_tied_gradients, ActionKind::reduce_gradients}});
     return columns;
+}
+
+std::string step_legend(const partition::Plan& plan) {
+    return fmt::format(
+        "F: forwards, {}, of a microbatch through a chunk or a group of it; in flight: microbatches held at "
+        "once between the two; bubble: waiting for other stages\n",
+        plan.schedule == partition::PipelineSchedule::zero_bubble ? "BI and BW: input and weight parts of backwards"
+                                                                  : "B: backwards");
 }
 
 std::string step_table(const PlanReport& report) {
@@ -174,6 +194,19 @@ std::string memory_table(const PlanReport& report) {
     for (std::size_t stage = 0; stage < stages.size(); ++stage)
         rows[stage + 1].push_back(partition::shown_bytes(stages[stage].device_peak));
     return text_table(rows);
+}
+
+/// How much a job that fits leaves free; nothing where no limit is known, or it is a warning that it does not fit.
+std::string room_text(const PlanReport& report) {
+    const auto limit = partition::memory_limit(report.config.cluster);
+    if (!limit) return "";
+    std::int64_t most = 0;
+    for (const partition::StageId stage : report.plan.training.ids())
+        most =
+            std::max(most, partition::memory_forecast(report.plan, report.graph, report.timeline, stage).device_peak);
+    if (most > *limit) return "";
+    return line("room", fmt::format("the job fits: {} of {} stay free on the fullest rank", shown_bytes(*limit - most),
+                                    shown_bytes(*limit)));
 }
 
 std::string time_text(const PlanReport& report) {
@@ -244,9 +277,12 @@ std::string to_text(const PlanReport& report) {
     std::string text = line("model", model_text(report.config)) + line("ranks", ranks_text(report)) +
                        line("groups", groups_text(report)) + line("batch", batch_text(report)) +
                        line("schedule", schedule_text(report.plan));
-    text += "\nStages, for one rank and microbatch\n" + chunks_table(report);
-    text += "\nA step\n" + step_table(report);
+    text += "\nStages, for one rank and microbatch\n" + chunks_table(report) +
+            "parameters: a tied head's are the embedding's, and counted there; FLOPs: additions and multiplications of "
+            "forward and backward\n";
+    text += "\nA step\n" + step_table(report) + step_legend(report.plan);
     text += "\nPeak memory of a rank\n" + memory_table(report) + '\n';
+    text += room_text(report);
     text += line("time", time_text(report)) + line("longest", path_text(report)) +
             line("assumed", rates_text(report.rates)) + line("check", report.proof) +
             line("plan", fmt::format("{:016x}", partition::hash_of(report.plan)));

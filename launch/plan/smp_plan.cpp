@@ -17,8 +17,12 @@ std::string answer_to(const launch::PlanArguments& arguments) {
     if (arguments.answer) return *arguments.answer;
     const launch::Config config = launch::load_config(arguments.config, arguments.sets, arguments.ranks);
     const int ranks = arguments.ranks.value_or(config.world());
-    if (arguments.check_only) return launch::proof_of(runtime::plan_of(config, ranks)) + '\n';
     const launch::PlanReport report = launch::report_on(config, ranks);
+    if (arguments.check_only) {
+        std::string text = report.proof + '\n';
+        for (const std::string& warning : report.warnings) text += "warning: " + warning + '\n';
+        return text;
+    }
     switch (arguments.format) {
         case launch::PlanFormat::text: return launch::to_text(report);
         case launch::PlanFormat::json: return launch::to_json(report);

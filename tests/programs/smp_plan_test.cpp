@@ -296,7 +296,7 @@ TEST_F(SmpPlan, CheckSaysWhatIsProven) {
         }
         const Outcome outcome = smp_plan(arguments + " --check");
         EXPECT_EQ(outcome.exit_code, 0);
-        EXPECT_EQ(outcome.count("\n"), 1) << outcome.output;
+        EXPECT_EQ(outcome.count("\n"), 1 + outcome.count("warning: ")) << outcome.output;
         EXPECT_THAT(outcome.output, StartsWith("proven"));
         EXPECT_THAT(outcome.output, HasSubstr(fmt::format("{} stage{}, {} actions, {} messages", stages,
                                                           stages == 1 ? "" : "s", actions, messages)));
@@ -377,6 +377,25 @@ TEST_F(SmpPlan, ReadmeShowsWhatItPrints) {
         EXPECT_THAT(readme.substr(end), HasSubstr(shown));
     }
     EXPECT_GE(commands, 2);
+}
+
+TEST_F(SmpPlan, CheckWarnsOfWhatTheReportWarnsOf) {
+    const std::string job = "--config " + in_repository("configs/quickstart.json ");
+    const Outcome small = smp_plan(job + "--check --set cluster.memory_limit_gib=0.001");
+    EXPECT_EQ(small.exit_code, 0);
+    EXPECT_THAT(small.output, HasSubstr("warning: the job does not fit"));
+    const Outcome large = smp_plan(job + "--check --set cluster.memory_limit_gib=64");
+    EXPECT_EQ(large.count("does not fit"), 0);
+    EXPECT_THAT(smp_plan(job + "--set cluster.memory_limit_gib=64").output, HasSubstr("the job fits: "));
+}
+
+TEST_F(SmpPlan, ATiedHeadHasItsParametersOnce) {
+    const Outcome outcome =
+        smp_plan("--config " + in_repository("configs/gpt2_124m.json") +
+                 " --set parallel.pipeline_parallel_degree=1 --set parallel.tensor_parallel_degree=1");
+    // 124.4 million of the model, in its own line and in that of its one stage.
+    EXPECT_THAT(outcome.output, ::testing::ContainsRegex("wte - lm_head +12 +124 M")) << outcome.output;
+    for (const char* word : {"FLOPs: ", "F: ", "B: ", "in flight: "}) EXPECT_THAT(outcome.output, HasSubstr(word));
 }
 
 }  // namespace
