@@ -1,17 +1,19 @@
-// What ranks measure of a step: on one clock, complete, and such that the simulator gives the step again.
+// What ranks measure of a step: on one clock, complete; and that a step waits for nothing but what its plan says.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <future>
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "comms/backends/delayed.h"
-#include "partition/foresight/measured_durations.h"
-#include "partition/foresight/simulator.h"
+#include "comms/progress.h"
 #include "runtime/execution/gathered_times.h"
+#include "runtime/job/job_plan.h"
 #include "runtime/records/trace_file.h"
 #include "runtime/trainer.h"
 #include "tests/runtime/local_ranks.h"
@@ -25,15 +27,20 @@ using testing::on_local_ranks;
 using testing::ScratchFolder;
 using Json = nlohmann::json;
 
-// Clocks that differ by hours are found out to within the error that is stated.
-TEST(TracedStep, ClocksAreAlignedWithinTheStatedError) {
-    on_local_ranks(4, [](comms::Communicator& world) {
+// Clocks that differ by hours are found out to within the error that is stated, which is that of the quickest answer.
+// True time is counted in readings of a clock: one passes with each, 1000 with one in seven.
+TEST(TracedStep, ClocksAreAlignedByTheQuickestAnswer) {
+    std::atomic<std::int64_t> readings = 0;
+    on_local_ranks(4, [&](comms::Communicator& world) {
         const auto skew = [](int rank) { return std::int64_t{rank} * rank * 3'600'000'000'123 - 77; };
-        const auto offsets = clock_offsets(world, [&] { return steady_nanoseconds() + skew(world.rank()); });
+        const auto offsets = clock_offsets(world, [&] {
+            const std::int64_t reading = ++readings;
+            return reading + reading / 7 * 1000 + skew(world.rank());
+        });
         ASSERT_EQ(offsets.size(), world.rank() == 0 ? 4U : 0U);
-        for (int rank = 0; rank < static_cast<int>(offsets.size()); ++rank) {
-            EXPECT_LE(std::abs(offsets[rank].ahead - (skew(rank) - skew(0))), offsets[rank].error) << "rank " << rank;
-            EXPECT_LT(offsets[rank].error, 1'000'000'000);
+        for (int rank = 1; rank < static_cast<int>(offsets.size()); ++rank) {
+            EXPECT_EQ(offsets[rank].ahead, skew(rank) - skew(0)) << "rank " << rank;
+            EXPECT_EQ(offsets[rank].error, 1) << "rank " << rank;
         }
     });
 }
@@ -157,145 +164,174 @@ TEST(TracedStep, TimesAreInTheOrderOfWhatHappened) {
     }
 }
 
-/// Two thirds of a second of work for a rank of one thread, in six microbatches of eight layers.
-Job overlapping_job(const ScratchFolder& folder) {
-    Job job = testing::small_training_job(folder);
-    testing::change_model(job, [&](auto& model) {
-        model.n_layer = 8;
-        model.n_embd = 128;
-        model.n_positions = 64;
-    });
-    job.training.sequence_length = 64;
-    job.training.global_batch_size = 48;
-    job.parallel.microbatches = 6;
-    return job;
-}
+/// Of one rank: which messages its program needs by now, and which it is about to post.
+struct Needs {
+    std::set<partition::EventId> events;
+    partition::EventId posted;
+    int received = 0;
+};
 
-// The plan was executed as it is simulated: with the times that its actions took, the simulator gives the step that was
-// measured. Waits that the plan does not know of, another order, or a message that moves only when somebody waits for
-// it would show.
-TEST(TracedStep, SimulatedFromItsOwnTimesItTakesAsLong) {
+/// Complete, but not before the program needs it.
+class LateOperation final : public comms::Operation {
+  public:
+    LateOperation(comms::Progress& progress, comms::Work work, Needs& needs)
+        : progress_(progress), operation_(work.release()), needs_(needs), event_(needs.posted) {}
+    bool advance() override {
+        if (operation_ && progress_.step(*operation_)) operation_.reset();
+        return !operation_ && needs_.events.contains(event_);
+    }
+    std::string describe() const override { return "a message that is not needed yet"; }
+
+  private:
+    comms::Progress& progress_;  // owns this
+    std::shared_ptr<comms::Operation> operation_;
+    Needs& needs_;
+    const partition::EventId event_;
+};
+
+/// A group whose messages arrive at the last moment.
+class LateMessages final : public comms::Communicator {
+  public:
+    LateMessages(std::unique_ptr<comms::Communicator> group, Needs& needs) : group_(std::move(group)), needs_(needs) {}
+
+    int rank() const override { return group_->rank(); }
+    int size() const override { return group_->size(); }
+    const std::string& name() const override { return group_->name(); }
+    std::unique_ptr<comms::Communicator> split(int color, int key, const std::string& name) override {
+        return std::make_unique<LateMessages>(group_->split(color, key, name), needs_);
+    }
+    comms::Work send(const at::Tensor& tensor, int peer) override { return group_->send(tensor, peer); }
+    comms::Work receive(at::Tensor tensor, int peer) override {
+        comms::Work work = group_->receive(std::move(tensor), peer);
+        if (needs_.posted == partition::kNone) return work;
+        ++needs_.received;
+        comms::Progress& progress = *in_flight();
+        return progress.begin(std::make_shared<LateOperation>(progress, std::move(work), needs_));
+    }
+    comms::Work all_gather(at::Tensor output, const at::Tensor& input) override {
+        return group_->all_gather(std::move(output), input);
+    }
+    comms::Work all_to_all(at::Tensor output, const at::Tensor& input) override {
+        return group_->all_to_all(std::move(output), input);
+    }
+    comms::Work broadcast(at::Tensor tensor, int root) override { return group_->broadcast(std::move(tensor), root); }
+    comms::Work reduce(const comms::ReduceRequest& request) override { return group_->reduce(request); }
+    void barrier() override { group_->barrier(); }
+    void progress() override { group_->progress(); }
+    void abort(const std::string& reason, int exit_code) noexcept override { group_->abort(reason, exit_code); }
+    const std::shared_ptr<comms::Progress>& in_flight() const override { return group_->in_flight(); }
+
+  private:
+    std::unique_ptr<comms::Communicator> group_;
+    Needs& needs_;
+};
+
+// Every message is under way until the action that the plan lets wait for it. A wait that the plan does not know of, a
+// message waited for when it is posted, would not end. How near the times of such steps are to those that the simulator
+// gives is measured by tests/benchmarks/simulated_step_benchmark.cpp.
+TEST(TracedStep, NothingIsWaitedForBeforeThePlanSays) {
     const ScratchFolder folder;
     struct Case {
-        const char* name;
         PipelineSchedule schedule;
         int chunks;
     };
-    for (const Case& c :
-         {Case{"1F1B", PipelineSchedule::interleaved, 1}, Case{"2 chunks a stage", PipelineSchedule::interleaved, 2},
-          Case{"zero bubble", PipelineSchedule::zero_bubble, 1}}) {
-        Job job = overlapping_job(folder);
-        job.training.global_batch_size = 32;
+    for (const Case& c : {Case{PipelineSchedule::interleaved, 1}, Case{PipelineSchedule::interleaved, 2},
+                          Case{PipelineSchedule::zero_bubble, 1}}) {
+        Job job = testing::small_training_job(folder);
+        testing::change_model(job, [](auto& model) { model.n_layer = 8; });
+        job.training.global_batch_size = 8;
         job.parallel.microbatches = 8;
         job.parallel.pipeline_parallel_degree = 4;
         job.parallel.virtual_pipeline_degree = c.chunks;
         job.parallel.pipeline = c.schedule;
-        const Traced traced = train(job, /*rdp=*/1, /*steps=*/5);
-        for (const partition::StepTimes& times : traced.steps) {
-            const auto simulated =
-                partition::simulate(traced.plan.training, partition::measured_durations(traced.plan, times)).makespan;
-            const auto measured = partition::measured_nanoseconds(traced.plan, times);
-            fmt::print("{}: {:.1f} ms measured, {:.1f} ms simulated ({:+.2f} %); {}\n", c.name,
-                       1e-6 * static_cast<double>(measured), 1e-6 * static_cast<double>(simulated),
-                       100 * (static_cast<double>(simulated) / static_cast<double>(measured) - 1),
-                       partition::comparison(traced.plan, traced.graph, times));
-            EXPECT_NEAR(static_cast<double>(simulated), static_cast<double>(measured),
-                        0.05 * static_cast<double>(measured))
-                << c.name;
-        }
+        testing::on_local_ranks(4, [&](comms::Communicator& world) {
+            Needs needs;
+            const auto before = [&](const partition::Action& action) {
+                needs.events.insert(action.waits.begin(), action.waits.end());
+                needs.posted = action.kind == partition::ActionKind::receive ? action.signals : partition::kNone;
+            };
+            LateMessages late(world.split(0, world.rank(), "late"), needs);
+            Trainer trainer(job, late, {.plan = {}, .executor = {.before_action = before, .copies = {}}});
+            trainer.step();
+            const auto& actions = trainer.plan().training[trainer.coordinate().stage()].actions;
+            EXPECT_EQ(needs.received, std::count_if(actions.begin(), actions.end(), [](const auto& action) {
+                          return action.kind == partition::ActionKind::receive;
+                      }));
+        });
     }
 }
 
-/// How long rank 0's compute stood still for what it waited for, in nanoseconds.
-std::int64_t exposed(const Traced& traced, const partition::StepTimes& times, partition::ActionKind but_for) {
-    std::int64_t sum = 0;
-    const auto& actions = traced.plan.training.front().actions;
-    for (const partition::ActionId i : actions.ids())
-        if (actions[i].stream == partition::Stream::compute && actions[i].kind != but_for)
-            sum += times.ranks[0][i].start - times.ranks[0][i].reached;
-    return sum;
+/// Computes, that is, neither moves nor waits.
+bool is_compute(const partition::Action& action) {
+    return partition::stream_of(action.kind) == partition::Stream::compute &&
+           action.kind != partition::ActionKind::join;
 }
 
-// Reductions of the chunks whose gradients are complete run under the backward of the others; what is left is what the
-// simulator says.
-TEST(TracedStep, ReductionsOverASlowLinkAreExposedAsSimulated) {
+// The other replica joins the first reduction only after this one has gone on computing: a reduction that held compute
+// up would not end.
+TEST(TracedStep, ReductionsRunUnderCompute) {
     const ScratchFolder folder;
     for (const bool sharded : {false, true}) {
-        Job job = overlapping_job(folder);
-        job.training.global_batch_size = 24;
+        Job job = testing::small_training_job(folder);
+        testing::change_model(job, [](auto& model) { model.n_layer = 8; });
         job.parallel.microbatches = 2;
+        job.training.global_batch_size = 4;
         job.parallel.virtual_pipeline_degree = 4;
         job.parallel.shard_optimizer_state = sharded;
-        constexpr double kRate = 10e6;
-        auto worlds = comms::local_world(2);
-        for (auto& world : worlds) world = comms::delayed(std::move(world), {.collective_bytes_per_second = kRate});
-        const Traced traced = train(job, std::move(worlds), /*steps=*/5);
-        double nearest = 1;  // of four steps: other processes may hold a rank up while it waits
-        for (const partition::StepTimes& times : traced.steps) {
-            auto durations = partition::measured_durations(traced.plan, times);
-            const auto& actions = traced.plan.training.front().actions;
-            for (const partition::ActionId i : actions.ids()) {
-                // Half of the bytes leave each of two ranks to be added up, and half to be gathered.
-                const double passes = actions[i].kind == partition::ActionKind::reduce_gradients && !sharded ? 2 : 1;
-                if (actions[i].channel == partition::Channel::data)
-                    durations.front()[i] = {
-                        .duration = std::llround(1e9 * passes * 0.5 * static_cast<double>(actions[i].bytes) / kRate),
-                        .latency = 0};
-            }
-            const auto simulated = partition::simulate(traced.plan.training, durations).stages.front().exposed;
-            const auto measured = exposed(traced, times, partition::ActionKind::join);
-            fmt::print("{}: {:.1f} ms exposed, {:.1f} ms simulated\n", sharded ? "sharded" : "whole",
-                       1e-6 * static_cast<double>(measured), 1e-6 * static_cast<double>(simulated));
-            nearest = std::min(nearest, std::abs(static_cast<double>(measured) / static_cast<double>(simulated) - 1));
-        }
-        EXPECT_LE(nearest, 0.1);
+        std::promise<void> gone_on;
+        auto has_gone_on = gone_on.get_future();
+        testing::on_local_ranks(2, [&](comms::Communicator& world) {
+            bool reduces = false, is_over = false;
+            const auto before = [&](const partition::Action& action) {
+                const bool is_reduction = action.kind == partition::ActionKind::reduce_gradients;
+                if (is_over) return;
+                if (world.rank() == 0 && reduces && is_compute(action)) {
+                    is_over = true;
+                    gone_on.set_value();
+                } else if (world.rank() == 1 && is_reduction) {
+                    is_over = true;
+                    EXPECT_EQ(has_gone_on.wait_for(std::chrono::minutes(1)), std::future_status::ready);
+                }
+                reduces = reduces || is_reduction;
+            };
+            Trainer trainer(job, world, {.plan = {}, .executor = {.before_action = before, .copies = {}}});
+            trainer.step();
+            EXPECT_TRUE(is_over);
+        });
     }
 }
 
-// Copies to and from host memory that the simulator finds under compute are there.
+// Each copy takes 20 ms at least; compute begins before one of them has ended. (That it does so before most of them is
+// a matter of who has the processors.)
 TEST(TracedStep, CopiesToHostMemoryRunUnderCompute) {
     const ScratchFolder folder;
-    Job job = overlapping_job(folder);
-    job.parallel.pipeline = PipelineSchedule::simple;
-    job.parallel.active_microbatches = job.parallel.microbatches;
+    Job job = testing::small_training_job(folder);
+    testing::change_model(job, [](auto& model) { model.n_layer = 8; });
+    job.parallel.microbatches = 2;
+    job.training.global_batch_size = 2;
     job.parallel.activation_checkpointing = "each";
     job.parallel.offload_activations = true;
-    // A copy of one input takes a quarter of the layer's forward.
-    const auto forward_seconds = [](const Traced& traced) {
-        std::vector<std::int64_t> durations;
-        const auto& actions = traced.plan.training.front().actions;
-        for (const partition::ActionId i : actions.ids())
-            if (actions[i].kind == partition::ActionKind::forward && actions[i].group > partition::GroupId(0) &&
-                actions[i].group < partition::GroupId(8))
-                durations.push_back(traced.steps[0].ranks[0][i].end - traced.steps[0].ranks[0][i].start);
-        std::nth_element(durations.begin(), durations.begin() + durations.size() / 2, durations.end());
-        return 1e-9 * static_cast<double>(durations[durations.size() / 2]);
-    };
-    const double input_bytes = 4.0 * 8 * 64 * 128;
-    const double rate = input_bytes / (forward_seconds(train(job, comms::local_world(1), 2)) / 4);
-    const Traced traced = train(job, comms::local_world(1), 4,
+    partition::Plan plan = plan_of(job, 1);
+    const auto& actions = plan.training.front().actions;
+    const auto is_offload = [](const auto& action) { return action.kind == partition::ActionKind::offload; };
+    const auto first = std::find_if(actions.begin(), actions.end(), is_offload);
+    ASSERT_NE(first, actions.end());
+    const double rate = static_cast<double>(first->bytes) / 20e-3;
+    const Traced traced = train(job, comms::local_world(1), 2,
                                 {.plan = {}, .executor = {.before_action = {}, .copies = {.bytes_per_second = rate}}});
-    double least = 1;  // of three steps: another process may have taken the copying threads' processor
-    for (const partition::StepTimes& times : traced.steps) {
-        auto durations = partition::measured_durations(traced.plan, times);
-        int copies = 0;
-        const auto& actions = traced.plan.training.front().actions;
-        for (const partition::ActionId i : actions.ids()) {
-            const bool copies_out = actions[i].stream == partition::Stream::copy_out;
-            if (!copies_out && actions[i].stream != partition::Stream::copy_in) continue;
-            ++copies;
-            durations.front()[i] = {.duration = std::llround(1e9 * static_cast<double>(actions[i].bytes) / rate),
-                                    .latency = 0};
+    int overlapped = 0, offloads = 0;
+    const auto& times = traced.steps.front().ranks.front();
+    for (const partition::ActionId i : times.ids()) {
+        if (!is_offload(actions[i])) continue;
+        ++offloads;
+        for (partition::ActionId next = i + 1; next.index() < actions.size(); next = next + 1) {
+            if (!is_compute(actions[next])) continue;
+            overlapped += times[next].start < times[i].end ? 1 : 0;
+            break;
         }
-        EXPECT_GT(copies, 60);  // 6 microbatches of 8 inputs, but for the last, out and in
-        const auto simulated = partition::simulate(traced.plan.training, durations);
-        const auto step = static_cast<double>(partition::measured_nanoseconds(traced.plan, times));
-        ASSERT_LE(simulated.stages.front().exposed, 0.001 * step);
-        const auto measured = exposed(traced, times, partition::ActionKind::optimizer_step);
-        fmt::print("{} copies: {:.2f} % of the step exposed\n", copies, 1e2 * static_cast<double>(measured) / step);
-        least = std::min(least, static_cast<double>(measured) / step);
     }
-    EXPECT_LE(least, 0.02);
+    EXPECT_GE(offloads, 8);
+    EXPECT_GT(overlapped, 0);
 }
 
 }  // namespace
