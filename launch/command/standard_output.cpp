@@ -1,8 +1,6 @@
 #include "launch/command/standard_output.h"
 
 #include <cerrno>
-#include <csignal>
-#include <cstdio>
 #include <cstring>
 #include <new>
 #include <string>
@@ -10,9 +8,9 @@
 
 #include <fmt/format.h>
 
+#include "launch/command/standard_streams.h"
 #include "partition/job/problem.h"
 #include "runtime/files/data_error.h"
-#include "runtime/files/shown_text.h"
 
 namespace smp::launch {
 
@@ -31,10 +29,9 @@ void write_standard_output(std::string_view bytes) {
 }
 
 int answer_on_standard_output(const char* program, const char* memory_remedy, const std::function<void()>& body) {
-    std::signal(SIGPIPE, SIG_IGN);  // writes report it instead
-    std::signal(SIGXFSZ, SIG_IGN);  // and this: files that grow beyond the user's limit
+    prepare_standard_streams();
     const auto failure = [&](int code, const std::string& message) {
-        fmt::print(stderr, "{}: error: {}\n", program, runtime::readable_message(message));
+        print_failure(program, message);
         return code;
     };
     try {

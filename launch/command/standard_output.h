@@ -14,8 +14,8 @@ struct ReaderIsGone {};
 void write_standard_output(std::string_view bytes);
 
 /// Runs the whole of a program, and turns what it throws into one message on standard error and the exit code of
-/// INTERFACE §5 (0 where the reader is gone). `memory_remedy`: what a person can do when memory is out. Ignores
-/// SIGPIPE and SIGXFSZ.
+/// INTERFACE §5 (0 where the reader is gone). `memory_remedy`: what a person can do when memory is out. Prepares the
+/// standard streams.
 int answer_on_standard_output(const char* program, const char* memory_remedy, const std::function<void()>& body);
 
 }  // namespace smp::launch

@@ -1,6 +1,8 @@
 #include "launch/command/terminal.h"
 
+#include <cstdlib>
 #include <filesystem>
+#include <string_view>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -10,7 +12,8 @@
 namespace smp::launch {
 
 bool prints_to_terminal() {
-    if (::isatty(STDOUT_FILENO) != 1) return false;
+    const char* kind = std::getenv("TERM");
+    if (::isatty(STDOUT_FILENO) != 1 || kind == nullptr || std::string_view(kind) == "dumb") return false;
     if (!comms::launched_by_mpi()) return true;
     std::error_code error;
     const auto target = std::filesystem::read_symlink(fmt::format("/proc/{}/fd/1", ::getppid()), error);

@@ -3,8 +3,9 @@
 
 namespace smp::launch {
 
-/// Whether what this process prints ends up on a terminal. Under mpirun every rank has a pseudo-terminal of its own,
-/// whatever mpirun's output goes to: then it is the launcher's that counts, and false where that cannot be seen.
+/// Whether what this process prints ends up on a terminal that can redraw a line (TERM is set, and not "dumb"). Under
+/// mpirun every rank has a pseudo-terminal of its own, whatever mpirun's output goes to: then it is the launcher's that
+/// counts, and false where that cannot be seen.
 bool prints_to_terminal();
 
 }  // namespace smp::launch

@@ -43,8 +43,9 @@ std::string to_json(const Config& config);
 /// compare theirs and name the key that differs.
 std::string canonical_text(const Config& config);
 
-/// All keys with type, limits, default and meaning, section by section, for --help.
-std::string keys_help();
+/// The keys of `section`, of all sections where it is empty, with type, limits, default and meaning, in lines of at
+/// most `width` columns (40 at least), for --help. Throws partition::ConfigError if there is no such section.
+std::string keys_help(const std::string& section, std::size_t width);
 
 /// Names that `model.preset` knows besides paths.
 std::vector<std::string> preset_names();

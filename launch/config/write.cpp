@@ -5,7 +5,6 @@
 
 #include "launch/config/config.h"
 #include "launch/config/keys.h"
-#include "launch/config/limits.h"
 #include "models/gpt2/gpt2_spec.h"
 
 namespace smp::launch {
@@ -31,29 +30,6 @@ std::string canonical_text(const Config& config) {
     }
     std::sort(lines.begin(), lines.end());
     return fmt::format("{}", fmt::join(lines, ""));
-}
-
-std::string keys_help() {
-    const auto limit_of = limits();
-    const Config defaults;
-    std::string text;
-    for (const std::string& section : configuration_sections()) {
-        text += fmt::format("{}\n", section);
-        for (const Key& key : configuration_keys()) {
-            if (key.section != section) continue;
-            const auto limit = limit_of.find(key.path());
-            const std::string standard = key.required ? "required"
-                                         : key.write  ? "default " + key.write(defaults).dump()
-                                                      : "";
-            const std::string name = key.alias.empty() ? key.name : key.name + ", " + key.alias;
-            std::string value = key.type;
-            if (limit != limit_of.end()) value += ", " + limit->second;
-            if (key.nullable) value += ", or null";
-            text += fmt::format("  {:<33}{}\n{:35}{}{}{}\n", name, key.doc, "", value, standard.empty() ? "" : "; ",
-                                standard);
-        }
-    }
-    return text;
 }
 
 }  // namespace smp::launch

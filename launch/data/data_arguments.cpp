@@ -11,7 +11,10 @@
 #include <fmt/ranges.h>
 
 #include "launch/command/config_arguments.h"
+#include "launch/command/help.h"
 #include "launch/command/version.h"
+#include "runtime/data/dataset.h"
+#include "runtime/data/token_file_layout.h"
 
 namespace smp::launch {
 namespace {
@@ -22,30 +25,34 @@ Usage:
   smp_data inspect FILE... [options]
   smp_data decode  FILE... [options]
 
-smp_data encode --help, and likewise for the others, lists the options; --version says what this program is made of.
+smp_data encode --help, and likewise for the others, lists the options;
+--version says what this program is made of.
 
 Example:
   smp_data encode --input plays.txt --output plays.bin --tokenizer gpt2
   smp_data inspect plays.bin
   smp_data decode plays.bin --tokenizer gpt2 --count 100
 
-Exit codes: 0 done, 1 internal error, 2 usage or configuration, 3 data missing or corrupt, 5 out of memory.
+Exit codes: 0 done, 1 internal error, 2 usage or configuration, 3 data missing
+or corrupt, 5 out of memory.
 )";
 
 constexpr const char* kEncodeExamples = R"(
 Examples:
   smp_data encode --input plays.txt --output plays.bin --tokenizer gpt2
-  smp_data encode --input 'corpus/*.jsonl' --documents jsonl --append-eot --tokenizer gpt2 --format megatron --output corpus.bin
+  smp_data encode --input 'corpus/*.jsonl' --documents jsonl --append-eot \
+    --tokenizer gpt2 --format megatron --output corpus.bin
 )";
 constexpr const char* kInspectExamples = R"(
 Examples:
   smp_data inspect corpus.bin
-  smp_data inspect --config configs/quickstart.json        the files of its section data
+  smp_data inspect --config configs/quickstart.json     its section data
 )";
 constexpr const char* kDecodeExamples = R"(
 Examples:
   smp_data decode corpus.bin --tokenizer gpt2 | less
-  smp_data decode corpus.bin --tokenizer gpt2 --first 1024 --count 256 --output piece.txt
+  smp_data decode corpus.bin --tokenizer gpt2 --first 1024 --count 256 \
+    --output piece.txt
 )";
 
 struct CommandFacts {
@@ -98,7 +105,7 @@ cxxopts::Options options_of(const CommandFacts& facts) {
         add("force", "replace the output if it exists");
     }
     add("version", "versions of the program and of what it is built on");
-    add("help", "this text");
+    add("h,help", "this text");
     options.parse_positional({"input"});
     options.positional_help(facts.command == DataCommand::encode ? "TEXT..." : "FILE...");
     return options;
@@ -156,6 +163,23 @@ void refuse_to_overwrite(const DataArguments& arguments) {
     refuse_argument("--output",
                     fmt::format("is \"{}\", which exists already; choose another name, or add --force to replace it",
                                 arguments.output));
+}
+
+/// --force or not: what is read would be gone. Megatron's .idx beside the output counts as output.
+void refuse_inputs_as_output(const DataArguments& arguments) {
+    if (arguments.output.empty()) return;
+    const std::filesystem::path outputs[] = {arguments.output, runtime::index_path(arguments.output)};
+    for (const std::string& input : arguments.inputs) {
+        for (const std::filesystem::path& file : runtime::matching_files(input)) {
+            std::error_code none;  // of what is not there
+            for (const auto& output : outputs) {
+                if (std::filesystem::equivalent(file, output, none))
+                    refuse_argument("--output", fmt::format("is \"{}\", and so would replace the input \"{}\"; choose "
+                                                            "another name",
+                                                            arguments.output, file.string()));
+            }
+        }
+    }
 }
 
 void take_encode(const cxxopts::ParseResult& parsed, DataArguments& arguments) {
@@ -223,6 +247,7 @@ DataArguments take(const CommandFacts& facts, const cxxopts::ParseResult& parsed
     }
     if (facts.command == DataCommand::encode) {
         take_encode(parsed, arguments);
+        refuse_inputs_as_output(arguments);
         return arguments;
     }
     if (parsed.count("format") != 0) {
@@ -241,7 +266,10 @@ DataArguments take(const CommandFacts& facts, const cxxopts::ParseResult& parsed
         if (*arguments.vocab_size < 1)
             refuse_argument("--vocab-size", fmt::format("is {}; it must be 1 or more", *arguments.vocab_size));
     }
-    if (facts.command == DataCommand::decode) take_range(parsed, arguments);
+    if (facts.command == DataCommand::decode) {
+        take_range(parsed, arguments);
+        refuse_inputs_as_output(arguments);
+    }
     return arguments;
 }
 
@@ -268,6 +296,7 @@ DataArguments parse_data_arguments(int argc, const char* const* argv) {
     }
     cxxopts::Options options = options_of(*facts);
     const cxxopts::ParseResult parsed = parse(options, word, argc - 1, argv + 1);
+    options.set_width(help_width());
     if (parsed.count("help") != 0) answer.answer = options.help() + facts->examples;
     if (parsed.count("version") != 0) answer.answer = version_text("smp_data");
     return answer.answer ? answer : take(*facts, parsed);

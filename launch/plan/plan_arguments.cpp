@@ -7,8 +7,8 @@
 #include <fmt/ranges.h>
 
 #include "launch/command/config_arguments.h"
+#include "launch/command/help.h"
 #include "launch/command/version.h"
-#include "launch/config/config.h"
 #include "partition/job/problem.h"
 
 namespace smp::launch {
@@ -16,19 +16,28 @@ namespace smp::launch {
 namespace {
 
 constexpr const char* kExample = R"(
-Examples:
-  smp_plan --config configs/quickstart.json                        layout, memory, time, warnings
-  smp_plan --config configs/gpt2_124m.json --format schedule --set parallel.pipeline=zero_bubble
-  smp_plan --config gpt2.json --ranks 64 --format trace > plan.trace.json     open it in ui.perfetto.dev
-  smp_plan --config gpt2.json --check                              exit code 0: the schedule is proven
+A configuration that can be planned, job.json:
+  {
+    "model": {"preset": "gpt2"},
+    "parallel": {"pipeline_parallel_degree": 4, "microbatches": 8},
+    "training": {"steps": 1000, "batch_size": 16},
+    "data": {"train": "corpus.bin"}
+  }
 
-Exit codes: 0 done, 1 internal error (a plan that cannot be executed too), 2 usage or configuration, 3 the output cannot be
-written, 5 out of memory.
+Examples:
+  smp_plan --config job.json                      layout, memory, time, warnings
+  smp_plan --config job.json --set parallel.pipeline=zero_bubble
+  smp_plan --config job.json --format schedule    a picture of it
+  smp_plan --config job.json --ranks 64 --format trace > plan.trace.json
+  smp_plan --config job.json --check              exit code 0: it is proven
+  smp_plan --help parallel                        keys of that section
+
+Exit codes: 0 done, 1 internal error (a plan that cannot be executed too),
+2 usage or configuration, 3 the output cannot be written, 5 out of memory.
 )";
 
 cxxopts::Options options() {
-    cxxopts::Options options("smp_plan",
-                             "Says what a training job would do, without doing it. Needs no GPU, opens no data.");
+    cxxopts::Options options("smp_plan", "Says what a training job would do, without doing it. It opens no data.");
     options.add_options()                                                               //
         ("config", "configuration file (JSON)", cxxopts::value<std::string>(), "FILE")  //
         ("set", "override SECTION.KEY=VALUE (JSON or a bare string); any number of times",
@@ -42,8 +51,8 @@ cxxopts::Options options() {
         ("search", "not yet")                                                        //
         ("fix", "not yet", cxxopts::value<std::vector<std::string>>(), "KEY=VALUE")  //
         ("write", "not yet", cxxopts::value<std::string>(), "N")                     //
-        ("version", "versions of the program and of what it is built on")            //
-        ("help", "this text");
+        ("version", "versions of the program and of what it is built on");
+    add_help(options);
     return options;
 }
 
@@ -88,7 +97,7 @@ PlanArguments parse_plan_arguments(int argc, const char* const* argv) {
         auto description = options();
         const auto parsed = description.parse(argc, argv);
         PlanArguments answer;
-        if (parsed.count("help") != 0) answer.answer = description.help() + kExample + "\n" + keys_help();
+        if (parsed.count("help") != 0) answer.answer = help_text(description, parsed, kExample);
         if (parsed.count("version") != 0) answer.answer = version_text("smp_plan");
         return answer.answer ? answer : take(parsed);
     } catch (const partition::ConfigError&) {

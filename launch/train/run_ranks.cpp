@@ -2,7 +2,6 @@
 
 #include <array>
 #include <atomic>
-#include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <sched.h>
@@ -13,9 +12,10 @@
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
+#include "launch/command/standard_output.h"
+#include "launch/command/standard_streams.h"
 #include "partition/job/problem.h"
 #include "runtime/execution/agreement.h"
-#include "runtime/files/shown_text.h"
 
 namespace smp::launch {
 
@@ -32,6 +32,8 @@ class FailureReport {
             const int code = body(world);
             if (code != 0) remember(code);
             return code;
+        } catch (const ReaderIsGone&) {  // of an answer
+            return 0;
         } catch (const runtime::AgreedFailure& failure) {  // all ranks are here
             if (world.rank() == 0) print(failure.message());
             remember(failure.exit_code());
@@ -60,11 +62,7 @@ class FailureReport {
         return code_.compare_exchange_strong(none, exit_code);
     }
 
-    void print(const std::string& message) const {
-        std::fflush(stdout);
-        fmt::print(stderr, "{}: error: {}\n", run_.program, runtime::readable_message(message));
-        std::fflush(stderr);
-    }
+    void print(const std::string& message) const { print_failure(run_.program, message); }
 
     const RankRun& run_;
     std::atomic<int> code_ = 0;
@@ -106,7 +104,7 @@ int run_under_mpi(const RankRun& run, const RankMain& body) {
     try {
         world = comms::mpi_world(run.communicator);
     } catch (const std::exception& error) {
-        fmt::print(stderr, "{}: error: {}\n", run.program, error.what());
+        print_failure(run.program, error.what());
         return 4;
     }
     return report.guard(*world, body);

@@ -1,14 +1,14 @@
 // smp_train: trains a model as its configuration says.
-#include <csignal>
+#include <optional>
 
-#include <fmt/format.h>
-
+#include "launch/command/standard_output.h"
+#include "launch/command/standard_streams.h"
 #include "launch/config/config.h"
+#include "launch/train/launcher.h"
 #include "launch/train/run_ranks.h"
 #include "launch/train/train_arguments.h"
 #include "launch/train/training_run.h"
 #include "runtime/execution/agreement.h"
-#include "runtime/files/shown_text.h"
 
 using namespace smp;
 
@@ -22,6 +22,12 @@ std::string place_of(const comms::Communicator& world, const launch::Config& con
     return partition::to_string(partition::coordinate_of(topology, world.rank()));
 }
 
+/// The environment's rank 0 says it for all of its processes, which do not know of each other.
+int refuse_launcher(const launch::StatedWorld& stated, const std::string& why) {
+    if (stated.rank == 0) launch::print_failure("smp_train", why);
+    return 2;
+}
+
 /// One process is one rank. The world comes first, so that a mistake that every rank sees is reported by one of them.
 int under_mpi(int argc, char** argv) {
     launch::TrainArguments arguments;
@@ -30,6 +36,8 @@ int under_mpi(int argc, char** argv) {
                               .communicator = {},
                               .place = [&](const comms::Communicator& world) { return place_of(world, config); }};
     return launch::run_under_mpi(run, [&](comms::Communicator& world) {
+        const auto stated = launch::stated_world();
+        if (const auto why = launch::contradiction(stated, world.size())) return refuse_launcher(*stated, *why);
         runtime::fail_together(world, [&] {
             arguments = launch::parse_train_arguments(argc, argv);
             if (arguments.ranks)
@@ -38,7 +46,7 @@ int under_mpi(int argc, char** argv) {
             if (!arguments.answer) config = launch::load_config(arguments.config, arguments.sets, world.size());
         });
         if (!arguments.answer) return launch::train(arguments, config, world);
-        if (world.rank() == 0) fmt::print("{}", *arguments.answer);
+        if (world.rank() == 0) launch::write_standard_output(*arguments.answer);
         return 0;
     });
 }
@@ -49,18 +57,23 @@ int locally(int argc, char** argv) {
     launch::Config config;
     try {
         arguments = launch::parse_train_arguments(argc, argv);
-        if (!arguments.answer) {
-            config = launch::load_config(arguments.config, arguments.sets, arguments.ranks);
-            launch::require_few_threads(arguments.ranks.value_or(config.world()),
-                                        config.cluster.threads_per_rank.value_or(1));
+        if (arguments.answer) {
+            launch::write_standard_output(*arguments.answer);
+            return 0;
         }
-    } catch (const std::exception& error) {
-        fmt::print(stderr, "smp_train: error: {}\n", runtime::readable_message(error.what()));
-        return runtime::exit_code_of(error);
-    }
-    if (arguments.answer) {
-        fmt::print("{}", *arguments.answer);
+        if (arguments.launcher == launch::Launcher::none) launch::forget_launcher();
+        const auto stated = launch::stated_world();
+        if (const auto why = launch::contradiction(stated, std::nullopt);
+            why && arguments.launcher != launch::Launcher::none)
+            return refuse_launcher(*stated, *why);
+        config = launch::load_config(arguments.config, arguments.sets, arguments.ranks);
+        launch::require_few_threads(arguments.ranks.value_or(config.world()),
+                                    config.cluster.threads_per_rank.value_or(1));
+    } catch (const launch::ReaderIsGone&) {
         return 0;
+    } catch (const std::exception& error) {
+        launch::print_failure("smp_train", error.what());
+        return runtime::exit_code_of(error);
     }
     const launch::RankRun run{.program = "smp_train",
                               .communicator = {},
@@ -72,6 +85,6 @@ int locally(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    std::signal(SIGXFSZ, SIG_IGN);  // writes report files that grow beyond the user's limit
-    return comms::launched_by_mpi() ? under_mpi(argc, argv) : locally(argc, argv);
+    launch::prepare_standard_streams();
+    return launch::is_under_mpi(launch::launcher_of(argc, argv)) ? under_mpi(argc, argv) : locally(argc, argv);
 }

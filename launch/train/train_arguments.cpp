@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 
 #include "launch/command/config_arguments.h"
+#include "launch/command/help.h"
 #include "launch/command/version.h"
-#include "launch/config/config.h"
 #include "partition/job/problem.h"
 
 namespace smp::launch {
@@ -15,18 +15,26 @@ namespace smp::launch {
 namespace {
 
 constexpr const char* kExample = R"(
-Examples:
-  mpirun -np 4 smp_train --config configs/quickstart.json       one process is one rank
-  smp_train --config configs/quickstart.json --ranks 4          ranks are threads of this process
-  smp_train --config gpt2.json --set training.steps=10 --set parallel.microbatches=8
+A configuration that trains, job.json (my_text.txt: any text):
+  {
+    "model": {"n_layer": 2, "n_head": 2, "n_embd": 64, "n_positions": 64,
+              "vocab_size": 256},
+    "training": {"steps": 100, "batch_size": 8},
+    "data": {"train": "my_text.txt", "tokenizer": "bytes"}
+  }
 
-Exit codes: 0 done, 1 internal error, 2 usage or configuration, 3 data missing or corrupt, 4 another rank failed or a wait ran
-past its limit, 5 out of memory.
+Examples:
+  smp_train --config job.json --ranks 2           ranks are threads
+  mpirun -np 2 smp_train --config job.json        ranks are processes
+  smp_train --config job.json --set training.steps=10 --set model.n_layer=4
+  smp_train --help training                       keys of that section
+
+Exit codes: 0 done, 1 internal error, 2 usage or configuration, 3 data missing
+or corrupt, 4 another rank failed or a wait ran past its limit, 5 out of memory.
 )";
 
 cxxopts::Options options() {
-    cxxopts::Options options("smp_train",
-                             "Trains a GPT-2 over pipeline, tensor and data-parallel ranks as a configuration says.");
+    cxxopts::Options options("smp_train", "Trains a GPT-2 over pipeline, tensor and data-parallel ranks.");
     options.add_options()                                                               //
         ("config", "configuration file (JSON)", cxxopts::value<std::string>(), "FILE")  //
         ("set", "override SECTION.KEY=VALUE (JSON or a bare string); any number of times",
@@ -35,12 +43,15 @@ cxxopts::Options options() {
         ("resume", "auto: a finished run of the same configuration is left alone; never: train from the start",
          cxxopts::value<std::string>(), "auto|never")  //
         ("ranks", "local mode: this many ranks as threads of this process (default: all that the layout needs)",
-         cxxopts::value<int>(), "N")                                                      //
-        ("dry-run", "plan, check, print, stop")                                           //
-        ("emulate", "not yet", cxxopts::value<std::string>(), "RANK|all")                 //
-        ("evaluate", "not yet")                                                           //
-        ("version", "versions of the program and of what it is built on, devices found")  //
-        ("help", "this text");
+         cxxopts::value<int>(), "N")  //
+        ("launcher",
+         "what makes this process a rank; auto: MPI where mpirun has started it; none: local mode, wherever it runs",
+         cxxopts::value<std::string>(), "auto|mpi|none")                   //
+        ("dry-run", "plan, check, print, stop")                            //
+        ("emulate", "not yet", cxxopts::value<std::string>(), "RANK|all")  //
+        ("evaluate", "not yet")                                            //
+        ("version", "versions of the program and of what it is built on, devices found");
+    add_help(options);
     return options;
 }
 
@@ -52,7 +63,7 @@ TrainArguments parse_train_arguments(int argc, const char* const* argv) {
         auto description = options();
         const auto parsed = description.parse(argc, argv);
         if (parsed.count("help") != 0) {
-            arguments.answer = description.help() + kExample + "\n" + keys_help();
+            arguments.answer = help_text(description, parsed, kExample);
             return arguments;
         }
         if (parsed.count("version") != 0) {
@@ -86,6 +97,12 @@ TrainArguments parse_train_arguments(int argc, const char* const* argv) {
             arguments.ranks = parsed["ranks"].as<int>();
             if (*arguments.ranks < 1)
                 refuse_argument("--ranks", fmt::format("is {}; at least 1 rank is needed", *arguments.ranks));
+        }
+        if (parsed.count("launcher") != 0) {
+            const auto& launcher = parsed["launcher"].as<std::string>();
+            arguments.launcher = launcher_of(argc, argv);
+            if (arguments.launcher == Launcher::automatic && launcher != "auto")
+                refuse_argument("--launcher", fmt::format("is {}; allowed are auto, mpi and none", launcher));
         }
         arguments.dry_run = parsed.count("dry-run") != 0;
     } catch (const partition::ConfigError&) {

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "launch/train/launcher.h"
+
 namespace smp::launch {
 
 enum class Resume { automatic, never };
@@ -15,6 +17,7 @@ struct TrainArguments {
     std::string output;             // runs/<config name> unless given
     Resume resume = Resume::automatic;
     std::optional<int> ranks;  // of local mode
+    Launcher launcher = Launcher::automatic;
     bool dry_run = false;
     /// Text to print instead of training: --help, --version.
     std::optional<std::string> answer;

@@ -4,12 +4,15 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <unistd.h>
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/full.h>
 #include <fmt/format.h>
 
+#include "launch/command/standard_output.h"
 #include "launch/command/terminal.h"
+#include "launch/train/run_inputs.h"
 #include "launch/train/run_ranks.h"
 #include "models/gpt2/gpt2.h"
 #include "runtime/execution/agreement.h"
@@ -41,7 +44,7 @@ runtime::Recorders recorders_of(const Config& config, const std::string& output,
         recorders.push_back(std::make_unique<runtime::MetricsFile>(directory->metrics()));
         recorders.push_back(std::make_unique<runtime::TraceFile>(folder / "trace.json"));
         recorders.push_back(std::make_unique<runtime::Console>(runtime::Console::Places{
-            .screen = stdout, .bar = prints_to_terminal(), .log = folder / "log.txt", .results = output}));
+            .screen = STDOUT_FILENO, .bar = prints_to_terminal(), .log = folder / "log.txt", .results = output}));
     } else if (config.logging.all_ranks) {
         recorders.push_back(std::make_unique<runtime::Console>(
             runtime::Console::Places{.log = folder / fmt::format("log.{}.txt", rank), .results = ""}));
@@ -58,16 +61,18 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     std::optional<runtime::RunDirectory> directory;  // rank 0's
     if (!arguments.dry_run) {
         runtime::fail_together(world, [&] {
-            if (leader) directory.emplace(arguments.output);
+            if (!leader) return;
+            refuse_inputs_as_output(arguments, config, to_json(config));
+            directory.emplace(arguments.output);
         });
         const bool finished = leader && arguments.resume == Resume::automatic &&
                               directory->holds_finished_run(to_json(config), config.training.steps);
         if (shared_decision(world, finished)) {
             if (leader)
-                fmt::print(
-                    "{} holds this run, finished: {} steps. Train again with --resume never, or elsewhere with "
-                    "--output.\n",
-                    arguments.output, config.training.steps);
+                write_standard_output(
+                    fmt::format("{} holds this run, finished: {} steps. Train again with --resume never, or elsewhere "
+                                "with --output.\n",
+                                arguments.output, config.training.steps));
             return 0;
         }
     }
@@ -84,7 +89,8 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     if (!arguments.dry_run) {
         session.run();
     } else if (leader) {
-        for (const auto& [name, value] : session.settings()) fmt::print("{:<7}| {}\n", name, value);
+        for (const auto& [name, value] : session.settings())
+            write_standard_output(fmt::format("{:<7}| {}\n", name, value));
     }
     return 0;
 }

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 #include <utility>
 
@@ -15,13 +16,18 @@ namespace smp::runtime {
 namespace {
 
 constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
+constexpr const char* kTemporaryMark = ".partial-";
 
 /// No two names of one process are equal.
 std::filesystem::path temporary_name(const std::filesystem::path& path) {
     static std::atomic<unsigned> counter = 0;
     std::filesystem::path name = path;
-    name += fmt::format(".partial-{}-{}", ::getpid(), counter++);
+    name += fmt::format("{}{}-{}", kTemporaryMark, ::getpid(), counter++);
     return name;
+}
+
+std::filesystem::path folder_of(const std::filesystem::path& path) {
+    return path.has_parent_path() ? path.parent_path() : ".";
 }
 
 }  // namespace
@@ -29,15 +35,21 @@ std::filesystem::path temporary_name(const std::filesystem::path& path) {
 OutputFile::OutputFile(std::filesystem::path path, Existing existing)
     : path_(std::move(path)), temporary_(temporary_name(path_)), existing_(existing) {
     refuse_existing();
-    file_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (file_ < 0) fail("cannot be created");
+    remove_leftovers();
+    file_ = ::open(folder_of(path_).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    if (file_ < 0) {
+        file_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (file_ < 0) fail("cannot be created");
+        is_named_ = true;
+    }
+    ::flock(file_, LOCK_EX | LOCK_NB);  // for as long as it is written: what nobody holds is a leftover
     buffer_.reserve(kBufferBytes);
 }
 
 OutputFile::~OutputFile() {
     if (file_ < 0) return;
     ::close(file_);
-    ::unlink(temporary_.c_str());
+    if (is_named_) ::unlink(temporary_.c_str());
 }
 
 void OutputFile::write(std::span<const std::byte> bytes) {
@@ -63,17 +75,14 @@ void OutputFile::commit() {
     flush();
     if (::fsync(file_) != 0) fail("cannot be written to the disk");
     refuse_existing();
-    const int file = std::exchange(file_, -1);
-    const bool moved = ::close(file) == 0 && ::rename(temporary_.c_str(), path_.c_str()) == 0;
-    if (!moved) {
+    if (!put_in_place()) {
         const int error = errno;
-        ::unlink(temporary_.c_str());
+        if (is_named_) ::unlink(temporary_.c_str());
         errno = error;
         fail("cannot be put in place");
     }
     // The name is durable once its folder is.
-    const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
-    const int handle = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int handle = ::open(folder_of(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (handle < 0) return;  // a folder that may be written but not read
     const int result = ::fsync(handle);
     const int error = errno;
@@ -81,6 +90,33 @@ void OutputFile::commit() {
     errno = error;
     if (result != 0 && error != EINVAL)
         fail("may be lost if the machine stops now: its folder cannot be written to the disk");
+}
+
+bool OutputFile::put_in_place() {
+    const int file = std::exchange(file_, -1);
+    if (!is_named_) {  // a link never replaces what is there, a rename does
+        const std::string nameless = fmt::format("/proc/self/fd/{}", file);
+        is_named_ = ::linkat(AT_FDCWD, nameless.c_str(), AT_FDCWD, temporary_.c_str(), AT_SYMLINK_FOLLOW) == 0;
+        if (!is_named_) {
+            const int error = errno;
+            ::close(file);
+            errno = error;
+            return false;
+        }
+    }
+    return ::close(file) == 0 && ::rename(temporary_.c_str(), path_.c_str()) == 0;
+}
+
+void OutputFile::remove_leftovers() const {
+    const std::string mark = path_.filename().string() + kTemporaryMark;
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_of(path_), error)) {
+        if (!entry.path().filename().string().starts_with(mark)) continue;
+        const int left = ::open(entry.path().c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+        if (left < 0) continue;
+        if (::flock(left, LOCK_EX | LOCK_NB) == 0) ::unlink(entry.path().c_str());  // its writer is gone
+        ::close(left);
+    }
 }
 
 void OutputFile::flush() {

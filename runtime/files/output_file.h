@@ -9,8 +9,10 @@
 
 namespace smp::runtime {
 
-/// Written under a temporary name in the same folder; commit() makes the bytes durable and renames. Without commit()
-/// the destructor removes what was written. Every function throws DataError (path, cause) when the file system refuses.
+/// Written in the same folder without a name (O_TMPFILE), so that nothing is left of it without commit(), however the
+/// process ends; commit() makes the bytes durable and gives them their name. A file system that has no such files gets
+/// a temporary name, PATH.partial-…, which the destructor removes, or, where the process was killed, the next writer of
+/// PATH. Every function throws DataError (path, cause) when the file system refuses.
 class OutputFile {
   public:
     enum class Existing { keep, replace };  ///< keep: a file of that name is an error, now and at commit()
@@ -29,11 +31,15 @@ class OutputFile {
     void flush();
     void write_at(std::uint64_t position, std::span<const std::byte> bytes);
     void refuse_existing() const;
+    void remove_leftovers() const;
+    /// From `temporary_`, which has no name before.
+    bool put_in_place();
     [[noreturn]] void fail(const char* operation) const;  // with errno
 
     std::filesystem::path path_, temporary_;
     Existing existing_;
     int file_ = -1;
+    bool is_named_ = false;  // `temporary_` is there
     std::uint64_t size_ = 0;
     std::vector<std::byte> buffer_;
 };

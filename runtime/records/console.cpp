@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -19,18 +20,12 @@ std::string to_duration(double seconds) {
     return fmt::format("{}s", whole);
 }
 
-Console::Console(Places places) : places_(std::move(places)) {}
+Console::Console(Places places) : places_(std::move(places)), screen_(places_.screen, places_.bar) {}
 
-Console::~Console() { erase_bar(); }
-
-void Console::say(LogLevel level, const std::string& text) {
+void Console::say(LogLevel level, const std::string& text, const std::string& shown) {
     if (level < run_->job.logging.level) return;
-    const std::string shown = escaped(text);
-    log_->write(shown);
-    if (places_.screen == nullptr) return;
-    erase_bar();
-    fmt::print(places_.screen, "{}\n", shown);
-    std::fflush(places_.screen);
+    log_->write(escaped(text));
+    screen_.write(escaped(shown));
 }
 
 void Console::started(const RunStart& run) {
@@ -56,13 +51,26 @@ void Console::stepped(const StepRecord& record) {
 void Console::say_line(LogLevel level, const StepRecord& record) {
     const std::int64_t steps = run_->job.training.steps;
     const auto digits = static_cast<int>(std::to_string(steps).size());
-    std::string line =
-        fmt::format("step {:>{}}/{} | loss {:>8.4f} | lr {:.2e} | grad norm {:>8.4f} | {:>9.1f} ms | {:>9.0f} tokens/s",
-                    record.step, digits, steps, record.loss, record.learning_rate, record.grad_norm,
-                    record.seconds * 1e3, record.tokens_per_second);
-    if (record.mfu) line += fmt::format(" | MFU {:4.1f} %", 100 * *record.mfu);
-    if (record.validation_loss) line += fmt::format(" | validation loss {:.4f}", *record.validation_loss);
-    say(level, line);
+    // With the rank in which a terminal that is too narrow goes without them, from 1; 0: never.
+    std::vector<std::pair<int, std::string>> fields = {{0, fmt::format("step {:>{}}/{}", record.step, digits, steps)},
+                                                       {0, fmt::format("loss {:>8.4f}", record.loss)},
+                                                       {1, fmt::format("lr {:.2e}", record.learning_rate)},
+                                                       {3, fmt::format("grad norm {:>8.4f}", record.grad_norm)},
+                                                       {2, fmt::format("{:>9.1f} ms", record.seconds * 1e3)},
+                                                       {5, fmt::format("{:>9.0f} tokens/s", record.tokens_per_second)}};
+    if (record.mfu) fields.emplace_back(4, fmt::format("MFU {:4.1f} %", 100 * *record.mfu));
+    if (record.validation_loss) fields.emplace_back(6, fmt::format("validation loss {:.4f}", *record.validation_loss));
+    const auto line_without = [&](int last_left_out) {
+        std::string line;
+        for (const auto& [rank, field] : fields)
+            if (rank == 0 || rank > last_left_out) line += (line.empty() ? "" : " | ") + field;
+        return line;
+    };
+    const std::string line = line_without(0);
+    std::string shown = line;
+    for (int rank = 1; rank <= 6 && screen_.columns() > 0 && shown.size() >= screen_.columns(); ++rank)
+        shown = line_without(rank);
+    say(level, line, shown);
 }
 
 void Console::traced(const partition::StepTimes& times) {
@@ -80,21 +88,22 @@ void Console::finished(const RunEnd& end) {
     if (!places_.results.empty()) say(LogLevel::info, fmt::format("done: results in {}", places_.results));
 }
 
-void Console::erase_bar() {
-    if (!bar_shown_) return;
-    fmt::print(places_.screen, "\r\x1b[K");
-    std::fflush(places_.screen);
-    bar_shown_ = false;
-}
-
 void Console::draw_bar(const StepRecord& record) {
-    constexpr int kWidth = 40;
+    constexpr std::size_t kLongest = 40, kShortest = 5;
     const std::int64_t steps = run_->job.training.steps, most = std::max<std::int64_t>(1, steps);
-    const auto done = static_cast<int>(kWidth * record.step / most);
-    fmt::print(places_.screen, "\r\x1b[K[{:=<{}}{:<{}}] {:3} %  {} left", "", done, "", kWidth - done,
-               100 * record.step / most, to_duration(smoothed_seconds_ * static_cast<double>(steps - record.step)));
-    std::fflush(places_.screen);
-    bar_shown_ = true;
+    const std::string percent = fmt::format("{:3} %", 100 * record.step / most);
+    const std::string left =
+        fmt::format("  {} left", to_duration(smoothed_seconds_ * static_cast<double>(steps - record.step)));
+    // "[====    ]  50 %  12s left" in a column less than there are; on narrow terminals less of it.
+    const std::size_t columns = screen_.columns() == 0 ? 80 : screen_.columns();
+    const std::size_t rest = 4 + percent.size() + left.size();
+    std::string bar = percent + left;
+    if (columns >= rest + kShortest) {
+        const std::size_t length = std::min(kLongest, columns - rest);
+        const auto done = static_cast<std::size_t>(record.step) * length / static_cast<std::size_t>(most);
+        bar = fmt::format("[{:=<{}}{:<{}}] {}", "", done, "", length - done, bar);
+    }
+    screen_.draw(bar.size() < columns ? bar : percent);
 }
 
 }  // namespace smp::runtime

@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "partition/job/problem.h"
 #include "runtime/files/data_error.h"
 #include "runtime/files/output_file.h"
 
@@ -25,9 +26,37 @@ std::string read_all(const std::filesystem::path& path) {
     return text.str();
 }
 
+constexpr const char* kLock = ".lock";
+
+/// A run's folder has its lock from the first moment on.
+void refuse_folder_of_others(const std::filesystem::path& path) {
+    std::error_code error;
+    if (std::filesystem::is_regular_file(std::filesystem::symlink_status(path / kLock, error))) return;
+    const auto first = std::filesystem::directory_iterator(path, error);
+    if (error || first == std::filesystem::directory_iterator()) return;  // not there, no folder, empty
+    throw partition::ConfigError(partition::Problem{
+        "--output",
+        fmt::format("is {}, a folder without a run that holds other files ({}); choose a new or an empty one",
+                    path.string(), first->path().filename().string())});
+}
+
 }  // namespace
 
-LineFile::LineFile(std::filesystem::path path) : path_(std::move(path)), stream_(path_, std::ios::trunc) {
+bool is_file_of_a_run(const std::filesystem::path& name) {
+    const std::string text = name.string();
+    for (const char* own : {kLock, "config.json", "plan.json", "metrics.jsonl", "trace.json"})
+        if (text == own) return true;
+    return text.starts_with("log.") && text.ends_with(".txt");
+}
+
+LineFile::LineFile(std::filesystem::path path) : path_(std::move(path)) {
+    std::error_code ignored;
+    if (std::filesystem::is_symlink(path_, ignored))
+        throw DataError(
+            fmt::format("{} is a link, and what it leads to is not written over; remove the link or choose "
+                        "another --output directory",
+                        path_.string()));
+    stream_.open(path_, std::ios::trunc);
     if (!stream_)
         throw DataError(fmt::format("cannot write {}: {}; choose a writable --output directory", path_.string(),
                                     std::strerror(errno)));
@@ -41,13 +70,14 @@ void LineFile::write(std::string_view line) {
 }
 
 RunDirectory::RunDirectory(std::filesystem::path path) : path_(std::move(path)) {
+    refuse_folder_of_others(path_);
     std::error_code error;
     std::filesystem::create_directories(path_, error);
     if (error)
         throw DataError(fmt::format("cannot create the output directory {}: {}; choose another one with --output",
                                     path_.string(), error.message()));
-    const auto lock_path = path_ / ".lock";
-    lock_ = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    const auto lock_path = path_ / kLock;
+    lock_ = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
     if (lock_ < 0)
         throw DataError(fmt::format("cannot create {}: {}; choose a writable --output directory", lock_path.string(),
                                     std::strerror(errno)));

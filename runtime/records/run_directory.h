@@ -14,7 +14,7 @@ namespace smp::runtime {
 /// Appends to a text file line by line; every line is flushed, so that what was reported is on disk.
 class LineFile {
   public:
-    /// Truncates. Throws DataError with the path and the system's reason.
+    /// Truncates. Throws DataError with the path and the system's reason; for a link, too.
     explicit LineFile(std::filesystem::path path);
     void write(std::string_view line);
 
@@ -23,10 +23,14 @@ class LineFile {
     std::ofstream stream_;
 };
 
+/// Whether a run writes a file of this name in its folder: config.json, log.3.txt, ….
+bool is_file_of_a_run(const std::filesystem::path& name);
+
 class RunDirectory {
   public:
     /// Creates the directory and locks it (advisory, released by the kernel when the process ends, however it ends).
-    /// Throws DataError if that fails, and if another run holds the lock.
+    /// Throws DataError if that fails, and if another run holds the lock, and partition::ConfigError for a folder that
+    /// is no run's and not empty: nothing of others is written over.
     explicit RunDirectory(std::filesystem::path path);
     ~RunDirectory();
     RunDirectory(const RunDirectory&) = delete;

@@ -27,7 +27,7 @@ TEST(EveryKey, NamesAreUniqueAndDescribed) {
         EXPECT_TRUE(key.alias.empty() || names.insert(key.section + '.' + key.alias).second) << key.alias;
         EXPECT_FALSE(key.doc.empty()) << key.path();
         EXPECT_FALSE(key.type.empty()) << key.path();
-        EXPECT_THAT(launch::keys_help(), HasSubstr(key.name));
+        EXPECT_THAT(launch::keys_help("", 80), HasSubstr(key.name));
     }
 }
 

@@ -1,5 +1,11 @@
 #include "runtime/files/output_file.h"
 
+#include <csignal>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
@@ -33,6 +39,44 @@ TEST(OutputFile, IsThereWhenItIsComplete) {
     file.commit();
     EXPECT_EQ(content(folder / "x"), "whole");
     EXPECT_EQ(files_in(folder), 1U);
+}
+
+// A process that is killed while it writes leaves nothing, or, on file systems without nameless files, nothing that
+// outlives the next writer.
+TEST(OutputFile, OfAKilledProcessGoesAway) {
+    const ScratchFolder folder;
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+        OutputFile file(folder / "x", OutputFile::Existing::keep);
+        file.write(std::vector<std::byte>(3 << 20));
+        ::raise(SIGKILL);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status));
+    const int nameless = ::open(folder.path().c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    if (nameless >= 0) {
+        EXPECT_EQ(files_in(folder), 0U);
+        ::close(nameless);
+    }
+    OutputFile file(folder / "x", OutputFile::Existing::keep);
+    file.write(bytes_in("whole"));
+    file.commit();
+    EXPECT_EQ(files_in(folder), 1U);
+}
+
+TEST(OutputFile, RemovesLeftoversOfItsNameButNoWritersOwn) {
+    const ScratchFolder folder;
+    for (const char* name : {"x.partial-1-0", "x.partial-2-0", "y.partial-1-0", "x.partial"})
+        folder.write(name, "left");
+    const int writer = ::open((folder / "x.partial-2-0").c_str(), O_WRONLY | O_CLOEXEC);
+    ASSERT_EQ(::flock(writer, LOCK_EX), 0);
+    { const OutputFile file(folder / "x", OutputFile::Existing::keep); }
+    EXPECT_FALSE(std::filesystem::exists(folder / "x.partial-1-0"));
+    for (const char* name : {"x.partial-2-0", "y.partial-1-0", "x.partial"})
+        EXPECT_TRUE(std::filesystem::exists(folder / name)) << name;
+    ::close(writer);
 }
 
 // Pieces smaller and larger than the buffer, in any order.

@@ -1,0 +1,47 @@
+#include "launch/train/run_inputs.h"
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "launch/command/config_arguments.h"
+#include "runtime/data/dataset.h"
+#include "runtime/records/run_directory.h"
+
+namespace smp::launch {
+
+namespace {
+
+std::string content_of(const std::filesystem::path& path) {
+    std::ifstream stream(path, std::ios::binary);
+    std::ostringstream text;
+    text << stream.rdbuf();
+    return text.str();
+}
+
+}  // namespace
+
+void refuse_inputs_as_output(const TrainArguments& arguments, const Config& config, const std::string& config_json) {
+    std::vector<std::filesystem::path> inputs;
+    for (const std::string& pattern : {config.data.train, config.data.validation}) {
+        if (pattern.empty()) continue;
+        for (const auto& file : runtime::matching_files(pattern)) inputs.push_back(file);
+    }
+    for (const std::string& file : {config.data.tokenizer_file, config.training.initial_weights})
+        if (!file.empty()) inputs.emplace_back(file);
+    if (content_of(arguments.config) != config_json) inputs.emplace_back(arguments.config);
+    std::error_code none;  // of what is not there
+    for (const auto& entry : std::filesystem::directory_iterator(arguments.output, none)) {
+        if (!runtime::is_file_of_a_run(entry.path().filename())) continue;
+        for (const std::filesystem::path& input : inputs)
+            if (std::filesystem::equivalent(input, entry.path(), none))
+                refuse_argument("--output", fmt::format("is {}, where the run would write over {}, which it reads; "
+                                                        "choose another folder",
+                                                        arguments.output, input.string()));
+    }
+}
+
+}  // namespace smp::launch
