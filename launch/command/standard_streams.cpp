@@ -7,9 +7,9 @@
 #include <csignal>
 #include <cstddef>
 #include <exception>
-#include <string>
 #include <fcntl.h>
 #include <poll.h>
+#include <string>
 #include <sys/uio.h>
 #include <unistd.h>
 

@@ -10,8 +10,9 @@ namespace smp::launch {
 /// instead, be it a reader that has left or a file that grew to the user's limit.
 void prepare_standard_streams() noexcept;
 
-/// "PROGRAM: error: MESSAGE" on standard error, made readable. The last words of a program must not keep it from ending with its exit
-/// code: never throws, takes no lock of stdio, and gives up where nobody reads for 2 seconds or nothing can be written.
+/// "PROGRAM: error: MESSAGE" on standard error, made readable. The last words of a program must not keep it from ending
+/// with its exit code: never throws, takes no lock of stdio, and gives up where nobody reads for 2 seconds or nothing
+/// can be written.
 void print_failure(std::string_view program, std::string_view message) noexcept;
 
 }  // namespace smp::launch

@@ -41,7 +41,7 @@ std::string help_on(const Key& key, const std::string& limit, const Config& defa
         value += "; required";
     else if (key.write)
         value += "; default " + key.write(defaults).dump();
-    return fmt::format("  {}\n{}{}", name, paragraph(key.doc, 6, width), paragraph(value, 6, width));
+    return paragraph(name, 2, width) + paragraph(key.doc, 6, width) + paragraph(value, 6, width);
 }
 
 }  // namespace

@@ -33,7 +33,11 @@ void Screen::write(std::string_view text) noexcept {
         put(std::string_view(words, static_cast<std::size_t>(length)));
     }
     erase();
-    if (!put(text) || !put("\n")) ++dropped_;
+    // A line that a pipe takes whole is there or not.
+    char line[PIPE_BUF];
+    const bool is_short = text.size() < sizeof line;
+    if (is_short) line[text.copy(line, text.size())] = '\n';
+    if (is_short ? !put({line, text.size() + 1}) : !put(text) || !put("\n")) ++dropped_;
 }
 
 void Screen::draw(std::string_view bar) noexcept {

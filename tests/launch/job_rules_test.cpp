@@ -208,7 +208,7 @@ TEST(JobRules, EveryRuleSpeaksAtOnce) {
     config["training"]["batch_size"] = 1;
     EXPECT_THAT(keys_of(problems_of(config)),
                 ElementsAre("parallel.active_microbatches", "training.batch_size", "parallel.tensor_parallel_degree",
-                            "parallel.tensor_parallel_degree", "training.sequence_length"));
+                            "training.sequence_length"));
 }
 
 RC_GTEST_PROP(JobRules, BatchSizeCountsWhatPrescaledBatchSays, ()) {

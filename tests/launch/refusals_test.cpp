@@ -17,7 +17,7 @@ TEST(Refusals, OneLineSaysAll) {
         launch::load_config(file, {});
         FAIL();
     } catch (const partition::ConfigError& error) {
-        EXPECT_EQ(error.what(), file.string() + ": parallel.microbatches = 0: must be from 1 to 1000000");
+        EXPECT_EQ(error.what(), file.string() + ": parallel.microbatches = 0: must be from 1 to 16384");
     }
 }
 

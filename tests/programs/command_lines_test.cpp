@@ -14,10 +14,17 @@ using ::testing::HasSubstr;
 std::vector<std::string> lines_of(const std::string& text) {
     std::vector<std::string> lines;
     std::istringstream stream(text);
-    for (std::string line; std::getline(stream, line);) {
-        if (!lines.empty() && lines.back().ends_with('\\')) {  // goes on
+    for (std::string line; std::getline(stream, line);) lines.push_back(line);
+    return lines;
+}
+
+/// Lines of a shell: one that ends with a backslash goes on in the next.
+std::vector<std::string> command_lines_of(const std::string& text) {
+    std::vector<std::string> lines;
+    for (const std::string& line : lines_of(text)) {
+        if (!lines.empty() && lines.back().ends_with('\\')) {
             lines.back().pop_back();
-            lines.back() += line;
+            lines.back() += line.substr(std::min(line.find_first_not_of(' '), line.size()));
         } else {
             lines.push_back(line);
         }
@@ -73,7 +80,7 @@ class CommandLines : public ::testing::Test {
 };
 
 TEST_F(CommandLines, OfTheReadme) {
-    const auto lines = lines_of(read_text(SMP_SOURCE_DIR "/README.md"));
+    const auto lines = command_lines_of(read_text(SMP_SOURCE_DIR "/README.md"));
     bool in_json = false;
     std::string json;
     for (const std::string& line : lines) {
@@ -104,7 +111,7 @@ TEST_F(CommandLines, OfTheHelp) {
          {"smp_train", "smp_plan", "smp_data", "smp_data encode", "smp_data inspect", "smp_data decode"}) {
         const Outcome help = in_folder(name + " --help");
         ASSERT_EQ(help.exit_code, 0);
-        const auto lines = lines_of(help.output);
+        const auto lines = command_lines_of(help.output);
         if (const std::string json = json_in(lines, 2); !json.empty()) folder_.write("job.json", json);
         int shown = 0;
         bool is_example = false;

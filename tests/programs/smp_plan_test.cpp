@@ -260,8 +260,8 @@ TEST_F(SmpPlan, TextSaysWhatAPersonWantsToKnow) {
     ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
     for (const char* part :
          {"8 = 2 pipeline x 2 tensor x 2 data, placement DPT, on 8 nodes of 1", "tensor 0, 1 (nodes 0, 1)",
-          "zero_bubble", "at most 4 microbatches active", "BI  BW", "optimizer", "deferred", "a step takes", "a guess",
-          "proven", "warning: tensor parallelism leaves the node"})
+          "zero_bubble", "at most 3 microbatches active (K = 4)", "BI  BW", "optimizer", "deferred", "a step takes",
+          "a guess", "proven", "warning: tensor parallelism leaves the node"})
         EXPECT_THAT(outcome.output, HasSubstr(part)) << outcome.output;
     EXPECT_THAT(outcome.output, ContainsRegex("plan     \\| [0-9a-f]{16}\n"));
     EXPECT_THAT(smp_plan("--config " + job(kJobs[2])).output, HasSubstr("p/K - 1 = 33 %"));

@@ -33,7 +33,8 @@ class SmpTrainOutput : public ::testing::Test {
 TEST_F(SmpTrainOutput, AFolderOfOthersIsLeftAlone) {
     folder_.write("config.json", text_);
     folder_.write("log.txt", "mine");
-    expect_refused(train("config.json", "."), "holds other files");
+    expect_refused(train("job.json", "."), "holds other files");
+    expect_refused(train("config.json", "."), "would write over config.json, which it reads");
     EXPECT_EQ(read_text(folder_ / "config.json"), text_);
     EXPECT_EQ(read_text(folder_ / "log.txt"), "mine");
     EXPECT_FALSE(std::filesystem::exists(folder_ / ".lock"));

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/programs/program.h"
+#include "tests/steep_weights.h"
 
 namespace smp::testing {
 namespace {
@@ -103,11 +104,17 @@ TEST_F(SmpTrainRefusals, WeightsOfAnotherModel) {
     expect_refused(other, 3, {"wte.weight", "503", "512"});
 }
 
-// LayerNorms of nearly constant rows multiply gradients by 1/√ε each, until they overflow.
 TEST_F(SmpTrainRefusals, GradientsThatAreNotFinite) {
     auto steep = config();
-    steep["model"]["layer_norm_epsilon"] = 1e-70;
-    steep["model"]["initializer_range"] = 1e-25;
+    steep["model"] = {{"n_layer", 4},
+                      {"n_head", 4},
+                      {"n_embd", 32},
+                      {"n_positions", 64},
+                      {"vocab_size", 512},
+                      {"layer_norm_epsilon", 1.2e-38},
+                      {"tie_word_embeddings", false}};
+    steep["training"]["initial_weights"] = folder_ / "steep.safetensors";
+    write_steep_weights(folder_ / "steep.safetensors", 4, 32, 64, 512);
     expect_refused(steep, 2, {"step 1: the gradients are not finite", "the gradient of h.", "(module h.", " on rank "});
 }
 

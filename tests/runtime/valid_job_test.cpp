@@ -61,7 +61,7 @@ TEST_F(ValidJob, ABatchDividesIntoItsMicrobatches) {
 
 TEST_F(ValidJob, ValuesAreInsideTheirLimits) {
     EXPECT_THAT(refusal([](Job& job) { job.training.learning_rate = -1; }),
-                HasSubstr("training.learning_rate = -1: must be 0 or more"));
+                HasSubstr("training.learning_rate = -1: must be 0, or from 1.18e-38 to 3.4e+38"));
     EXPECT_THAT(refusal([](Job& job) { job.parallel.microbatches = 0; }),
                 HasSubstr("parallel.microbatches = 0: must be"));
     EXPECT_THAT(refusal([](Job& job) { testing::change_model(job, [](auto& model) { model.n_head = 0; }); }),

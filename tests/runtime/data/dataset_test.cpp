@@ -160,13 +160,12 @@ TEST_F(DatasetTest, ShuffledEpochsVisitTheSameSamplesInOrdersOfTheirOwn) {
 RC_GTEST_FIXTURE_PROP(DatasetTest, AnyCutGivesTheSameSamples, (bool shuffled)) {
     const auto sizes =
         *rc::gen::nonEmpty(rc::gen::container<std::vector<std::int64_t>>(rc::gen::inRange<std::int64_t>(1, 60)));
-    RC_PRE(*std::max_element(sizes.begin(), sizes.end()) > 8);
+    const auto files = std::min<std::size_t>(sizes.size(), 7);  // the tokens of an eighth one would look like text
+    RC_PRE(std::any_of(sizes.begin(), sizes.begin() + files, [](auto size) { return size > 8; }));
     std::filesystem::remove_all(folder_.path());
     std::filesystem::create_directory(folder_.path());
-    DataOptions options = make_files({sizes.begin(), sizes.begin() + std::min<std::size_t>(sizes.size(), 9)});
+    DataOptions options = make_files({sizes.begin(), sizes.begin() + files});
     if (shuffled) options.order = DataOrder::shuffled;
-    RC_PRE(std::any_of(sizes.begin(), sizes.begin() + std::min<std::size_t>(sizes.size(), 9),
-                       [](auto size) { return size > 8; }));
     const Dataset data = open_dataset(options, DataSplit::train, 50257, *rc::gen::inRange(1, 9), 5);
     const auto first = *rc::gen::inRange<std::int64_t>(0, 100);
     const auto cuts = *rc::gen::container<std::vector<std::int64_t>>(rc::gen::inRange<std::int64_t>(0, 20));

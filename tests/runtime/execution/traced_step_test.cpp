@@ -263,8 +263,7 @@ TEST(TracedStep, NothingIsWaitedForBeforeThePlanSays) {
 
 /// Computes, that is, neither moves nor waits.
 bool is_compute(const partition::Action& action) {
-    return partition::stream_of(action.kind) == partition::Stream::compute &&
-           action.kind != partition::ActionKind::join;
+    return action.stream == partition::Stream::compute && action.kind != partition::ActionKind::join;
 }
 
 // The other replica joins the first reduction only after this one has gone on computing: a reduction that held compute
