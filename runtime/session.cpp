@@ -11,20 +11,63 @@
 #include "runtime/execution/agreement.h"
 #include "runtime/job/job_rules.h"
 #include "runtime/records/settings.h"
+#include "runtime/update/world_sum.h"
 
 namespace smp::runtime {
 
-Session::Session(Trainer& trainer, Recorders recorders, std::vector<std::string> notes)
+Session::Session(Trainer& trainer, Recorders recorders, SessionOptions options)
     : trainer_(trainer),
       recorders_(std::move(recorders)),
-      notes_(std::move(notes)),
-      is_first_(trainer.world().rank() == 0) {}
+      options_(std::move(options)),
+      is_first_(trainer.world().rank() == 0) {
+    if (!trainer.job().checkpoint.directory.empty()) checkpoints_.emplace(trainer);
+}
 
 void Session::run() {
+    const std::int64_t every = trainer_.job().checkpoint.every, steps = trainer_.job().training.steps;
+    const std::int64_t first = trainer_.steps_done();
     start();
-    while (trainer_.steps_done() < trainer_.job().training.steps) step();
-    if (!is_first_) return;
-    for (const auto& recorder : recorders_) recorder->finished({.memory = trainer_.memory()});
+    bool stops = false;
+    while (!stops && trainer_.steps_done() < steps) {
+        step();
+        if (checkpoints_) tell(checkpoints_->completed());
+        const Request request = agreed_request();
+        stops = request == Request::stop;
+        if (request == Request::save || (every > 0 && trainer_.steps_done() % every == 0)) save();
+    }
+    if (checkpoints_ && trainer_.steps_done() > first && checkpoints_->last_step() < trainer_.steps_done()) save();
+    const std::string failure = settle();
+    if (is_first_)
+        for (const auto& recorder : recorders_)
+            recorder->finished({.memory = trainer_.memory(), .steps = trainer_.steps_done(), .stopped = stops});
+    if (!failure.empty())
+        throw_agreed(fmt::format("training is done, but its last checkpoint is not there: {}", failure), 6, 0);
+}
+
+Request Session::agreed_request() {
+    if (!options_.request) return Request::none;
+    return static_cast<Request>(largest_over_world(trainer_.world(), static_cast<std::int64_t>(options_.request())));
+}
+
+void Session::save() {
+    if (!checkpoints_) return;
+    settle();
+    checkpoints_->begin();
+    if (!trainer_.job().checkpoint.asynchronous) settle();
+}
+
+std::string Session::settle() {
+    if (!checkpoints_) return "";
+    tell(checkpoints_->settle());
+    return failure_;
+}
+
+void Session::tell(const std::optional<RunCheckpoints::Saved>& saved) {
+    if (!saved) return;
+    failure_ = saved->failure;
+    if (is_first_)
+        for (const auto& recorder : recorders_)
+            recorder->saved({.step = saved->step, .path = saved->path, .failure = saved->failure});
 }
 
 std::vector<std::pair<std::string, std::string>> Session::settings() const {
@@ -37,14 +80,18 @@ std::vector<std::pair<std::string, std::string>> Session::settings() const {
 
 void Session::start() {
     const Job& job = trainer_.job();
-    RunStart run{.job = job, .plan = trainer_.plan(), .graph = trainer_.graph(), .at = trainer_.coordinate()};
+    RunStart run{.job = job,
+                 .plan = trainer_.plan(),
+                 .graph = trainer_.graph(),
+                 .at = trainer_.coordinate(),
+                 .steps_done = trainer_.steps_done()};
     fail_together(trainer_.world(), [&] {
         if (is_first_) {
             run.settings = settings();
             run.warnings = partition::warnings_of(run.plan, run.graph, job.parallel, job.cluster,
                                                   [&](int degree) { return takes_tensor_degree(job, degree); });
             for (std::string& warning : trainer_.warnings()) run.warnings.push_back(std::move(warning));
-            run.notes = notes_;
+            run.notes = options_.notes;
         } else {
             run.settings = {{"rank", fmt::format("{} ({})", trainer_.world().rank(), partition::to_string(run.at))}};
         }

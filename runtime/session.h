@@ -7,23 +7,37 @@
 //     runtime::Session(trainer, std::move(recorders)).run();   // collective
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "runtime/records/recorder.h"
+#include "runtime/run_checkpoints.h"
 #include "runtime/trainer.h"
 
 namespace smp::runtime {
 
+/// What somebody outside asks a running session for: after the step that is under way.
+enum class Request { none, save, stop };
+
+struct SessionOptions {
+    std::vector<std::string> notes = {};  // sentences for the recorders' start
+    /// Asked on every rank after each step; what any rank says counts on all. Empty: nobody asks.
+    std::function<Request()> request = {};
+};
+
 class Session {
   public:
-    /// `trainer` must outlive it. `notes`: sentences for the recorders' start.
-    Session(Trainer& trainer, Recorders recorders, std::vector<std::string> notes = {});
+    /// `trainer` must outlive it.
+    Session(Trainer& trainer, Recorders recorders, SessionOptions options = {});
 
-    /// Trains from where the trainer is to training.steps: evaluates and draws text every training.evaluate_every
-    /// steps and after the last one, traces logging.trace_steps, tells the recorders. Collective over the trainer's
-    /// world; throws what the trainer and the recorders throw.
+    /// Trains from where the trainer is to training.steps, or to the step in which it is asked to stop: evaluates and
+    /// draws text every training.evaluate_every steps and after the last one, traces logging.trace_steps, writes
+    /// checkpoints every checkpoint.every steps, on request and at the end (where checkpoint.directory is not empty),
+    /// tells the recorders. Collective over the trainer's world; throws what the trainer and the recorders throw, and
+    /// CheckpointError at the end where the last checkpoint could not be written.
     void run();
 
     /// What it is about to do, in rows of name and value for a person: the recorders' start has them too.
@@ -33,11 +47,19 @@ class Session {
     void start();
     void step();
     Evaluation evaluation_of(const StepRecord& record);
+    /// What is asked for now, anywhere.
+    Request agreed_request();
+    void save();
+    /// Waits for a checkpoint that is being written; a sentence where it is not there.
+    std::string settle();
+    void tell(const std::optional<RunCheckpoints::Saved>& saved);
 
     Trainer& trainer_;
     Recorders recorders_;
-    std::vector<std::string> notes_;
+    SessionOptions options_;
     bool is_first_;  // whether this is rank 0
+    std::optional<RunCheckpoints> checkpoints_;
+    std::string failure_;  // of the last checkpoint
 };
 
 }  // namespace smp::runtime

@@ -5,15 +5,19 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "partition/check/checker.h"
 #include "partition/foresight/memory_forecast.h"
+#include "partition/job/problem.h"
+#include "runtime/checkpoint/configurations.h"
 #include "runtime/execution/agreement.h"
 #include "runtime/execution/batch_reader.h"
 #include "runtime/execution/executor.h"
 #include "runtime/execution/gathered_times.h"
 #include "runtime/execution/non_finite_report.h"
 #include "runtime/execution/sampling.h"
+#include "runtime/execution/training_snapshot.h"
 #include "runtime/job/job_plan.h"
 #include "runtime/job/job_rules.h"
 #include "runtime/stage/initial_weights.h"
@@ -34,6 +38,8 @@ class Trainer::Impl {
     StepRecord step(partition::StepTimes* times);
     double evaluate();
     std::vector<std::int64_t> sample();
+    Snapshot snapshot() const { return take_snapshot(tensors(), state_, configuration()); }
+    std::vector<std::string> load(const std::filesystem::path& folder);
 
     const models::ModelSpec& spec() const { return *job_.model.spec; }
 
@@ -59,6 +65,14 @@ class Trainer::Impl {
     RankParts parts() {
         return {.stage = *stage_, .groups = groups_, .meter = meter_, .exchange = *exchange_, .update = *update_};
     }
+    /// What ranks compare, and checkpoints keep.
+    std::string configuration() const {
+        return job_.canonical_text.empty() ? spec().canonical_text() : job_.canonical_text;
+    }
+    RankTensors tensors() const {
+        return {
+            .plan = plan_, .model = spec(), .rank = world_.rank(), .stage = *stage_, .optimizer = update_->optimizer()};
+    }
     std::vector<models::Microbatch> microbatches(const Dataset& data, std::int64_t first_sample, bool training) const;
     double tokens_per_batch() const { return static_cast<double>(cut_.global_batch * cut_.length); }
 };
@@ -69,9 +83,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
       meter_(memory_limit(job.cluster)),
       state_(first_state(job.training, partition::precision_of(job.parallel))) {
     fail_together(world_, [&] { prepare_locally(std::move(options.plan)); });
-    const std::string& text = job_.canonical_text;
-    require_equal_text(world_, fmt::format("{}\nplan={:016x}\n", text.empty() ? spec().canonical_text() : text,
-                                           partition::hash_of(plan_)));
+    require_equal_text(world_, fmt::format("{}\nplan={:016x}\n", configuration(), partition::hash_of(plan_)));
 
     groups_ = make_groups(plan_, world_);
     cut_.replica = groups_.at.rdp;
@@ -172,6 +184,26 @@ double Trainer::Impl::evaluate() {
     return sum_over_world(world_, {&losses, 1}).front() / (tokens_per_batch() * static_cast<double>(batches));
 }
 
+std::vector<std::string> Trainer::Impl::load(const std::filesystem::path& folder) {
+    ConfigurationChange change;
+    TrainingState state;
+    fail_together(world_, [&] {
+        Checkpoint checkpoint(folder);
+        change = change_between(checkpoint.manifest().configuration, configuration());
+        if (!change.refused.empty())
+            throw partition::ConfigError(partition::Problem{
+                "", fmt::format("{} is of another model or tokenizer ({}); go on with those, or begin anew",
+                                folder.string(), fmt::join(change.refused, "; "))});
+        restore(tensors(), checkpoint);
+        state = checkpoint.manifest().state;
+    });
+    require_equal_text(world_, fmt::format("checkpoint.steps={}\n", state.steps));
+    const auto fresh = first_state(job_.training, partition::precision_of(job_.parallel));
+    if (!fresh.loss_scale || !state.loss_scale) state.loss_scale = fresh.loss_scale;
+    state_ = state;
+    return change.allowed;
+}
+
 std::vector<std::int64_t> Trainer::Impl::sample() {
     TextSampler text(job_, cut_.length, static_cast<std::uint64_t>(state_.steps));
     draw_text(text, cut_.length, plan_, groups_.at, *executor_, world_);
@@ -211,6 +243,9 @@ const partition::Plan& Trainer::plan() const { return impl_->plan_; }
 const partition::ModuleGraph& Trainer::graph() const { return impl_->graph_; }
 partition::Coordinate Trainer::coordinate() const { return impl_->groups_.at; }
 int Trainer::peak_active_microbatches() const { return impl_->executor_->peak_active(); }
+
+Snapshot Trainer::snapshot() const { return impl_->snapshot(); }
+std::vector<std::string> Trainer::load(const std::filesystem::path& checkpoint) { return impl_->load(checkpoint); }
 
 std::vector<std::string> Trainer::parameter_names() const { return models::parameter_names(impl_->spec()); }
 

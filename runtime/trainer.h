@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,7 @@
 #include "partition/foresight/action_times.h"
 #include "partition/job/module_graph.h"
 #include "partition/plan/plan.h"
+#include "runtime/checkpoint/checkpoint_writer.h"
 #include "runtime/execution/executor.h"
 #include "runtime/job/job.h"
 #include "runtime/records/step_record.h"
@@ -85,6 +87,14 @@ class Trainer {
     /// Of AdamW's moments on this rank: 8 a parameter, with its master copy in 16 bits 12; of its own shard alone with
     /// parallel.shard_optimizer_state.
     std::int64_t optimizer_bytes() const;
+
+    /// A copy in host memory of what this rank has of the training's state: see checkpoint_writer.h. Local.
+    Snapshot snapshot() const;
+    /// Goes on from a checkpoint of any layout and precision: all that step() depends on is as it was there.
+    /// Collective. Throws DataError where it is not whole, and ConfigError where the job is of another model or
+    /// tokenizer; then another checkpoint must be loaded before anything else is done. Returns what of the
+    /// configuration is another than in the run that has written it: lines "key: before -> now".
+    std::vector<std::string> load(const std::filesystem::path& checkpoint);
 
     /// Logical parameters by Hugging Face name ("h.0.ln_1.weight"), in order of the model; a tied head is not listed.
     std::vector<std::string> parameter_names() const;

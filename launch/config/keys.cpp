@@ -186,11 +186,14 @@ std::vector<Key> data_keys() {
 }
 
 std::vector<Key> checkpoint_keys() {
+    using O = runtime::CheckpointOptions;
+    const Section<O> s{"checkpoint", &Config::checkpoint};
     return {
-        not_yet("checkpoint", "every", 0, "steps between checkpoints"),
-        not_yet("checkpoint", "keep", nullptr, "checkpoints to keep"),
-        not_yet("checkpoint", "directory", nullptr, "where they lie"),
-        not_yet("checkpoint", "asynchronous", false, "write them beside the training"),
+        s.option("every", &O::every, "steps between checkpoints; 0: at the end only"),
+        s.option("keep", &O::keep, "checkpoints to keep, the newest"),
+        s.path("directory", &O::directory, "where they lie; null: checkpoints/ in the output directory"),
+        s.option("asynchronous", &O::asynchronous, "write them beside the training"),
+        not_yet("checkpoint", "export", false, "a Hugging Face folder at the end"),
     };
 }
 

@@ -30,7 +30,8 @@ Examples:
   smp_train --help training                       keys of that section
 
 Exit codes: 0 done, 1 internal error, 2 usage or configuration, 3 data missing
-or corrupt, 4 another rank failed or a wait ran past its limit, 5 out of memory.
+or corrupt, 4 another rank failed or a wait ran past its limit, 5 out of memory,
+6 training is done, but its last checkpoint could not be written.
 )";
 
 cxxopts::Options options() {
@@ -40,8 +41,10 @@ cxxopts::Options options() {
         ("set", "override SECTION.KEY=VALUE (JSON or a bare string); any number of times",
          cxxopts::value<std::vector<std::string>>(), "KEY=VALUE")                                                   //
         ("output", "directory of the results (default: runs/<config name>)", cxxopts::value<std::string>(), "DIR")  //
-        ("resume", "auto: a finished run of the same configuration is left alone; never: train from the start",
-         cxxopts::value<std::string>(), "auto|never")  //
+        ("resume",
+         "auto: go on from the newest complete checkpoint in the output directory; never: begin anew, an earlier run "
+         "moves to earlier/; DIR: go on from this checkpoint or run",
+         cxxopts::value<std::string>(), "auto|never|DIR")  //
         ("ranks", "local mode: this many ranks as threads of this process (default: all that the layout needs)",
          cxxopts::value<int>(), "N")  //
         ("launcher",
@@ -89,9 +92,7 @@ TrainArguments parse_train_arguments(int argc, const char* const* argv) {
             if (resume == "never")
                 arguments.resume = Resume::never;
             else if (resume != "auto")
-                refuse_argument(
-                    "--resume",
-                    fmt::format("is {}; allowed are auto and never (resuming from a checkpoint: not yet)", resume));
+                arguments.resume_from = resume;
         }
         if (parsed.count("ranks") != 0) {
             arguments.ranks = parsed["ranks"].as<int>();

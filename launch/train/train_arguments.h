@@ -16,6 +16,7 @@ struct TrainArguments {
     std::vector<std::string> sets;  // "SECTION.KEY=VALUE", in order
     std::string output;             // runs/<config name> unless given
     Resume resume = Resume::automatic;
+    std::string resume_from;   // a checkpoint or a run's folder; empty: as `resume` says
     std::optional<int> ranks;  // of local mode
     Launcher launcher = Launcher::automatic;
     bool dry_run = false;

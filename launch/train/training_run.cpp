@@ -7,13 +7,14 @@
 #include <unistd.h>
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/full.h>
 #include <fmt/format.h>
 
 #include "launch/command/standard_output.h"
 #include "launch/command/terminal.h"
+#include "launch/train/requests.h"
 #include "launch/train/run_inputs.h"
 #include "launch/train/run_ranks.h"
+#include "launch/train/run_start.h"
 #include "models/gpt2/gpt2.h"
 #include "runtime/execution/agreement.h"
 #include "runtime/records/console.h"
@@ -26,13 +27,6 @@
 namespace smp::launch {
 
 namespace {
-
-/// What rank 0 decided, on every rank.
-bool shared_decision(comms::Communicator& world, bool decision) {
-    const at::Tensor flag = at::full({1}, decision ? 1 : 0, at::kLong);
-    world.broadcast(flag, 0).wait();
-    return flag.const_data_ptr<std::int64_t>()[0] != 0;
-}
 
 /// What this rank writes: everything on rank 0, which has the directory; on others a log, where that is asked for.
 runtime::Recorders recorders_of(const Config& config, const std::string& output,
@@ -58,16 +52,21 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     const bool leader = world.rank() == 0;
     at::set_num_threads(config.cluster.threads_per_rank.value_or(fair_thread_count(world)));
 
+    runtime::Job job = config;
+    job.model = models::gpt2(config.gpt2);
+    if (job.checkpoint.directory.empty())
+        job.checkpoint.directory = std::filesystem::absolute(arguments.output) / "checkpoints";
     std::optional<runtime::RunDirectory> directory;  // rank 0's
+    RunBeginning beginning;
     if (!arguments.dry_run) {
         runtime::fail_together(world, [&] {
             if (!leader) return;
             refuse_inputs_as_output(arguments, config, to_json(config));
             directory.emplace(arguments.output);
+            beginning = beginning_of(arguments, config, job.checkpoint.directory, *directory);
         });
-        const bool finished = leader && arguments.resume == Resume::automatic &&
-                              directory->holds_finished_run(to_json(config), config.training.steps);
-        if (shared_decision(world, finished)) {
+        beginning = shared(world, beginning);
+        if (beginning.is_finished) {
             if (leader)
                 write_standard_output(
                     fmt::format("{} holds this run, finished: {} steps. Train again with --resume never, or elsewhere "
@@ -81,12 +80,14 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
         world.set_timeout(std::chrono::milliseconds(static_cast<std::int64_t>(1e3 * seconds)));
     };
     limit(config.cluster.startup_timeout_seconds);
-    runtime::Job job = config;
-    job.model = models::gpt2(config.gpt2);
     runtime::Trainer trainer(job, world);
+    auto notes = config.notes;
+    for (std::string& sentence : go_on(trainer, beginning)) notes.push_back(std::move(sentence));
     limit(config.cluster.timeout_seconds);
-    runtime::Session session(trainer, recorders_of(config, arguments.output, directory, world.rank()), config.notes);
+    runtime::Session session(trainer, recorders_of(config, arguments.output, directory, world.rank()),
+                             {.notes = std::move(notes), .request = requested});
     if (!arguments.dry_run) {
+        take_requests();
         session.run();
     } else if (leader) {
         for (const auto& [name, value] : session.settings())

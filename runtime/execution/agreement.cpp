@@ -13,33 +13,13 @@
 #include <fmt/format.h>
 
 #include "partition/job/problem.h"
+#include "runtime/checkpoint/checkpoint_error.h"
 #include "runtime/files/data_error.h"
 #include "runtime/stage/memory_error.h"
 
 namespace smp::runtime {
 
 namespace {
-
-/// What every rank says, on every rank.
-std::vector<std::string> gather_texts(comms::Communicator& world, const std::string& text) {
-    const at::Tensor length = at::zeros({1}, at::kLong);
-    length.data_ptr<std::int64_t>()[0] = static_cast<std::int64_t>(text.size());
-    const at::Tensor lengths = at::empty({world.size()}, at::kLong);
-    world.all_gather(lengths, length).wait();
-    const auto* sizes = lengths.const_data_ptr<std::int64_t>();
-    const std::int64_t longest = *std::max_element(sizes, sizes + world.size());
-    std::vector<std::string> texts(world.size());
-    if (longest == 0) return texts;
-
-    const at::Tensor own = at::zeros({longest}, at::kByte);
-    std::memcpy(own.data_ptr<std::uint8_t>(), text.data(), text.size());
-    const at::Tensor all = at::empty({world.size() * longest}, at::kByte);
-    world.all_gather(all, own).wait();
-    for (int rank = 0; rank < world.size(); ++rank)
-        texts[rank].assign(reinterpret_cast<const char*>(all.const_data_ptr<std::uint8_t>()) + rank * longest,
-                           sizes[rank]);
-    return texts;
-}
 
 std::vector<std::string> lines_of(const std::string& text) {
     std::istringstream stream(text);
@@ -70,6 +50,30 @@ class Agreed final : public Error, public AgreedFailure {
 
 }  // namespace
 
+std::vector<std::string> texts_of_all(comms::Communicator& world, const std::string& text) {
+    const at::Tensor length = at::zeros({1}, at::kLong);
+    length.data_ptr<std::int64_t>()[0] = static_cast<std::int64_t>(text.size());
+    const at::Tensor lengths = at::empty({world.size()}, at::kLong);
+    world.all_gather(lengths, length).wait();
+    const auto* sizes = lengths.const_data_ptr<std::int64_t>();
+    const std::int64_t longest = *std::max_element(sizes, sizes + world.size());
+    std::vector<std::string> texts(world.size());
+    if (longest == 0) return texts;
+
+    const at::Tensor own = at::zeros({longest}, at::kByte);
+    std::memcpy(own.data_ptr<std::uint8_t>(), text.data(), text.size());
+    const at::Tensor all = at::empty({world.size() * longest}, at::kByte);
+    world.all_gather(all, own).wait();
+    for (int rank = 0; rank < world.size(); ++rank)
+        texts[rank].assign(reinterpret_cast<const char*>(all.const_data_ptr<std::uint8_t>()) + rank * longest,
+                           sizes[rank]);
+    return texts;
+}
+
+std::string text_of_first(comms::Communicator& world, const std::string& text) {
+    return texts_of_all(world, world.rank() == 0 ? text : "").front();
+}
+
 AgreedFailure::AgreedFailure(std::string message, int exit_code, int rank)
     : message_(std::move(message)), exit_code_(exit_code), rank_(rank) {}
 
@@ -80,6 +84,7 @@ int exit_code_of(const std::exception& error) {
     if (dynamic_cast<const comms::CommunicationError*>(&error) != nullptr) return 4;
     if (dynamic_cast<const MemoryError*>(&error) != nullptr || dynamic_cast<const std::bad_alloc*>(&error) != nullptr)
         return 5;
+    if (dynamic_cast<const CheckpointError*>(&error) != nullptr) return 6;
     return 1;
 }
 
@@ -90,6 +95,7 @@ void throw_agreed(const std::string& message, int exit_code, int rank) {
             throw Agreed(partition::ConfigError(partition::Problem{.key = "", .message = message}), std::move(failure));
         case 3: throw Agreed(DataError(message), std::move(failure));
         case 5: throw Agreed(MemoryError(message), std::move(failure));
+        case 6: throw Agreed(CheckpointError(message), std::move(failure));
         default: throw Agreed(std::logic_error(message), std::move(failure));
     }
 }
@@ -105,7 +111,7 @@ void fail_together(comms::Communicator& world, const std::function<void()>& loca
         verdict = fmt::format("{} {}", exit_code_of(error), error.what());
         if (const auto* config = dynamic_cast<const partition::ConfigError*>(&error)) problems = config->problems();
     }
-    const auto verdicts = gather_texts(world, verdict);
+    const auto verdicts = texts_of_all(world, verdict);
     for (int rank = 0; rank < world.size(); ++rank) {
         if (verdicts[rank].empty()) continue;
         const int code = verdicts[rank].front() - '0';
@@ -118,7 +124,7 @@ void fail_together(comms::Communicator& world, const std::function<void()>& loca
 }
 
 void require_equal_text(comms::Communicator& world, const std::string& text) {
-    const auto texts = gather_texts(world, text);
+    const auto texts = texts_of_all(world, text);
     for (int rank = 1; rank < world.size(); ++rank)
         if (texts[rank] != texts[0])
             throw_agreed(fmt::format("rank {} runs another configuration than rank 0: {}; start every rank with the "

@@ -438,7 +438,8 @@ Weights open_weights(const std::filesystem::path& path) {
 }
 
 void write_safetensors(const std::filesystem::path& path, std::span<const SafetensorsEntry> tensors,
-                       const std::map<std::string, std::string>& metadata) {
+                       const std::map<std::string, std::string>& metadata,
+                       const std::function<void(std::span<const std::byte>)>& seen) {
     std::vector<const SafetensorsEntry*> order;
     for (const SafetensorsEntry& tensor : tensors) order.push_back(&tensor);
     std::sort(order.begin(), order.end(), [](const SafetensorsEntry* a, const SafetensorsEntry* b) {
@@ -468,9 +469,13 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Safete
     const std::uint64_t length = text.size();
 
     OutputFile file(path, OutputFile::Existing::replace);
-    file.write(std::as_bytes(std::span(&length, 1)));
-    file.write(std::as_bytes(std::span(text)));
-    for (const SafetensorsEntry* tensor : order) file.write(tensor->bytes);
+    const auto write = [&](std::span<const std::byte> bytes) {
+        file.write(bytes);
+        if (seen) seen(bytes);
+    };
+    write(std::as_bytes(std::span(&length, 1)));
+    write(std::as_bytes(std::span(text)));
+    for (const SafetensorsEntry* tensor : order) write(tensor->bytes);
     file.commit();
 }
 

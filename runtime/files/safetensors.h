@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -60,6 +61,9 @@ class SafetensorsFile {
     /// Throws DataError, which begins with the path in quotes and names the tensor or byte that is wrong.
     explicit SafetensorsFile(const std::filesystem::path& path);
 
+    /// All of the file.
+    std::span<const std::byte> bytes() const { return file_.bytes(); }
+
     const std::filesystem::path& path() const { return file_.path(); }
     /// In the order of their bytes.
     const std::vector<SafetensorsEntry>& entries() const { return entries_; }
@@ -98,8 +102,9 @@ Weights open_weights(const std::filesystem::path& path);
 
 /// Writes the tensors (bytes as long as dtype and shape say; unique names) ordered by falling size of element, then by
 /// name, from an offset of a multiple of 64, so that each lies aligned to its elements. Replaces a file of that name in
-/// one step. Throws DataError if the file system refuses.
+/// one step. `seen` gets all bytes of the file, in their order. Throws DataError if the file system refuses.
 void write_safetensors(const std::filesystem::path& path, std::span<const SafetensorsEntry> tensors,
-                       const std::map<std::string, std::string>& metadata = {});
+                       const std::map<std::string, std::string>& metadata = {},
+                       const std::function<void(std::span<const std::byte>)>& seen = {});
 
 }  // namespace smp::runtime

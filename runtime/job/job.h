@@ -15,6 +15,7 @@ struct Job {
     TrainingOptions training;
     DataOptions data;
     partition::ClusterOptions cluster;
+    CheckpointOptions checkpoint;
     LoggingOptions logging;
     /// The configuration as lines "section.key=value", sorted: what ranks compare, so that one which differs can be
     /// told which key does. smp_train fills it; where it is empty, the model's own text stands for it.

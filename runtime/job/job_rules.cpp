@@ -93,8 +93,10 @@ bool mentions(const std::string& text, const std::string& path) {
 }  // namespace
 
 std::vector<OptionChecks> section_checks(const Job& job) {
-    return {job.model.spec->checks(),    checks_of("parallel", job.parallel), checks_of("training", job.training),
-            checks_of("data", job.data), checks_of("cluster", job.cluster),   checks_of("logging", job.logging)};
+    return {
+        job.model.spec->checks(),         checks_of("parallel", job.parallel), checks_of("training", job.training),
+        checks_of("data", job.data),      checks_of("cluster", job.cluster),   checks_of("checkpoint", job.checkpoint),
+        checks_of("logging", job.logging)};
 }
 
 std::vector<partition::Problem> problems_of(const Job& job, std::set<std::string> unreadable) {

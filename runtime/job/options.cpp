@@ -142,6 +142,11 @@ std::vector<partition::Problem> validate(const DataOptions& options) {
 
 bool has_validation_data(const DataOptions& data) { return !data.validation.empty() || data.validation_fraction > 0; }
 
+void check(const CheckpointOptions& options, partition::OptionChecks& checks) {
+    checks.between("every", options.every, std::int64_t{0}, kMostSteps);
+    checks.between("keep", options.keep, std::int64_t{1}, kMostSteps);
+}
+
 void check(const LoggingOptions& options, partition::OptionChecks& checks) {
     checks.at_least("every", options.every, std::int64_t{1});
     const auto& traced = options.trace_steps;

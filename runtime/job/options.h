@@ -1,6 +1,6 @@
-// Sections `training`, `data` and `logging` of a configuration. Field names are the configuration's keys. No LibTorch.
-// Features that are still to come (among them checkpoints) have no field here; the configuration accepts their keys at
-// the off value only.
+// Sections `training`, `data`, `checkpoint` and `logging` of a configuration. Field names are the configuration's keys.
+// No LibTorch. Features that are still to come have no field here; the configuration accepts their keys at the off
+// value only.
 #pragma once
 
 #include <array>
@@ -96,6 +96,17 @@ void check(const DataOptions& options, partition::OptionChecks& checks);
 std::vector<partition::Problem> validate(const DataOptions& options);
 
 bool has_validation_data(const DataOptions& data);
+
+struct CheckpointOptions {
+    std::int64_t every = 0;  // steps; 0: at the end only
+    std::int64_t keep = 3;   // the newest
+    std::string directory;   // absolute path; empty: smp_train's are in its output directory, a Session writes none
+    bool asynchronous = true;
+
+    bool operator==(const CheckpointOptions&) const = default;
+};
+
+void check(const CheckpointOptions& options, partition::OptionChecks& checks);
 
 enum class LogLevel { debug, info, warning, error };
 

@@ -30,7 +30,7 @@ void Console::say(LogLevel level, const std::string& text, const std::string& sh
 
 void Console::started(const RunStart& run) {
     run_.emplace(run);
-    log_.emplace(places_.log);
+    log_.emplace(places_.log, run.steps_done > 0 ? LineFile::Start::go_on : LineFile::Start::anew);
     std::size_t width = 0;
     for (const auto& [name, value] : run.settings) width = std::max(width, name.size());
     for (const auto& [name, value] : run.settings) say(LogLevel::info, fmt::format("{:<{}} | {}", name, width, value));
@@ -83,9 +83,21 @@ void Console::evaluated(const Evaluation& evaluation) {
     say(LogLevel::info, fmt::format("--- sample ---\n{}{}\n--------------", training.sample_prompt, evaluation.sample));
 }
 
+void Console::saved(const SavedCheckpoint& checkpoint) {
+    if (checkpoint.failure.empty())
+        say(LogLevel::info, fmt::format("step {} is saved in {}", checkpoint.step, checkpoint.path));
+    else
+        say(LogLevel::warning, fmt::format("warning: step {} could not be saved, training goes on: {}", checkpoint.step,
+                                           checkpoint.failure));
+}
+
 void Console::finished(const RunEnd& end) {
-    say(LogLevel::info, partition::memory_comparison(run_->plan, run_->graph, run_->at.stage(), end.memory));
-    if (!places_.results.empty()) say(LogLevel::info, fmt::format("done: results in {}", places_.results));
+    if (end.memory.device_peak > 0)
+        say(LogLevel::info, partition::memory_comparison(run_->plan, run_->graph, run_->at.stage(), end.memory));
+    if (end.stopped)
+        say(LogLevel::info, fmt::format("stopped on request after step {}; the same command goes on", end.steps));
+    else if (!places_.results.empty())
+        say(LogLevel::info, fmt::format("done: results in {}", places_.results));
 }
 
 void Console::draw_bar(const StepRecord& record) {

@@ -33,6 +33,7 @@ class Console final : public Recorder {
     void stepped(const StepRecord& record) override;
     void traced(const partition::StepTimes& times) override;
     void evaluated(const Evaluation& evaluation) override;
+    void saved(const SavedCheckpoint& checkpoint) override;
     void finished(const RunEnd& end) override;
 
   private:

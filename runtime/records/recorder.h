@@ -23,6 +23,7 @@ struct RunStart {
     const partition::Plan& plan;
     const partition::ModuleGraph& graph;                             // what the plan was made from
     partition::Coordinate at;                                        // of the rank that is told
+    std::int64_t steps_done = 0;                                     // where it goes on from
     std::vector<std::pair<std::string, std::string>> settings = {};  // name and value, for a person
     std::vector<std::string> warnings = {};                          // sentences, likewise
     std::vector<std::string> notes = {};
@@ -34,8 +35,16 @@ struct Evaluation {
     std::string sample;     // what was drawn after training.sample_prompt; empty where none was
 };
 
+struct SavedCheckpoint {
+    std::int64_t step = 0;  // after which it was taken
+    std::string path;
+    std::string failure;  // a sentence; empty where it is complete
+};
+
 struct RunEnd {
     partition::MemoryUse memory;  // of the rank that is told, in its last step
+    std::int64_t steps = 0;       // done
+    bool stopped = false;         // on request, before the last step
 };
 
 /// Each event comes once, in the order of the run; a recorder takes what it wants. Those of rank 0 are told everything,
@@ -51,6 +60,8 @@ class Recorder {
     /// When the actions of the step ran, on all ranks.
     virtual void traced(const partition::StepTimes& /*times*/) {}
     virtual void evaluated(const Evaluation& /*evaluation*/) {}
+    /// A checkpoint is complete, or could not be written; the run may have gone on meanwhile.
+    virtual void saved(const SavedCheckpoint& /*checkpoint*/) {}
     /// After the last step; never after a failure.
     virtual void finished(const RunEnd& /*end*/) {}
 };

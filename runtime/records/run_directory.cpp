@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -49,14 +50,14 @@ bool is_file_of_a_run(const std::filesystem::path& name) {
     return text.starts_with("log.") && text.ends_with(".txt");
 }
 
-LineFile::LineFile(std::filesystem::path path) : path_(std::move(path)) {
+LineFile::LineFile(std::filesystem::path path, Start start) : path_(std::move(path)) {
     std::error_code ignored;
     if (std::filesystem::is_symlink(path_, ignored))
         throw DataError(
             fmt::format("{} is a link, and what it leads to is not written over; remove the link or choose "
                         "another --output directory",
                         path_.string()));
-    stream_.open(path_, std::ios::trunc);
+    stream_.open(path_, start == Start::anew ? std::ios::trunc : std::ios::app);
     if (!stream_)
         throw DataError(fmt::format("cannot write {}: {}; choose a writable --output directory", path_.string(),
                                     std::strerror(errno)));
@@ -101,12 +102,28 @@ void RunDirectory::write_file(const std::string& name, const std::string& conten
     file.commit();
 }
 
-bool RunDirectory::holds_finished_run(const std::string& config_json, std::int64_t steps) const {
-    if (read_all(path_ / "config.json") != config_json) return false;
-    std::ifstream stream(metrics());
-    std::int64_t lines = 0;
-    for (std::string line; std::getline(stream, line);) ++lines;
-    return lines == steps;
+std::string RunDirectory::read_file(const std::string& name) const { return read_all(path_ / name); }
+
+void RunDirectory::set_earlier_run_aside(const std::filesystem::path& checkpoints) const {
+    std::vector<std::filesystem::path> left;
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(path_, error))
+        if (is_file_of_a_run(entry.path().filename()) && entry.path().filename() != kLock) left.push_back(entry.path());
+    if (std::filesystem::exists(checkpoints, error) && !std::filesystem::is_empty(checkpoints, error))
+        left.push_back(checkpoints);
+    if (left.empty()) return;
+    std::filesystem::path aside;
+    for (int n = 1; aside.empty() || std::filesystem::exists(aside, error); ++n)
+        aside = path_ / "earlier" / std::to_string(n);
+    std::filesystem::create_directories(aside, error);
+    for (const auto& file : left) {
+        if (!error) std::filesystem::rename(file, aside / file.filename(), error);
+        if (error)
+            throw DataError(
+                fmt::format("\"{}\", which an earlier run has left, cannot be moved to \"{}\": {}; move it, "
+                            "or choose another --output directory",
+                            file.string(), aside.string(), error.message()));
+    }
 }
 
 }  // namespace smp::runtime

@@ -14,8 +14,9 @@ namespace smp::runtime {
 /// Appends to a text file line by line; every line is flushed, so that what was reported is on disk.
 class LineFile {
   public:
-    /// Truncates. Throws DataError with the path and the system's reason; for a link, too.
-    explicit LineFile(std::filesystem::path path);
+    enum class Start { anew, go_on };
+    /// Anew it truncates. Throws DataError with the path and the system's reason; for a link, too.
+    explicit LineFile(std::filesystem::path path, Start start = Start::anew);
     void write(std::string_view line);
 
   private:
@@ -43,8 +44,12 @@ class RunDirectory {
     /// there. Throws DataError.
     void write_file(const std::string& name, const std::string& content) const;
 
-    /// Whether a run with exactly this resolved configuration has left all `steps` metrics here.
-    bool holds_finished_run(const std::string& config_json, std::int64_t steps) const;
+    /// A file of the directory, empty where it is not there.
+    std::string read_file(const std::string& name) const;
+
+    /// Moves what an earlier run has left here, and `checkpoints`, to earlier/N with the first N that is free. Nothing
+    /// where there is nothing. Throws DataError.
+    void set_earlier_run_aside(const std::filesystem::path& checkpoints) const;
 
   private:
     std::filesystem::path path_;

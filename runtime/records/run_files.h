@@ -1,6 +1,8 @@
 // What a run was, and what its steps were, in its folder: config.json, plan.json, metrics.jsonl (INTERFACE §4).
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -29,6 +31,9 @@ class MetricsFile final : public Recorder {
     void stepped(const StepRecord& record) override;
 
   private:
+    /// Of the run that is gone on with: what came after the checkpoint comes again.
+    void keep_lines_until(std::int64_t step) const;
+
     std::filesystem::path path_;
     std::optional<LineFile> lines_;
 };

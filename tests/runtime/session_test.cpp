@@ -68,7 +68,7 @@ TEST_F(ASession, TellsWhatHappensInOrder) {
         Trainer trainer(job(), world);
         Recorders recorders;
         recorders.push_back(std::make_unique<Listener>(heard[world.rank()]));
-        Session(trainer, std::move(recorders), {"a note"}).run();
+        Session(trainer, std::move(recorders), {.notes = {"a note"}}).run();
         EXPECT_EQ(trainer.state().steps, 5);
         EXPECT_EQ(trainer.state().updates, 5);
         EXPECT_EQ(trainer.state().samples, 5 * 24);

@@ -1,0 +1,71 @@
+// Writes the checkpoints of a run beside its training: each rank its own file, rank 0 the manifest.
+//
+// The ranks of a save meet in the folder, not in a message: a rank announces its file there when it is on the disk, and
+// rank 0 commits when all are announced. So training goes on, and no communicator is used by two threads.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "runtime/checkpoint/checkpoint_folder.h"
+#include "runtime/checkpoint/part_writer.h"
+
+namespace smp::runtime {
+
+/// What a rank has of a training at one moment, copied to host memory.
+struct Snapshot {
+    Manifest manifest;  // without files
+    std::vector<Piece> pieces;
+    std::vector<float> values;  // of the pieces, one behind the other
+};
+
+class CheckpointWriter {
+  public:
+    struct Place {
+        std::filesystem::path folder;
+        std::int64_t keep = 1;
+        int rank = 0, ranks = 1;
+        std::string run;                    // the same on all ranks, and another in every run
+        std::chrono::milliseconds timeout;  // of rank 0's wait for the others' files
+    };
+
+    explicit CheckpointWriter(Place place);
+    /// Waits for this rank's file. What is not whole then is given up.
+    ~CheckpointWriter();
+
+    /// Starts writing `snapshot`; a save before it must have been finished. Local.
+    void begin(Snapshot snapshot);
+
+    /// Waits until this rank's file is on the disk. A sentence where it could not be written. Local.
+    std::optional<std::string> join();
+    /// Of rank 0, after join() on all ranks: waits for the commit; `all_written` false gives up. A sentence where the
+    /// checkpoint is not there.
+    std::optional<std::string> commit(bool all_written);
+
+    bool is_running() const { return is_begun_; }
+    /// Of rank 0: whether what was begun is complete by now. Local, does not wait.
+    bool is_committed() const { return is_committed_; }
+    std::int64_t step() const { return step_; }
+
+  private:
+    void write();
+    void gather_and_commit();
+
+    const Place place_;
+    Snapshot snapshot_;
+    std::int64_t step_ = 0;
+    bool is_begun_ = false;
+    std::thread thread_;
+    std::atomic<bool> gives_up_ = false;
+    std::atomic<bool> own_written_ = false;  // or failed
+    std::atomic<bool> is_committed_ = false;
+    std::optional<std::string> own_failure_, commit_failure_;
+};
+
+}  // namespace smp::runtime

@@ -1,0 +1,28 @@
+// Writes what one rank has of a checkpoint.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/checkpoint/manifest.h"
+
+namespace smp::runtime {
+
+/// A piece and its elements, in the order of runs_of(piece). `piece.name` is given by write_part.
+struct PieceData {
+    Piece piece;
+    std::span<const float> values;
+};
+
+/// What a sum is of: as much as is read and checked for one wanted byte.
+inline constexpr std::uint64_t kChunkBytes = std::uint64_t{1} << 22;
+
+/// A safetensors file of the pieces; one that is a whole tensor has its shape, the others have one dimension. On the
+/// disk when it returns. `tensors`: the shapes of the model's. Throws DataError.
+PartFile write_part(const std::filesystem::path& path, std::vector<PieceData> pieces,
+                    const std::vector<std::pair<std::string, std::vector<std::int64_t>>>& tensors);
+
+}  // namespace smp::runtime

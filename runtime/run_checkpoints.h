@@ -1,0 +1,45 @@
+// The checkpoints of one run: when they are written and that all ranks know how that went.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "runtime/checkpoint/checkpoint_writer.h"
+#include "runtime/trainer.h"
+
+namespace smp::runtime {
+
+/// Everything is collective over the trainer's world.
+class RunCheckpoints {
+  public:
+    /// As the trainer's job.checkpoint says, in its directory, which must not be empty. `trainer` must outlive it.
+    explicit RunCheckpoints(Trainer& trainer);
+
+    /// How a save has ended.
+    struct Saved {
+        std::int64_t step = 0;
+        std::string path;
+        std::string failure;  // a sentence; empty where the checkpoint is complete
+    };
+
+    /// Begins to write the training as it is. With checkpoint.asynchronous training may go on at once.
+    void begin();
+    /// Waits for what was begun, if anything was, and says how that went; on rank 0 not what completed() has said.
+    std::optional<Saved> settle();
+    /// On rank 0, once for what was begun: that it is complete, as soon as it is. Local, does not wait.
+    std::optional<Saved> completed();
+    /// The newest step whose checkpoint is begun or complete, −1: none in this run.
+    std::int64_t last_step() const { return last_step_; }
+
+  private:
+    Saved current() const;
+
+    Trainer& trainer_;
+    std::unique_ptr<CheckpointWriter> writer_;
+    std::int64_t last_step_ = -1;
+    bool is_told_ = false;  // of what was begun last: completed() has said it
+};
+
+}  // namespace smp::runtime

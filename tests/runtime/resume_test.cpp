@@ -1,0 +1,234 @@
+// Going on from a checkpoint gives the numbers that not stopping would have given, whatever the layouts on both sides.
+#include <cmath>
+#include <map>
+#include <optional>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "partition/job/problem.h"
+#include "runtime/checkpoint/checkpoint.h"
+#include "runtime/checkpoint/checkpoint_folder.h"
+#include "runtime/execution/agreement.h"
+#include "runtime/files/data_error.h"
+#include "runtime/session.h"
+#include "tests/runtime/local_ranks.h"
+#include "tests/runtime/pairwise.h"
+#include "tests/runtime/small_training_job.h"
+
+namespace smp {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::on_local_ranks;
+
+/// The text of every step, by step.
+class Lines final : public runtime::Recorder {
+  public:
+    explicit Lines(std::map<std::int64_t, std::string>& lines) : lines_(lines) {}
+    void stepped(const runtime::StepRecord& record) override {
+        auto same = record;
+        same.seconds = same.tokens_per_second = 0;
+        same.memory_bytes = 0;
+        same.predicted_memory_bytes.reset();
+        lines_[record.step] = runtime::to_json_line(same);
+    }
+
+  private:
+    std::map<std::int64_t, std::string>& lines_;
+};
+
+class Resume : public ::testing::Test {
+  protected:
+    Resume() {
+        job_ = testing::small_training_job(folder_);
+        job_.training.steps = 8;
+        job_.training.warmup_steps = 2;
+        job_.training.evaluate_every = 3;
+        job_.training.evaluation_batches = 1;
+        job_.data.validation_fraction = 0.2;
+        testing::change_model(job_, [](auto& model) {
+            model.n_layer = 6;
+            model.vocab_size = 98;  // tensor degree 4 pads it
+            model.embd_pdrop = model.resid_pdrop = model.attn_pdrop = 0.1;
+        });
+        job_.checkpoint.directory = folder_ / "checkpoints";
+        job_.checkpoint.keep = 100;
+    }
+
+    static int ranks_of(const runtime::Job& job, int rdp) {
+        return job.parallel.pipeline_parallel_degree * job.parallel.tensor_parallel_degree * rdp;
+    }
+
+    /// Trains until `stop` (all steps without it), from a checkpoint where there is one; the lines of its steps.
+    std::map<std::int64_t, std::string> train(const runtime::Job& job, int rdp, std::optional<int> stop = {},
+                                              const std::filesystem::path& from = {}) {
+        std::map<std::int64_t, std::string> lines;
+        on_local_ranks(ranks_of(job, rdp), [&](comms::Communicator& world) {
+            runtime::Trainer trainer(job, world);
+            if (!from.empty()) trainer.load(from);
+            runtime::Recorders recorders;
+            if (world.rank() == 0) recorders.push_back(std::make_unique<Lines>(lines));
+            const auto request = [&] {
+                return stop && trainer.steps_done() >= *stop ? runtime::Request::stop : runtime::Request::none;
+            };
+            runtime::Session(trainer, std::move(recorders), {.notes = {}, .request = request}).run();
+        });
+        return lines;
+    }
+    std::filesystem::path checkpoint(std::int64_t step) const {
+        return runtime::checkpoint_path(job_.checkpoint.directory, step);
+    }
+
+    /// The settings that the promise of equal numbers covers, by a row of choices.
+    static constexpr int kSettings = 8;
+    static std::vector<int> choices() { return {3, 2, 2, 4, 2, 3, 2, 2}; }
+    runtime::Job with(const std::vector<int>& row) const {
+        runtime::Job job = job_;
+        auto& parallel = job.parallel;
+        parallel.pipeline_parallel_degree = row[0] + 1;
+        parallel.virtual_pipeline_degree = row[0] > 0 ? row[1] + 1 : 1;
+        const bool is_chunked = parallel.virtual_pipeline_degree > 1;
+        parallel.pipeline = row[2] == 1 && !is_chunked ? partition::PipelineSchedule::zero_bubble
+                                                       : partition::PipelineSchedule::interleaved;
+        parallel.activation_checkpointing = std::vector<std::string>{"none", "each", "contiguous", "selective"}[row[3]];
+        parallel.offload_activations = row[4] == 1 && row[3] > 0 && row[3] < 3;
+        parallel.bf16 = row[5] == 1;
+        parallel.fp16 = row[5] == 2;
+        if (parallel.fp16)  // overflows at first, and grows soon
+            job.training.loss_scale =
+                runtime::LossScaleOptions{.initial = std::int64_t{1} << 28, .growth_interval = 2, .hysteresis = 1};
+        parallel.shard_optimizer_state = row[6] == 1;
+        parallel.optimize = row[7] == 1 ? partition::Optimize::memory : partition::Optimize::speed;
+        return job;
+    }
+
+    testing::ScratchFolder folder_;
+    runtime::Job job_;
+};
+
+// Two layouts a row: the run is stopped in one and goes on in the other; what may not change numbers differs.
+TEST_F(Resume, InAnyLayoutOfTheSameArithmeticTheTextIsTheSame) {
+    const auto rows = testing::pairwise(choices());
+    std::map<std::pair<int, int>, std::map<std::int64_t, std::string>> straight;  // by precision and what is optimized
+    int resumed = 0;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        auto first = rows[i], second = rows[(i + 1) % rows.size()];
+        second[5] = first[5];  // precision
+        second[7] = first[7];  // optimize: cuts rows, so the order of sums, over tensor ranks
+        runtime::Job before = with(first), after = with(second);
+        before.parallel.tensor_parallel_degree = after.parallel.tensor_parallel_degree = 2;
+        const int rdp = 2;
+        const std::pair arithmetic(first[5], first[7]);
+        if (!straight.contains(arithmetic)) {
+            runtime::Job whole = before;
+            whole.checkpoint.directory = folder_ / "other";
+            straight[arithmetic] = train(whole, rdp);
+        }
+        const int stop = 1 + static_cast<int>(i % 7);
+        auto lines = train(before, rdp, stop);
+        ASSERT_EQ(lines.size(), static_cast<std::size_t>(stop));
+        lines.merge(train(after, rdp, {}, checkpoint(stop)));
+        EXPECT_EQ(lines, straight[arithmetic]) << "row " << i << ", stopped after " << stop;
+        ++resumed;
+    }
+    EXPECT_GE(resumed, 12);
+}
+
+/// Every element of every tensor.
+std::vector<float> state_in(const std::filesystem::path& path) {
+    runtime::Checkpoint checkpoint(path);
+    EXPECT_THAT(checkpoint.faults(), ::testing::IsEmpty());
+    std::vector<float> all;
+    for (const auto& [tensor, shape] : checkpoint.manifest().tensors)
+        for (const auto kind :
+             {runtime::StateKind::weight, runtime::StateKind::first_moment, runtime::StateKind::second_moment}) {
+            std::size_t elements = 1;
+            for (const std::int64_t extent : shape) elements *= static_cast<std::size_t>(extent);
+            const std::size_t begin = all.size();
+            all.resize(begin + elements);
+            checkpoint.read(tensor, kind, 0, std::span(all).subspan(begin));
+        }
+    return all;
+}
+
+// Loaded and written again, in layouts with padding, shards, chunks and tied copies on several ranks: not a bit
+// changes.
+TEST_F(Resume, TheStateIsTheSameInEveryLayout) {
+    job_.training.steps = 2;
+    train(job_, 1);
+    const auto state = state_in(checkpoint(2));
+    struct Layout {
+        int pp, tp, rdp, chunks;
+        bool sharded, bf16;
+    };
+    for (const Layout& layout : {Layout{2, 4, 1, 1, false, false}, Layout{3, 1, 2, 2, true, false},
+                                 Layout{1, 2, 3, 1, true, true}, Layout{6, 1, 1, 1, false, true}}) {
+        runtime::Job job = job_;
+        job.parallel.pipeline_parallel_degree = layout.pp;
+        job.parallel.tensor_parallel_degree = layout.tp;
+        job.parallel.virtual_pipeline_degree = layout.chunks;
+        job.parallel.shard_optimizer_state = layout.sharded;
+        job.parallel.bf16 = layout.bf16;
+        job.checkpoint.directory = folder_ / "again";
+        std::filesystem::remove_all(job.checkpoint.directory);
+        on_local_ranks(ranks_of(job, layout.rdp), [&](comms::Communicator& world) {
+            runtime::Trainer trainer(job, world);
+            trainer.load(checkpoint(2));
+            EXPECT_EQ(trainer.steps_done(), 2);
+            runtime::RunCheckpoints checkpoints(trainer);
+            checkpoints.begin();
+            EXPECT_EQ(checkpoints.settle()->failure, "");
+        });
+        EXPECT_EQ(state_in(runtime::checkpoint_path(job.checkpoint.directory, 2)), state)
+            << fmt::format("pp {} tp {} rdp {}", layout.pp, layout.tp, layout.rdp);
+    }
+}
+
+TEST_F(Resume, AnotherModelIsRefusedAndACutFileToo) {
+    train(job_, 1, 1);
+    runtime::Job other = job_;
+    testing::change_model(other, [](auto& model) { model.n_head = 2; });
+    on_local_ranks(2, [&](comms::Communicator& world) {
+        runtime::Job two = other;
+        two.parallel.pipeline_parallel_degree = 2;
+        runtime::Trainer trainer(two, world);
+        EXPECT_THROW(
+            {
+                try {
+                    trainer.load(checkpoint(1));
+                } catch (const partition::ConfigError& error) {
+                    EXPECT_THAT(error.what(), HasSubstr("model.n_head: 4 -> 2"));
+                    throw;
+                }
+            },
+            partition::ConfigError);
+    });
+    std::filesystem::resize_file(checkpoint(1) / "rank_00000.safetensors", 1000);
+    on_local_ranks(1, [&](comms::Communicator& world) {
+        runtime::Trainer trainer(job_, world);
+        EXPECT_THROW(trainer.load(checkpoint(1)), runtime::DataError);
+    });
+}
+
+TEST_F(Resume, ALastCheckpointThatIsNotThereIsAFailureOnEveryRank) {
+    job_.parallel.pipeline_parallel_degree = 2;
+    job_.training.steps = 2;
+    job_.checkpoint.every = 1;
+    job_.checkpoint.directory = folder_.write("a file", "") / "checkpoints";
+    on_local_ranks(2, [&](comms::Communicator& world) {
+        runtime::Trainer trainer(job_, world);
+        try {
+            runtime::Session(trainer, {}).run();
+            ADD_FAILURE();
+        } catch (const std::exception& error) {
+            EXPECT_EQ(runtime::exit_code_of(error), 6);
+            EXPECT_THAT(error.what(), HasSubstr("its last checkpoint is not there"));
+        }
+        EXPECT_EQ(trainer.steps_done(), 2);
+    });
+}
+
+}  // namespace
+}  // namespace smp
