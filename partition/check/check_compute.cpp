@@ -177,8 +177,11 @@ class ComputePass {
         const Need from = is_offload ? input_of(mb, chunk, group) : host, to = is_offload ? host : back;
         check_needs(here, "read", action.reads, {&from, 1});
         check_needs(here, "write", action.writes, {&to, 1});
-        if (action.reads.empty() || action.bytes != buffer(here, action.reads.front()).bytes)
-            findings_.push_back(fmt::format("{} moves {} bytes, which its buffer has not", name(here), action.bytes));
+        for (const auto* list : {&action.reads, &action.writes})
+            for (const BufferId b : *list)
+                if (action.bytes != buffer(here, b).bytes)
+                    findings_.push_back(fmt::format("{} moves {} bytes, where {} has {}", name(here), action.bytes,
+                                                    name_of(buffer(here, b)), buffer(here, b).bytes));
         if (!is_offload) fetched_at_[{mb, chunk, group}] = tasks_;
     }
 

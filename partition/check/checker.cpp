@@ -31,13 +31,17 @@ std::vector<std::string> check(const Programs& programs, const Duty& duty) {
     return findings;
 }
 
+std::vector<std::string> check(const Plan& plan, const ModuleGraph& graph) {
+    auto findings = passes::check_graph(graph);
+    if (findings.empty()) findings = check(plan);
+    if (findings.empty()) findings = passes::check_model(plan, graph);
+    return findings;
+}
+
 std::vector<std::string> check(const Plan& plan) {
+    auto findings = passes::check_frame(plan);
+    if (!findings.empty()) return findings;
     const int stages = plan.topology.degrees.pp;
-    for (const ChunkId chunk : plan.chunks.ids()) {
-        const StageId stage = plan.chunks[chunk].stage;
-        if (stage == kNone || stage >= StageId(stages))
-            return {fmt::format("chunk {} is on stage {} of {}", chunk, stage, stages)};
-    }
     Duty training{.placement = placement_of(plan.chunks, stages),
                   .microbatches = plan.microbatches,
                   .training = true,
@@ -57,12 +61,7 @@ std::vector<std::string> check(const Plan& plan) {
     evaluation.microbatches = plan.evaluation_microbatches;
     sampling.microbatches = 1;
 
-    std::vector<std::string> findings;
     const auto append = [&](const char* what, const Programs& programs, const Duty& duty) {
-        if (static_cast<int>(programs.size()) != stages) {
-            findings.push_back(fmt::format("{}: {} programs for {} stages", what, programs.size(), stages));
-            return;
-        }
         for (const std::string& finding : check(programs, duty))
             findings.push_back(fmt::format("{}: {}", what, finding));
     };

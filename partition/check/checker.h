@@ -44,7 +44,10 @@ struct Duty {
 ///    happens-before.
 std::vector<std::string> check(const Programs& programs, const Duty& duty);
 
-/// The same for all programs of a plan; sentences start with "training: ", "evaluation: " or "sampling: ".
+/// The same for all programs of a plan, wherever it comes from; sentences about them start with "training: ",
+/// "evaluation: " or "sampling: ". First of all what stands around them: degrees, chunks, groups, bounds and counts.
 std::vector<std::string> check(const Plan& plan);
+/// And that it is a plan of this model, whose costs are costs.
+std::vector<std::string> check(const Plan& plan, const ModuleGraph& graph);
 
 }  // namespace smp::partition

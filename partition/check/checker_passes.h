@@ -17,6 +17,13 @@ std::string shown(const Programs& programs, Place place);
 
 using Findings = std::vector<std::string>;
 
+/// What stands around the programs, without which no pass over them can be run.
+Findings check_frame(const Plan& plan);
+/// That costs are costs.
+Findings check_graph(const ModuleGraph& graph);
+/// That the plan, whose frame is right, is one of these modules.
+Findings check_model(const Plan& plan, const ModuleGraph& graph);
+
 Findings check_form(const Programs& programs);
 /// Whether the action's `list` (its reads, or its writes) has the buffer of this kind and chunk.
 bool touches(const Programs& programs, Place here, const std::vector<BufferId>& list, BufferKind kind, ChunkId chunk);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "partition/job/fields.h"
 #include "partition/job/module_graph.h"
 #include "partition/plan/plan.h"
 
@@ -35,6 +36,14 @@ struct Rates {
     double memory_bytes_per_second = 1e12;  // durations the optimizer and sums, which read and write memory
 
     bool operator==(const Rates&) const = default;
+};
+template <>
+struct Fields<Rates> {
+    static constexpr auto list = fields<Rates>(stated("flops_per_second", &Rates::flops_per_second),
+                                               stated("link_bytes_per_second", &Rates::link_bytes_per_second),
+                                               stated("link_latency_seconds", &Rates::link_latency_seconds),
+                                               stated("copy_bytes_per_second", &Rates::copy_bytes_per_second),
+                                               stated("memory_bytes_per_second", &Rates::memory_bytes_per_second));
 };
 
 /// One tick is 1 ns. Compute: FLOPs over flops_per_second (backward_input: all of the backward but weight_flops;
