@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "partition/check/checker.h"
 #include "partition/foresight/memory_forecast.h"
 #include "partition/job/problem.h"
 #include "runtime/checkpoint/configurations.h"
@@ -105,7 +104,7 @@ void Trainer::Impl::prepare_locally(std::optional<partition::Plan> plan) {
     if (!job_.model.spec || !job_.model.segments) throw std::logic_error("Trainer: the job has no model with segments");
     require_valid(job_, world_.size());
     plan_ = plan ? std::move(*plan) : plan_of(job_, world_.size());
-    if (const auto faults = partition::check(plan_); !faults.empty())
+    if (const auto faults = faults_of(plan_, job_, world_.size()); !faults.empty())
         throw std::logic_error(fmt::format("the plan cannot be executed: {}", faults.front()));
     const auto& degrees = plan_.topology.degrees;
     cut_ = {.global_batch = global_batch(job_.training, job_.parallel, degrees.rdp),

@@ -30,23 +30,27 @@ Examples:
   smp_plan --config job.json --format schedule    a picture of it
   smp_plan --config job.json --ranks 64 --format trace > plan.trace.json
   smp_plan --config job.json --check              exit code 0: it is proven
+  smp_plan --plan runs/job/plan.json              the plan that a run has left
   smp_plan --help parallel                        keys of that section
 
 Exit codes: 0 done, 1 internal error (a plan that cannot be executed too),
-2 usage or configuration, 3 the output cannot be written, 5 out of memory.
+2 usage or configuration, 3 a saved plan that cannot be read or executed, or
+output that cannot be written, 5 out of memory.
 )";
 
 cxxopts::Options options() {
     cxxopts::Options options("smp_plan", "Says what a training job would do, without doing it. It opens no data.");
-    options.add_options()                                                               //
-        ("config", "configuration file (JSON)", cxxopts::value<std::string>(), "FILE")  //
+    options.add_options()                                                                                        //
+        ("config", "configuration file (JSON)", cxxopts::value<std::string>(), "FILE")                           //
+        ("plan", "a saved plan (plan.json) in place of a configuration", cxxopts::value<std::string>(), "FILE")  //
         ("set", "override SECTION.KEY=VALUE (JSON or a bare string); any number of times",
          cxxopts::value<std::vector<std::string>>(), "KEY=VALUE")  //
         ("ranks", "plan for this many ranks (default: cluster.nodes * cluster.devices_per_node)", cxxopts::value<int>(),
          "N")                                                          //
         ("check", "prove the schedule, say so in one line, and stop")  //
         ("format",
-         "text: for people (default); json: everything; trace: predicted timeline for Perfetto; schedule: diagram",
+         "text: for people (default); json: everything; summary: json without actions; trace: predicted timeline for "
+         "Perfetto; schedule: diagram",
          cxxopts::value<std::string>(), "NAME")                                      //
         ("search", "not yet")                                                        //
         ("fix", "not yet", cxxopts::value<std::vector<std::string>>(), "KEY=VALUE")  //
@@ -71,10 +75,19 @@ PlanArguments take(const cxxopts::ParseResult& parsed) {
             refuse_argument(fmt::format("--{}", later), "is not yet available in this version");
     if (!parsed.unmatched().empty())
         refuse_argument(parsed.unmatched().front(), "is no option of smp_plan; see smp_plan --help");
-    if (parsed.count("config") == 0)
+    if (parsed.count("plan") != 0) {
+        for (const char* of_job : {"config", "set", "ranks"})
+            if (parsed.count(of_job) != 0)
+                refuse_argument(fmt::format("--{}", of_job),
+                                "has no place beside --plan, whose file is planned already; leave one out");
+        arguments.plan = parsed["plan"].as<std::string>();
+    } else if (parsed.count("config") == 0) {
         refuse_argument("--config",
-                        "is missing: name the configuration file, as in smp_plan --config configs/quickstart.json");
-    arguments.config = parsed["config"].as<std::string>();
+                        "is missing: name the configuration file, as in smp_plan --config configs/quickstart.json, or "
+                        "a saved plan with --plan");
+    } else {
+        arguments.config = parsed["config"].as<std::string>();
+    }
     arguments.sets = sets_of(parsed);
     if (parsed.count("ranks") != 0) {
         arguments.ranks = parsed["ranks"].as<int>();

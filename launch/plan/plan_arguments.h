@@ -14,12 +14,14 @@ namespace smp::launch {
 enum class PlanFormat {
     text,      // for people
     json,      // everything
+    summary,   // the same without programs and model
     trace,     // predicted timeline, for Perfetto
     schedule,  // the diagram
 };
 
 struct PlanArguments {
-    std::string config;
+    std::string config;             // or
+    std::string plan;               // a saved plan.json; exactly one of the two
     std::vector<std::string> sets;  // "SECTION.KEY=VALUE", in order
     std::optional<int> ranks;       // else what the configuration states
     bool check_only = false;
@@ -37,7 +39,7 @@ namespace smp::partition {
 
 template <>
 struct Words<launch::PlanFormat> {
-    static constexpr std::array<std::string_view, 4> list = {"text", "json", "trace", "schedule"};
+    static constexpr std::array<std::string_view, 5> list = {"text", "json", "summary", "trace", "schedule"};
 };
 
 }  // namespace smp::partition

@@ -1,4 +1,4 @@
-// smp_plan --format json and --format trace: the report for programs.
+// smp_plan --format json, summary and trace: the report for programs.
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -54,21 +54,22 @@ Json prediction_of(const PlanReport& report) {
 
 }  // namespace
 
-std::string to_json(const PlanReport& report) {
-    std::vector<std::string> names;
-    for (const partition::Module& module : report.graph.modules) names.push_back(module.name);
+std::string to_json(const PlanReport& report, runtime::PlanPart part) {
     const Json json{{"version", 1},
                     {"chunks", chunks_of(report)},
                     {"prediction", prediction_of(report)},
-                    {"rates",
-                     {{"flops_per_second", report.rates.flops_per_second},
-                      {"link_bytes_per_second", report.rates.link_bytes_per_second},
-                      {"link_latency_seconds", report.rates.link_latency_seconds},
-                      {"memory_bytes_per_second", report.rates.memory_bytes_per_second}}},
                     {"warnings", report.warnings},
-                    {"notes", report.config.notes},
-                    {"plan", Json::parse(runtime::plan_to_json(report.plan, names))}};
-    return json.dump(1) + '\n';
+                    {"notes", report.notes}};
+    std::string text = json.dump(1);
+    text.erase(text.rfind('\n'));  // the object goes on
+    const auto write = [&](std::string_view piece) { text += piece; };
+    text += ",\n \"rates\": ";
+    runtime::FieldsToJson rates(write);
+    rates.add(report.rates);
+    rates.flush();
+    text += ",\n \"plan\": ";
+    runtime::write_plan(report.plan, report.graph, write, part, /*depth=*/1);
+    return text + "\n}\n";
 }
 
 std::string to_trace(const PlanReport& report) {

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "partition/check/checker.h"
 #include "partition/foresight/warnings.h"
+#include "runtime/files/data_error.h"
 #include "runtime/job/job_plan.h"
 #include "runtime/job/job_rules.h"
 
@@ -18,30 +20,16 @@ namespace {
 using partition::ActionKind;
 using partition::RankProgram;
 
-}  // namespace
-
-PlanReport report_on(const Config& config, int ranks) {
-    PlanReport report{.config = config,
-                      .graph = runtime::graph_of(config, ranks),
-                      .plan = runtime::plan_of(config, ranks),
-                      .proof = {},
-                      .rates = {},
-                      .timeline = {},
-                      .warnings = {}};
-    report.proof = proof_of(report.plan);
-    const auto durations = partition::modelled_durations(report.plan, report.plan.training, report.graph, report.rates);
-    report.timeline = partition::simulate(report.plan.training, durations);
-    report.warnings = partition::warnings_of(report.plan, report.graph, config.parallel, config.cluster,
-                                             [&](int degree) { return runtime::takes_tensor_degree(config, degree); });
-    if (const auto limit = partition::memory_limit(config.cluster))
-        if (const auto sentence = partition::misfit(report.plan, report.graph, report.timeline, *limit))
-            report.warnings.push_back(*sentence);
-    return report;
+/// The first refusals, a line each.
+std::string listed(const std::vector<std::string>& refusals) {
+    constexpr std::size_t kShown = 20;
+    if (refusals.size() <= kShown) return fmt::format("{}", fmt::join(refusals, "\n"));
+    return fmt::format("{}\nand {} more", fmt::join(refusals.begin(), refusals.begin() + kShown, "\n"),
+                       refusals.size() - kShown);
 }
 
-std::string proof_of(const partition::Plan& plan) {
-    if (const auto refusals = partition::check(plan); !refusals.empty())
-        throw std::logic_error(fmt::format("the plan cannot be executed:\n{}", fmt::join(refusals, "\n")));
+/// Of a plan that check() has found nothing in.
+std::string proof_sentence(const partition::Plan& plan) {
     std::size_t actions = 0;
     std::ptrdiff_t messages = 0;
     for (const auto* programs : {&plan.training, &plan.evaluation, &plan.sampling}) {
@@ -56,6 +44,60 @@ std::string proof_of(const partition::Plan& plan) {
         "proven for training, evaluation and sampling: {} stage{}, {} actions, {} messages; nothing can hang, every "
         "message and buffer meets its use",
         stages, stages == 1 ? "" : "s", actions, messages);
+}
+
+void simulate_step(PlanReport& report) {
+    const auto durations = partition::modelled_durations(report.plan, report.plan.training, report.graph, report.rates);
+    report.timeline = partition::simulate(report.plan.training, durations);
+}
+
+}  // namespace
+
+PlanReport report_on(const Config& config, int ranks) {
+    PlanReport report{.config = config,
+                      .graph = runtime::graph_of(config, ranks),
+                      .plan = runtime::plan_of(config, ranks),
+                      .proof = {},
+                      .rates = {},
+                      .timeline = {},
+                      .warnings = {},
+                      .notes = config.notes};
+    report.proof = proof_of(report.plan);
+    simulate_step(report);
+    report.warnings = partition::warnings_of(report.plan, report.graph, config.parallel, config.cluster,
+                                             [&](int degree) { return runtime::takes_tensor_degree(config, degree); });
+    if (const auto limit = partition::memory_limit(config.cluster))
+        if (const auto sentence = partition::misfit(report.plan, report.graph, report.timeline, *limit))
+            report.warnings.push_back(*sentence);
+    return report;
+}
+
+PlanReport report_on(runtime::SavedPlan saved, const std::string& origin) {
+    std::string proof = proof_of(saved, origin);
+    PlanReport report{.config = {},
+                      .graph = std::move(saved.graph),
+                      .plan = std::move(saved.plan),
+                      .proof = std::move(proof),
+                      .rates = {},
+                      .timeline = {},
+                      .warnings = {},
+                      .notes = {fmt::format("{} holds a plan and no job: tokens, nodes, memory limits and warnings "
+                                            "about options are left out",
+                                            origin)}};
+    simulate_step(report);
+    return report;
+}
+
+std::string proof_of(const partition::Plan& plan) {
+    if (const auto refusals = partition::check(plan); !refusals.empty())
+        throw std::logic_error("the plan cannot be executed:\n" + listed(refusals));
+    return proof_sentence(plan);
+}
+
+std::string proof_of(const runtime::SavedPlan& saved, const std::string& origin) {
+    if (const auto refusals = partition::check(saved.plan, saved.graph); !refusals.empty())
+        throw runtime::DataError(fmt::format("{}: the plan in it cannot be executed:\n{}", origin, listed(refusals)));
+    return proof_sentence(saved.plan);
 }
 
 int peak_microbatches(const RankProgram& program) {

@@ -24,19 +24,39 @@ using Rows = std::vector<std::vector<std::string>>;
 
 std::string line(const std::string& title, const std::string& text) { return fmt::format("{:<9}| {}\n", title, text); }
 
-std::string model_text(const Config& config) {
-    const models::ModelSpec& model = *config.model.spec;
-    return fmt::format("{}: {} parameters", model.description(),
-                       shown_count(static_cast<double>(models::parameter_count(model))));
+/// Of a chunk: a shared parameter belongs to the first module that uses it.
+std::int64_t own_parameters(const partition::ModuleGraph& graph, const partition::Chunk& chunk) {
+    std::int64_t count = partition::costs_of(graph, chunk).parameter_count;
+    for (const partition::SharedParameter& shared : graph.shared)
+        for (std::size_t i = 1; i < shared.modules.size(); ++i)
+            if (shared.modules[i] >= chunk.first_module && shared.modules[i] < chunk.end_module)
+                count -= shared.parameter_count;
+    return count;
+}
+
+std::string model_text(const PlanReport& report) {
+    if (report.config) {
+        const models::ModelSpec& model = *report.config->model.spec;
+        return fmt::format("{}: {} parameters", model.description(),
+                           shown_count(static_cast<double>(models::parameter_count(model))));
+    }
+    // A saved plan knows its modules, as one tensor rank has them, and no more.
+    const partition::Chunk all{
+        .stage = {}, .first_module = 0, .end_module = static_cast<int>(report.graph.modules.size())};
+    return fmt::format("{} among {}: {} parameters for each tensor rank",
+                       counted(partition::costs_of(report.graph, all).layers, "layer"),
+                       counted(all.end_module, "module"),
+                       shown_count(static_cast<double>(own_parameters(report.graph, all))));
 }
 
 std::string ranks_text(const PlanReport& report) {
     const auto& topology = report.plan.topology;
     const auto& degrees = topology.degrees;
-    const int nodes = report.config.cluster.nodes;
-    return fmt::format("{} = {} pipeline x {} tensor x {} data, placement {}, on {} of {}", degrees.world(), degrees.pp,
-                       degrees.tp, degrees.rdp, partition::placement_letters(topology), counted(nodes, "node"),
-                       degrees.world() / nodes);
+    std::string text = fmt::format("{} = {} pipeline x {} tensor x {} data, placement {}", degrees.world(), degrees.pp,
+                                   degrees.tp, degrees.rdp, partition::placement_letters(topology));
+    if (!report.config) return text;
+    const int nodes = report.config->cluster.nodes;
+    return text + fmt::format(", on {} of {}", counted(nodes, "node"), degrees.world() / nodes);
 }
 
 /// "0, 1, 2, 3, …, 63", of numbers in ascending order.
@@ -49,9 +69,10 @@ std::string shortened(const std::vector<int>& numbers) {
 /// The groups of rank 0.
 std::string groups_text(const PlanReport& report) {
     const auto& topology = report.plan.topology;
-    const int ranks_per_node = topology.degrees.world() / report.config.cluster.nodes;
     const auto group = [&](const std::string& name, partition::Axis axis) {
         const std::vector<int> ranks = partition::group_along(topology, {}, axis);
+        if (!report.config) return fmt::format("{} {}", name, shortened(ranks));
+        const int ranks_per_node = topology.degrees.world() / report.config->cluster.nodes;
         std::set<int> nodes;
         for (const int rank : ranks) nodes.insert(rank / ranks_per_node);
         return fmt::format("{} {} (node{} {})", name, shortened(ranks), nodes.size() == 1 ? "" : "s",
@@ -61,16 +82,17 @@ std::string groups_text(const PlanReport& report) {
                        group("pipeline", partition::Axis::pipeline), group("data", partition::Axis::data));
 }
 
-std::int64_t tokens_of(const PlanReport& report) {
-    const Config& config = report.config;
-    return runtime::global_batch(config.training, config.parallel, report.plan.topology.degrees.rdp) *
+std::int64_t tokens_of(const Config& config, const partition::Plan& plan) {
+    return runtime::global_batch(config.training, config.parallel, plan.topology.degrees.rdp) *
            runtime::sequence_length(config.training, config.model.spec->longest_sequence());
 }
 
 std::string batch_text(const PlanReport& report) {
-    const Config& config = report.config;
     const auto& plan = report.plan;
     const int rdp = plan.topology.degrees.rdp;
+    if (!report.config)
+        return fmt::format("{} on each of {}", counted(plan.microbatches, "microbatch"), counted(rdp, "replica"));
+    const Config& config = *report.config;
     const std::int64_t sequences = runtime::global_batch(config.training, config.parallel, rdp);
     return fmt::format("{} of {} tokens, {} of {} on each of {}", counted(sequences, "sequence"),
                        runtime::sequence_length(config.training, config.model.spec->longest_sequence()),
@@ -92,16 +114,6 @@ std::string schedule_text(const partition::Plan& plan) {
     for (const auto& program : plan.training) reached = std::max(reached, peak_microbatches(program));
     return fmt::format("{} ({}), {} a stage, at most {} active (K = {})", partition::word_of(plan.schedule), meaning,
                        counted(chunks, "chunk"), counted(reached, "microbatch"), plan.active_microbatches);
-}
-
-/// Of a chunk: a shared parameter belongs to the first module that uses it.
-std::int64_t own_parameters(const partition::ModuleGraph& graph, const partition::Chunk& chunk) {
-    std::int64_t count = partition::costs_of(graph, chunk).parameter_count;
-    for (const partition::SharedParameter& shared : graph.shared)
-        for (std::size_t i = 1; i < shared.modules.size(); ++i)
-            if (shared.modules[i] >= chunk.first_module && shared.modules[i] < chunk.end_module)
-                count -= shared.parameter_count;
-    return count;
 }
 
 std::string chunks_table(const PlanReport& report) {
@@ -198,7 +210,7 @@ std::string memory_table(const PlanReport& report) {
 
 /// How much a job that fits leaves free; nothing where no limit is known, or it is a warning that it does not fit.
 std::string room_text(const PlanReport& report) {
-    const auto limit = partition::memory_limit(report.config.cluster);
+    const auto limit = report.config ? partition::memory_limit(report.config->cluster) : std::nullopt;
     if (!limit) return "";
     std::int64_t most = 0;
     for (const partition::StageId stage : report.plan.training.ids())
@@ -220,10 +232,14 @@ std::string time_text(const PlanReport& report) {
         }
         return shown_percent(work > 0 ? static_cast<double>(idle) / static_cast<double>(work) : 0);
     };
-    return fmt::format("a step takes {}: {} tokens/s; on top of the work {} bubble, {} exposed communication",
-                       shown_seconds(seconds),
-                       seconds > 0 ? shown_count(static_cast<double>(tokens_of(report)) / seconds) : "any number of",
-                       over_work([](const auto& time) { return time.bubble; }),
+    const auto rate = [&]() -> std::string {
+        if (!report.config) return "";
+        if (seconds <= 0) return ": any number of tokens/s";
+        const auto tokens = static_cast<double>(tokens_of(*report.config, report.plan));
+        return fmt::format(": {} tokens/s", shown_count(tokens / seconds));
+    };
+    return fmt::format("a step takes {}{}; on top of the work {} bubble, {} exposed communication",
+                       shown_seconds(seconds), rate(), over_work([](const auto& time) { return time.bubble; }),
                        over_work([](const auto& time) { return time.exposed; }));
 }
 
@@ -266,15 +282,18 @@ std::string path_text(const PlanReport& report) {
 }
 
 std::string rates_text(const partition::Rates& rates) {
-    return fmt::format("{}FLOP/s, links {}B/s each way and {}, memory {}B/s: a guess, not this machine",
-                       shown_si(rates.flops_per_second), shown_si(rates.link_bytes_per_second),
-                       shown_seconds(rates.link_latency_seconds), shown_si(rates.memory_bytes_per_second));
+    return fmt::format(
+        "{}FLOP/s, links {}B/s each way and {}, copies to host memory {}B/s each way, memory {}B/s: a guess, not this "
+        "machine",
+        shown_si(rates.flops_per_second), shown_si(rates.link_bytes_per_second),
+        shown_seconds(rates.link_latency_seconds), shown_si(rates.copy_bytes_per_second),
+        shown_si(rates.memory_bytes_per_second));
 }
 
 }  // namespace
 
 std::string to_text(const PlanReport& report) {
-    std::string text = line("model", model_text(report.config)) + line("ranks", ranks_text(report)) +
+    std::string text = line("model", model_text(report)) + line("ranks", ranks_text(report)) +
                        line("groups", groups_text(report)) + line("batch", batch_text(report)) +
                        line("schedule", schedule_text(report.plan));
     text += "\nStages, for one rank and microbatch\n" + chunks_table(report) +
@@ -287,7 +306,7 @@ std::string to_text(const PlanReport& report) {
             line("assumed", rates_text(report.rates)) + line("check", report.proof) +
             line("plan", fmt::format("{:016x}", partition::hash_of(report.plan)));
     for (const std::string& warning : report.warnings) text += "warning: " + warning + '\n';
-    for (const std::string& note : report.config.notes) text += "note: " + note + '\n';
+    for (const std::string& note : report.notes) text += "note: " + note + '\n';
     return text;
 }
 

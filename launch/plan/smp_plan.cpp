@@ -7,17 +7,13 @@
 #include "launch/plan/plan_arguments.h"
 #include "launch/plan/plan_report.h"
 #include "partition/foresight/schedule_diagram.h"
-#include "runtime/job/job_plan.h"
+#include "runtime/records/plan_json.h"
 
 using namespace smp;
 
 namespace {
 
-std::string answer_to(const launch::PlanArguments& arguments) {
-    if (arguments.answer) return *arguments.answer;
-    const launch::Config config = launch::load_config(arguments.config, arguments.sets, arguments.ranks);
-    const int ranks = arguments.ranks.value_or(config.world());
-    const launch::PlanReport report = launch::report_on(config, ranks);
+std::string shown(const launch::PlanReport& report, const launch::PlanArguments& arguments) {
     if (arguments.check_only) {
         std::string text = report.proof + '\n';
         for (const std::string& warning : report.warnings) text += "warning: " + warning + '\n';
@@ -26,10 +22,19 @@ std::string answer_to(const launch::PlanArguments& arguments) {
     switch (arguments.format) {
         case launch::PlanFormat::text: return launch::to_text(report);
         case launch::PlanFormat::json: return launch::to_json(report);
+        case launch::PlanFormat::summary: return launch::to_json(report, runtime::PlanPart::head);
         case launch::PlanFormat::trace: return launch::to_trace(report);
         case launch::PlanFormat::schedule: return partition::schedule_diagram(report.plan);
     }
     throw std::logic_error("smp_plan: no such format");
+}
+
+std::string answer_to(const launch::PlanArguments& arguments) {
+    if (arguments.answer) return *arguments.answer;
+    if (!arguments.plan.empty())
+        return shown(launch::report_on(runtime::read_plan(arguments.plan), arguments.plan), arguments);
+    const launch::Config config = launch::load_config(arguments.config, arguments.sets, arguments.ranks);
+    return shown(launch::report_on(config, arguments.ranks.value_or(config.world())), arguments);
 }
 
 }  // namespace

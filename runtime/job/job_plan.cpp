@@ -1,6 +1,9 @@
 #include "runtime/job/job_plan.h"
 
+#include <fmt/format.h>
+
 #include "models/model_spec.h"
+#include "partition/check/checker.h"
 
 namespace smp::runtime {
 
@@ -18,6 +21,20 @@ partition::ModuleGraph graph_of(const Job& job, int world) {
 partition::Plan plan_of(const Job& job, int world) {
     return partition::make_plan(graph_of(job, world), job.parallel, partition::degrees_in(job.parallel, world),
                                 /*evaluation_microbatches=*/job.parallel.microbatches);
+}
+
+std::vector<std::string> faults_of(const partition::Plan& plan, const Job& job, int world) {
+    auto faults = partition::check(plan, graph_of(job, world));
+    const auto require = [&](const char* what, auto stated, auto wanted) {
+        if (stated != wanted) faults.push_back(fmt::format("its {} {}, the job's {}", what, stated, wanted));
+    };
+    const partition::Degrees own = plan.topology.degrees, wanted = partition::degrees_in(job.parallel, world);
+    require("pipeline degree is", own.pp, wanted.pp);
+    require("tensor degree is", own.tp, wanted.tp);
+    require("reduced data-parallel degree is", own.rdp, wanted.rdp);
+    require("microbatches are", plan.microbatches, job.parallel.microbatches);
+    require("microbatches of an evaluation are", plan.evaluation_microbatches, job.parallel.microbatches);
+    return faults;
 }
 
 }  // namespace smp::runtime

@@ -1,6 +1,9 @@
 // From a job to its plan: the one place that knows it, for the trainer, smp_train and smp_plan alike. No LibTorch.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "partition/job/module_graph.h"
 #include "partition/plan/plan.h"
 #include "runtime/job/job.h"
@@ -14,5 +17,9 @@ partition::ModuleGraph graph_of(const Job& job, int world);
 /// The job's plan on `world` ranks; evaluation is cut into microbatches as training is. Throws ConfigError as make_plan
 /// does.
 partition::Plan plan_of(const Job& job, int world);
+
+/// What keeps a plan from being executed in place of plan_of(job, world): what partition::check finds, or that it is
+/// one of another model, other degrees, other microbatches. How the work is cut and ordered is the plan's business.
+std::vector<std::string> faults_of(const partition::Plan& plan, const Job& job, int world);
 
 }  // namespace smp::runtime

@@ -16,9 +16,7 @@ RunDescription::RunDescription(const RunDirectory& directory, std::string config
 
 void RunDescription::started(const RunStart& run) {
     directory_.write_file("config.json", config_json_);
-    std::vector<std::string> modules;
-    for (const partition::Module& module : run.graph.modules) modules.push_back(module.name);
-    directory_.write_file("plan.json", plan_to_json(run.plan, modules));
+    directory_.write_file("plan.json", plan_to_json(run.plan, run.graph));
 }
 
 MetricsFile::MetricsFile(std::filesystem::path path) : path_(std::move(path)) {}

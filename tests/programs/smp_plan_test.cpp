@@ -6,6 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "partition/foresight/durations.h"
+#include "runtime/records/plan_json.h"
 #include "tests/programs/program.h"
 
 namespace smp::testing {
@@ -41,6 +43,12 @@ class SmpPlan : public ::testing::Test {
     Folder folder_;
 };
 
+/// Of a plan's JSON.
+int world_of(const Json& plan) {
+    const Json& degrees = plan["topology"]["degrees"];
+    return degrees["pipeline"].get<int>() * degrees["tensor"].get<int>() * degrees["reduced_data"].get<int>();
+}
+
 std::vector<std::string> shipped_configs() {
     std::vector<std::string> files;
     for (const auto& entry : std::filesystem::directory_iterator(in_repository("configs")))
@@ -63,8 +71,8 @@ TEST_F(SmpPlan, EveryFormatOfEveryShippedConfiguration) {
     EXPECT_GE(files.size(), 2U);
     for (const std::string& file : files) {
         SCOPED_TRACE(file);
-        for (const char* options :
-             {"", "--format text", "--format json", "--format trace", "--format schedule", "--check"}) {
+        for (const char* options : {"", "--format text", "--format json", "--format summary", "--format trace",
+                                    "--format schedule", "--check"}) {
             const Outcome outcome = smp_plan(fmt::format("--config {} {}", file, options));
             EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
             EXPECT_EQ(outcome.count("error"), 0) << outcome.output;
@@ -125,13 +133,13 @@ TEST_F(SmpPlan, OptimizingForMemorySparesActivationsAndMessages) {
 TEST_F(SmpPlan, JsonHoldsLayoutCostsAndPrediction) {
     const Json json = json_of("--config " + job(kJobs[4]));
     const Json& plan = json["plan"];
-    EXPECT_EQ(plan["degrees"], Json({{"pipeline", 2}, {"tensor", 1}, {"reduced_data", 1}, {"world", 2}}));
+    EXPECT_EQ(plan["topology"]["degrees"], Json({{"pipeline", 2}, {"tensor", 1}, {"reduced_data", 1}}));
     EXPECT_EQ(plan["schedule"], "interleaved");
-    EXPECT_EQ(plan["virtual_pipeline_degree"], 3);
     EXPECT_EQ(plan["active_microbatches"], 4);
     EXPECT_EQ(plan["chunks"].size(), 6U);
     EXPECT_EQ(json["chunks"].size(), 6U);
-    EXPECT_EQ(plan["chunks"][0]["modules"][0], "wte");
+    EXPECT_EQ(plan["chunks"][0]["first_module"], 0);
+    EXPECT_EQ(plan["model"]["modules"][0]["name"], "wte");
     EXPECT_EQ(plan["training"].size(), 2U);
     int layers = 0;
     for (const Json& chunk : json["chunks"]) layers += chunk["layers"].get<int>();
@@ -154,17 +162,22 @@ TEST_F(SmpPlan, JsonHoldsLayoutCostsAndPrediction) {
                   bytes["activations"].get<double>() + bytes["parameters"].get<double>() +
                       bytes["gradients"].get<double>() + bytes["optimizer"].get<double>());
     }
-    EXPECT_GT(json["rates"]["flops_per_second"], 0);
+    int rates = 0;
+    partition::for_each_field<partition::Rates>([&](const auto& field) {
+        EXPECT_GT(json["rates"][std::string(field.name)], 0) << field.name;
+        ++rates;
+    });
+    EXPECT_EQ(static_cast<int>(json["rates"].size()), rates);
+    EXPECT_TRUE(json["rates"].contains("copy_bytes_per_second"));
     EXPECT_TRUE(json["warnings"].is_array());
 }
 
 TEST_F(SmpPlan, RanksAreThoseAskedForOrThoseStated) {
     const std::string file = job({{"pipeline_parallel_degree", 2}, {"microbatches", 4}});
-    EXPECT_EQ(json_of("--config " + file)["plan"]["degrees"]["world"], 2);
-    EXPECT_EQ(json_of("--config " + file + " --ranks 6")["plan"]["degrees"]["reduced_data"], 3);
-    EXPECT_EQ(json_of("--config " + file +
-                      " --set cluster.nodes=2 --set cluster.devices_per_node=4")["plan"]["degrees"]["world"],
-              8);
+    const auto plan_of = [&](const std::string& options) { return json_of("--config " + file + options)["plan"]; };
+    EXPECT_EQ(world_of(plan_of("")), 2);
+    EXPECT_EQ(plan_of(" --ranks 6")["topology"]["degrees"]["reduced_data"], 3);
+    EXPECT_EQ(world_of(plan_of(" --set cluster.nodes=2 --set cluster.devices_per_node=4")), 8);
 }
 
 TEST_F(SmpPlan, OneValueMayHoldCommas) {
@@ -181,9 +194,10 @@ TEST_F(SmpPlan, TraceHasEveryActionOnceAndNoTwoAtATimeOnATrack) {
         const std::string arguments = "--config " + job(parallel);
         std::vector<std::multiset<std::string>> expected;
         const Json plan = json_of(arguments)["plan"];
-        for (const Json& program : plan["training"]) {
+        std::istringstream text(plan.dump());
+        for (const auto& program : runtime::plan_from_json(text, "plan").plan.training) {
             auto& names = expected.emplace_back();
-            for (const Json& action : program["actions"]) names.insert(action["action"].get<std::string>());
+            for (const partition::Action& action : program.actions) names.insert(partition::name_of(action));
         }
         const Outcome outcome = smp_plan(arguments + " --format trace");
         ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
@@ -290,8 +304,7 @@ TEST_F(SmpPlan, CheckSaysWhatIsProven) {
             stages = plan[part].size();
             for (const Json& program : plan[part]) {
                 actions += program["actions"].size();
-                for (const Json& action : program["actions"])
-                    messages += action["action"].get<std::string>().starts_with("send") ? 1 : 0;
+                for (const Json& action : program["actions"]) messages += action["kind"] == "send" ? 1 : 0;
             }
         }
         const Outcome outcome = smp_plan(arguments + " --check");
@@ -320,8 +333,11 @@ TEST_F(SmpPlan, RefusalsAreSentencesWithExitCode2) {
     refused(config + " --ranks 3", "multiple of 4 ranks");
     refused(config + " --ranks 0", "--ranks is 0");
     refused(config + " --ranks many", "many");
-    refused(config + " --format yaml", "--format is \"yaml\"; allowed are text, json, trace, schedule");
+    refused(config + " --format yaml", "--format is \"yaml\"; allowed are text, json, summary, trace, schedule");
     refused(config + " --check --format json", "--format has no place beside --check");
+    refused(config + " --plan plan.json", "--config has no place beside --plan");
+    refused("--plan plan.json --ranks 4", "--ranks has no place beside --plan");
+    refused("--plan plan.json --set parallel.microbatches=4", "--set has no place beside --plan");
     refused(config + " --search", "--search is not yet available");
     refused(config + " --fix parallel.microbatches=8", "--fix is not yet available");
     refused(config + " --write 1", "--write is not yet available");
@@ -329,6 +345,82 @@ TEST_F(SmpPlan, RefusalsAreSentencesWithExitCode2) {
     refused(config + " --dry-run", "dry-run");
     refused(config + " --set parallel.virtual_pipeline_degree=2", "set parallel.pipeline = \"interleaved\"");
     refused(config + " --set parallel.pipeline_parallel_degree=16 --set parallel.microbatches=16", "8 layers");
+}
+
+TEST_F(SmpPlan, SummaryIsTheJsonWithoutActions) {
+    const std::string arguments = "--config " + job(kJobs[3]);
+    Json json = json_of(arguments);
+    const Outcome outcome = smp_plan(arguments + " --format summary");
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+    for (const char* part : {"training", "evaluation", "sampling", "model"}) json["plan"].erase(part);
+    EXPECT_EQ(Json::parse(outcome.output), json);
+    EXPECT_LT(outcome.output.size(), 10'000U);
+}
+
+// What a run leaves is what was planned for it, to the byte, and says as much of it as the job did.
+TEST_F(SmpPlan, APlanThatARunHasLeftIsProvenPricedAndDrawn) {
+    const std::string text = folder_.write("text.txt", std::string(10000, 'a'));
+    for (const Json& parallel : {kJobs[2], kJobs[3]}) {
+        SCOPED_TRACE(parallel.dump());
+        const std::string arguments =
+            fmt::format("--config {} --set data.train={} --set training.steps=1", job(parallel), text);
+        const std::string output = folder_ / (parallel.contains("tensor_parallel_degree") ? "tensor" : "pipeline");
+        const Outcome trainer = run(fmt::format("{} {} --output {}", program("smp_train"), arguments, output));
+        ASSERT_EQ(trainer.exit_code, 0) << trainer.output;
+        const std::string file = output + "/plan.json";
+        for (const char* format : {"--check", "--format trace", "--format schedule"}) {
+            const Outcome outcome = smp_plan(fmt::format("--plan {} {}", file, format));
+            EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
+            // Warnings are about options, which a saved plan has not.
+            const std::string of_job = smp_plan(fmt::format("{} {}", arguments, format)).output;
+            EXPECT_EQ(outcome.output, of_job.substr(0, of_job.find("warning: ")));
+        }
+        Json of_job = json_of(arguments), of_plan = json_of("--plan " + file);
+        EXPECT_EQ(of_plan["plan"], Json::parse(read_text(file)));
+        EXPECT_THAT(of_plan["notes"].dump(), HasSubstr("holds a plan and no job"));
+        for (const char* of_options : {"notes", "warnings"}) {
+            of_job.erase(of_options);
+            of_plan.erase(of_options);
+        }
+        EXPECT_EQ(of_plan, of_job);
+        const Outcome text_outcome = smp_plan("--plan " + file);
+        EXPECT_EQ(text_outcome.exit_code, 0) << text_outcome.output;
+        for (const char* part :
+             {"8 layers among 10 modules", "Peak memory of a rank", "a step takes", "proven", "note: "})
+            EXPECT_THAT(text_outcome.output, HasSubstr(part));
+        EXPECT_THAT(text_outcome.output, HasSubstr("plan     | " + of_job["plan"]["hash"].get<std::string>()));
+    }
+}
+
+TEST_F(SmpPlan, ASavedPlanThatIsDamagedIsASentenceWithExitCode3) {
+    const std::string text = json_of("--config " + job(kJobs[2]))["plan"].dump();
+    const auto refused = [&](const std::string& content, const std::string& part) {
+        for (const char* options : {"", " --check", " --format schedule"}) {
+            const Outcome outcome = smp_plan(fmt::format("--plan {}{}", folder_.write("plan.json", content), options));
+            EXPECT_EQ(outcome.exit_code, 3) << outcome.output;
+            EXPECT_THAT(outcome.output, StartsWith("smp_plan: error: " + (folder_ / "plan.json") + ":"));
+            EXPECT_THAT(outcome.output, HasSubstr(part));
+        }
+    };
+    const auto with = [&](const auto& change) {
+        Json json = Json::parse(text);
+        change(json);
+        return json.dump();
+    };
+    refused("", "not JSON");
+    refused(text.substr(0, text.size() / 3), "not JSON, or not all of it");
+    refused(with([](Json& plan) { plan["training"][0]["actions"].erase(3); }), "its actions make it");
+    refused(with([](Json& plan) { plan["microbatches"] = 7; }), "was changed after it was written");
+    refused(with([](Json& plan) { plan["version"] = 3; }), "a newer smp");
+    refused(with([](Json& plan) { plan["colour"] = "red"; }), "has \"colour\", which is unknown");
+    EXPECT_EQ(smp_plan("--plan " + (folder_ / "none.json")).exit_code, 3);
+
+    // With a hash that fits, too: what it says cannot be executed.
+    Json json = Json::parse(text);
+    json["microbatches"] = 7;
+    const std::string said = smp_plan("--plan " + folder_.write("plan.json", json.dump())).output;
+    json["hash"] = said.substr(said.find("the hash of the plan is ") + 24, 16);
+    refused(json.dump(), "the plan in it cannot be executed:\ntraining: ");
 }
 
 TEST_F(SmpPlan, AFullDiskIsAnErrorAReaderThatLeavesIsNot) {

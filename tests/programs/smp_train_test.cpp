@@ -117,7 +117,7 @@ TEST_F(SmpTrain, LeavesTheRecordsOfTheContract) {
     EXPECT_EQ(steps, 4);
     EXPECT_THAT(read_text(folder_ / "out/log.txt"), HasSubstr("step 4/4"));
     const Json plan = Json::parse(read_text(folder_ / "out/plan.json"));
-    EXPECT_EQ(plan["degrees"]["world"], 2);
+    EXPECT_EQ(plan["topology"]["degrees"], Json({{"pipeline", 2}, {"tensor", 1}, {"reduced_data", 1}}));
     EXPECT_EQ(plan["hash"].get<std::string>().size(), 16);
 
     // The resolved configuration repeats the run.
@@ -248,7 +248,7 @@ TEST_F(SmpTrain, SixteenProcessesOnFewCores) {
     folder_.write("job.json", job.dump());
     const Outcome outcome = train(mpirun(16), "many", "");
     ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
-    EXPECT_EQ(Json::parse(read_text(folder_ / "many/plan.json"))["degrees"]["reduced_data"], 2);
+    EXPECT_EQ(Json::parse(read_text(folder_ / "many/plan.json"))["topology"]["degrees"]["reduced_data"], 2);
 }
 
 }  // namespace
