@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <vector>
+
 #include <fmt/format.h>
 
 #include "partition/check/checker_passes.h"
@@ -18,6 +21,13 @@ bool suits(ActionKind kind, Channel channel) {
     }
 }
 
+/// None where all differ.
+BufferId repeated(std::vector<BufferId> list) {
+    std::sort(list.begin(), list.end());
+    const auto found = std::adjacent_find(list.begin(), list.end());
+    return found == list.end() ? BufferId() : *found;
+}
+
 Findings check_action(const Programs& programs, Place place) {
     Findings findings;
     const Action& action = at(programs, place);
@@ -33,6 +43,7 @@ Findings check_action(const Programs& programs, Place place) {
         for (const BufferId buffer : *list) {
             if (!program.buffers.has(buffer)) add(fmt::format("uses buffer {}, which is not there", buffer));
         }
+        if (const BufferId twice = repeated(*list); twice != kNone) add(fmt::format("lists buffer {} twice", twice));
     }
     const EventId end(program.events);
     for (const EventId event : action.waits) {

@@ -398,8 +398,7 @@ TEST_F(CheckpointedMutants, CheckpointFreedByTheForward) {
 }
 
 TEST_F(Mutants, SumThatLeavesACopyOut) {
-    auto& reads = action(0, "sum tied gradients").reads;
-    reads.back() = reads.front();
+    action(0, "sum tied gradients").reads.pop_back();
     expect_refusal("(sum tied gradients) frees tied_received chunk0 shared0 module5", "without adding it", "");
 }
 
@@ -475,6 +474,12 @@ TEST_F(OffloadedMutants, OffloadThatDoesNotWaitForTheForward) {
 TEST_F(OffloadedMutants, OtherBytes) {
     action(1, "offload mb1 chunk1 group1").bytes += 4;
     expect_refusal("(offload mb1 chunk1 group1) moves", "bytes, where", "");
+}
+
+TEST_F(OffloadedMutants, OneBufferTwice) {
+    auto& reads = action(1, "offload mb1 chunk1 group1").reads;
+    reads.push_back(reads.front());
+    expect_refusal("(offload mb1 chunk1 group1) lists buffer", "twice", "");
 }
 
 TEST_F(OffloadedMutants, CopiesOnTheComputeStream) {
