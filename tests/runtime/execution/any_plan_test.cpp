@@ -4,7 +4,10 @@
 #include <chrono>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <random>
+#include <sstream>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -15,9 +18,13 @@
 #include <gtest/gtest.h>
 
 #include "partition/check/checker.h"
+#include "runtime/files/data_error.h"
 #include "runtime/job/job_plan.h"
+#include "runtime/records/plan_json.h"
 #include "runtime/trainer.h"
+#include "tests/partition/every_value.h"
 #include "tests/partition/mutate.h"
+#include "tests/runtime/execution/mutate_json.h"
 #include "tests/runtime/files/scratch_folder.h"
 #include "tests/runtime/gpt2_job.h"
 #include "tests/runtime/local_ranks.h"
@@ -204,6 +211,173 @@ TEST_F(Mutants, AreRefusedOrHarmless) {
     EXPECT_GT(executed, made / 50);
     EXPECT_GT(made - executed, made / 2);
 }
+
+/// Single changes of saved plans: each is refused, or changes no number.
+class FileMutants : public Mutants {
+  protected:
+    using Json = testing::JsonMutator::Json;
+
+    struct Original {
+        runtime::Job job;
+        int ranks;
+        runtime::SavedPlan saved;
+        std::string numbers;
+    };
+    struct Fates {
+        int unread = 0, unproven = 0, executed = 0;
+    };
+
+    static Original original(const runtime::Job& job, int ranks) {
+        return {job, ranks, {runtime::plan_of(job, ranks), runtime::graph_of(job, ranks)}, run(job, ranks)};
+    }
+
+    /// The plan in a file whose hashes are made to fit: a hand that knows how. Nothing where the reader refuses it all
+    /// the same.
+    static std::optional<runtime::SavedPlan> read(Json file) {
+        for (int attempt = 0; attempt < 3; ++attempt) {
+            std::istringstream text(file.dump());
+            try {
+                return runtime::plan_from_json(text, "mutant");
+            } catch (const runtime::DataError& error) {
+                const std::string what = error.what();
+                EXPECT_TRUE(what.starts_with("mutant: ") && what.size() < 600) << what;
+                for (const std::string of : {"plan", "model"}) {
+                    const std::string mark = "the hash of the " + of + " is ";
+                    if (const auto found = what.find(mark); found != std::string::npos)
+                        (of == "plan" ? file["hash"] : file["model"]["hash"]) = what.substr(found + mark.size(), 16);
+                }
+                if (what.find("the hash of the ") == std::string::npos) return std::nullopt;
+            }
+        }
+        throw std::logic_error("a plan that does not have the hash which its reader gives it");
+    }
+
+    static void refuse_or_run(const std::optional<runtime::SavedPlan>& mutant, const Original& original, Fates& fates) {
+        if (!mutant) {
+            ++fates.unread;
+        } else if (!partition::check(mutant->plan, mutant->graph).empty() ||
+                   !runtime::faults_of(mutant->plan, original.job, original.ranks).empty()) {
+            ++fates.unproven;
+        } else {
+            ++fates.executed;
+            std::string numbers;
+            ASSERT_NO_THROW(numbers = run(original.job, original.ranks, {.plan = mutant->plan, .executor = {}}));
+            ASSERT_EQ(numbers, original.numbers);
+        }
+    }
+
+    /// Says what has become of them. A kind of fate that none had would leave its half of the promise untested.
+    static void conclude(const std::string& what, const Fates& fates) {
+        std::cout << fmt::format("{}: {} not read, {} not proven, {} executed with the same bits\n", what, fates.unread,
+                                 fates.unproven, fates.executed);
+        EXPECT_GT(fates.unproven, 0);
+        EXPECT_GT(fates.executed, 0);
+    }
+
+    /// Every number, word and flag of the plan, those that its file leaves out too, changed by itself.
+    static void change_each_value(const Original& original) {
+        runtime::SavedPlan mutant = original.saved;
+        Fates fates;
+        partition::testing::for_each_value(mutant.plan, [&](const std::string& path, auto& value) {
+            if (HasFatalFailure()) return;
+            SCOPED_TRACE(path);
+            const auto before = value;
+            partition::testing::change(value);
+            std::istringstream text(runtime::plan_to_json(mutant.plan, mutant.graph));
+            const auto back = runtime::plan_from_json(text, path);
+            ASSERT_EQ(back, mutant);
+            refuse_or_run(back, original, fates);
+            value = before;
+        });
+        conclude("values changed", fates);
+    }
+
+    /// Entries left out, doubled, exchanged; numbers one more or less; words of the same key elsewhere.
+    void change_at_random(int mutants) const {
+        std::mt19937_64 random(testing::seed());
+        std::vector<Original> originals;
+        std::vector<Json> files;
+        for (const auto& [job, ranks] : jobs()) {
+            const Original& added = originals.emplace_back(original(job, ranks));
+            files.push_back(Json::parse(runtime::plan_to_json(added.saved.plan, added.saved.graph)));
+            // What the file says twice would be refused for not agreeing, whatever the change.
+            for (const char* part : {"training", "evaluation", "sampling"})
+                for (Json& program : files.back()[part])
+                    for (Json& buffer : program["buffers"]) buffer.erase("lifetime");
+            ASSERT_EQ(read(files.back()), added.saved);
+        }
+        Fates fates;
+        for (int made = 0; made < mutants && !HasFatalFailure();) {
+            const std::size_t which = random() % originals.size();
+            Json file = files[which];
+            const std::string what = testing::JsonMutator(files[which], {"version", "hash"}, random).mutate(file);
+            if (what.empty() || file == files[which]) continue;
+            ++made;
+            SCOPED_TRACE(fmt::format("job {}, mutant {}: {}", which, made, what));
+            const auto mutant = read(file);
+            if (mutant && *mutant != originals[which].saved) {
+                std::istringstream text(file.dump());
+                ASSERT_THROW(runtime::plan_from_json(text, "mutant"), runtime::DataError) << "its hash does not fit";
+            }
+            refuse_or_run(mutant, originals[which], fates);
+        }
+        conclude("changed files", fates);
+        EXPECT_GT(fates.unread, 0);
+    }
+};
+
+TEST_F(FileMutants, ASavedPlanExecutesToTheSameNumbers) {
+    for (const auto& [job, ranks] : jobs()) {
+        const Original of_job = original(job, ranks);
+        std::istringstream text(runtime::plan_to_json(of_job.saved.plan, of_job.saved.graph));
+        const auto back = runtime::plan_from_json(text, "plan.json");
+        EXPECT_EQ(back, of_job.saved);
+        EXPECT_EQ(partition::hash_of(back.plan), partition::hash_of(of_job.saved.plan));
+        EXPECT_EQ(run(job, ranks, {.plan = back.plan, .executor = {}}), of_job.numbers);
+    }
+}
+
+TEST_F(FileMutants, APlanOfAnotherJobIsNotExecuted) {
+    const auto [job, ranks] = jobs().front();
+    const auto refused = [&, job = job, ranks = ranks](const std::string& why, const auto& change) {
+        runtime::Job other = job;
+        change(other);
+        const auto faults = runtime::faults_of(runtime::plan_of(other, ranks), job, ranks);
+        ASSERT_FALSE(faults.empty());
+        EXPECT_EQ(faults.front(), why);
+        try {
+            run(job, ranks, {.plan = runtime::plan_of(other, ranks), .executor = {}});
+            FAIL() << why;
+        } catch (const std::exception& error) {
+            EXPECT_NE(std::string(error.what()).find("the plan cannot be executed: " + why), std::string::npos)
+                << error.what();
+        }
+    };
+    refused("its microbatches are 2, the job's 4",
+            [](runtime::Job& other) { other.parallel.active_microbatches = other.parallel.microbatches = 2; });
+    refused("its pipeline degree is 1, the job's 3", [](runtime::Job& other) {
+        other.parallel.pipeline_parallel_degree = 1;
+        other.training.global_batch_size = 12;
+    });
+    refused("the chunks hold 7 modules, the model has 6",
+            [](runtime::Job& other) { testing::change_model(other, [](auto& model) { model.n_layer = 5; }); });
+}
+
+TEST_F(FileMutants, EachValueOfASmallPlan) {
+    auto [job, ranks] = jobs().at(4);  // zero_bubble, tied
+    job.parallel.pipeline_parallel_degree = ranks = 2;
+    job.training.global_batch_size = job.parallel.microbatches = 2;
+    job.parallel.active_microbatches = 2;
+    change_each_value(original(job, ranks));
+}
+
+TEST_F(FileMutants, AtRandom) { change_at_random(600); }
+
+using FileMutantsSlow = FileMutants;
+TEST_F(FileMutantsSlow, EachValueOfAllPlans) {
+    for (const auto& [job, ranks] : jobs()) change_each_value(original(job, ranks));
+}
+TEST_F(FileMutantsSlow, AtRandom) { change_at_random(20'000); }
 
 }  // namespace
 }  // namespace smp
