@@ -5,6 +5,7 @@
 
 #include "partition/job/options.h"
 #include "partition/job/precision.h"
+#include "partition/job/reduction_scratch.h"
 
 namespace smp::models {
 
@@ -25,6 +26,7 @@ struct MicrobatchShare {
     std::int64_t sequences = 0;  // b
     std::int64_t length = 0;     // T
     ActivationStorage storage = {};
+    partition::Transport transport = partition::Transport::shared_memory;  // between the tensor ranks
 
     /// N = b·T.
     std::int64_t rows() const { return sequences * length; }

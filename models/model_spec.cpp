@@ -52,6 +52,7 @@ std::int64_t parameter_count(const ModelSpec& model) {
 partition::ModuleGraph module_graph(const ModelSpec& model, const MicrobatchShare& share) {
     partition::ModuleGraph graph;
     graph.precision = share.storage.precision;
+    const bool shards_rows = share.storage.optimize == partition::Optimize::memory && share.tensor_degree > 1;
     const int count = model.module_count();
     for (int module = 0; module < count; ++module) {
         const ModuleWork work = model.work(module, share);
@@ -63,10 +64,13 @@ partition::ModuleGraph module_graph(const ModelSpec& model, const MicrobatchShar
                                .weight_flops = work.weight_flops,
                                .stash_bytes = kept_bytes(stash, Pass::forward),
                                .deferred_bytes = kept_bytes(stash, Pass::backward_input),
-                               .logits_bytes = work.logits_bytes};
+                               .logits_bytes = work.logits_bytes,
+                               .memory = model.memory(module, share)};
         if (module + 1 < count) cost.output_bytes = share.boundary_rows() * model.width() * share.value_bytes();
         for (const Parameter& parameter : model.parameters(module, share.tensor_degree, 0)) {
             cost.parameter_count += parameter.slice.local_numel();
+            if (shards_rows && parameter.follows_rows)
+                cost.row_gradient_bytes += partition::kGradientBytes * parameter.slice.local_numel();
             if (!parameter.tied_to.empty()) add_copy(graph, model, parameter, module, share.tensor_degree);
         }
         graph.modules.push_back(cost);

@@ -75,7 +75,9 @@ struct ParameterView {
 struct SegmentContext {
     comms::Communicator* tensor_group = nullptr;  // never null in use; size 1 without tensor parallelism
     std::function<void()> progress = [] {};       // called at operator boundaries, so that transfers in flight move on
-    std::function<void(const at::Tensor&)> made_logits = [](const at::Tensor&) {};  // called when they have been made
+    /// Called ahead of making logits; what it returns lives until they are made. Whoever counts memory tells them from
+    /// other tensors by that.
+    std::function<std::shared_ptr<void>()> making_logits = [] { return nullptr; };
     std::uint64_t tensor_parallel_seed = 0;  // mixed into dropout keys of what tensor parallelism shards; 0: as if none
     /// Optimize::memory: boundary tensors are sharded by rows. The precision is that of parameters' values too.
     ActivationStorage storage = {};

@@ -24,8 +24,11 @@ Head::Head(const Gpt2Options& options, SegmentContext context)
     : Gpt2Segment(options, gpt2_module_count(options) - 1, std::move(context)) {}
 
 Head::Chunk Head::chunk(const at::Tensor& rows, const at::Tensor& targets) {
-    at::Tensor logits = kernels::logits(rows, views()[kWeight].value);  // [n, V'], fp32
-    context_.made_logits(logits);
+    at::Tensor logits;  // [n, V'], fp32
+    {
+        const auto counted = context_.making_logits();
+        logits = kernels::logits(rows, views()[kWeight].value);
+    }
     context_.progress();
     const at::Tensor maxima = kernels::row_maxima(logits, shard_.valid_tokens);
     if (context_.tensor_group->size() > 1)

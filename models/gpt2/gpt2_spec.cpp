@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "models/gpt2/gpt2_memory.h"
 #include "models/gpt2/gpt2_parameters.h"
 #include "models/gpt2/gpt2_stash.h"
 #include "models/gpt2/gpt2_work.h"
@@ -74,6 +75,10 @@ std::vector<StashEntry> Gpt2::stash(int module, const MicrobatchShare& share) co
 }
 
 ModuleWork Gpt2::work(int module, const MicrobatchShare& share) const { return gpt2_work(options_, module, share); }
+
+partition::ModuleMemory Gpt2::memory(int module, const MicrobatchShare& share) const {
+    return gpt2_memory(options_, module, share);
+}
 
 std::vector<std::string> Gpt2::names_in_files(const std::string& parameter) const {
     return {"transformer." + parameter, parameter};

@@ -11,6 +11,38 @@
 
 namespace smp::partition {
 
+/// Memory of one pass of a module, beside what was there when it began: its input, the gradient that it is given, and
+/// what it has kept before.
+struct PassMemory {
+    std::int64_t scratch = 0;  // the most at once of what it makes itself, which stays or goes when it ends; no logits
+    std::int64_t growth = 0;   // the most at once beyond what it found, some of which it lets go on its way
+    std::int64_t left = 0;     // beyond what it found when it has ended; below 0 where it lets go of more than it keeps
+
+    bool operator==(const PassMemory&) const = default;
+};
+template <>
+struct Fields<PassMemory> {
+    static constexpr auto list = fields<PassMemory>(field("scratch", &PassMemory::scratch),
+                                                    field("growth", &PassMemory::growth),
+                                                    field("left", &PassMemory::left));
+};
+
+/// Of the passes of one microbatch. What they make without a backward to come is evaluation's.
+struct ModuleMemory {
+    PassMemory forward, evaluation;
+    PassMemory backward;                         // at once, or …
+    PassMemory backward_input, backward_weight;  // … in two parts
+
+    bool operator==(const ModuleMemory&) const = default;
+};
+template <>
+struct Fields<ModuleMemory> {
+    static constexpr auto list = fields<ModuleMemory>(
+        field("forward", &ModuleMemory::forward), field("evaluation", &ModuleMemory::evaluation),
+        field("backward", &ModuleMemory::backward), field("backward_input", &ModuleMemory::backward_input),
+        field("backward_weight", &ModuleMemory::backward_weight));
+};
+
 /// One module of the chain. Bytes and FLOPs are of one rank (after tensor parallelism) and, where they depend on it, of
 /// one microbatch.
 struct Module {
@@ -24,6 +56,8 @@ struct Module {
     std::int64_t deferred_bytes = 0;  // kept from the input part of the backward to its weight part, where it is split
     std::int64_t logits_bytes = 0;    // of the last module: alive at once while it computes the loss
     std::int64_t output_bytes = 0;    // boundary tensor handed to the next module; 0 after the last
+    std::int64_t row_gradient_bytes = 0;  // gradients of a rank's own rows only, which the tensor group sums
+    ModuleMemory memory = {};
 
     bool operator==(const Module&) const = default;
 };
@@ -34,7 +68,8 @@ struct Fields<Module> {
         field("parameter_count", &Module::parameter_count), field("forward_flops", &Module::forward_flops),
         field("backward_flops", &Module::backward_flops), field("weight_flops", &Module::weight_flops),
         field("stash_bytes", &Module::stash_bytes), field("deferred_bytes", &Module::deferred_bytes),
-        field("logits_bytes", &Module::logits_bytes), field("output_bytes", &Module::output_bytes));
+        field("logits_bytes", &Module::logits_bytes), field("output_bytes", &Module::output_bytes),
+        field("row_gradient_bytes", &Module::row_gradient_bytes), field("memory", &Module::memory));
 };
 
 /// A parameter that several modules use (the tied embedding). Each stage that holds one of them keeps a copy; the

@@ -18,7 +18,8 @@ Stage::Stage(const models::Model& model, const partition::Plan& plan, RankGroups
     const models::SegmentContext context{
         .tensor_group = groups.tensor.get(),
         .progress = [&groups] { groups.progress(); },
-        .made_logits = [&meter](const at::Tensor& logits) { meter.settle(logits, partition::MemoryCategory::logits); },
+        .making_logits =
+            [&meter] { return std::make_shared<MemoryMeter::Scope>(meter, partition::MemoryCategory::logits); },
         .tensor_parallel_seed = parallel.tensor_parallel_seed,
         .storage = storage};
     for (const partition::ChunkId index : plan.chunks.ids()) {

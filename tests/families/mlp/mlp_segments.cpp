@@ -172,8 +172,11 @@ class Head final : public MlpSegment {
         at::Tensor sums;          // [2, N], over the tensor group
     };
     Softmax softmax(const at::Tensor& rows, const Microbatch& microbatch) {
-        const at::Tensor logits = kernels::logits(rows, views()[0].value);
-        context_.made_logits(logits);
+        at::Tensor logits;
+        {
+            const auto counted = context_.making_logits();
+            logits = kernels::logits(rows, views()[0].value);
+        }
         const at::Tensor maxima = kernels::row_maxima(logits, tokens_.valid);
         if (context_.tensor_group->size() > 1)
             comms::all_reduce(*context_.tensor_group, maxima, comms::Reduction::max).wait();
