@@ -113,11 +113,10 @@ void Trainer::Impl::prepare_locally(std::optional<partition::Plan> plan) {
             .replica = 0,
             .microbatches = plan_.microbatches};
     graph_ = graph_of(job_, world_.size());
-    const auto timeline = modelled_timeline(plan_, graph_);
     for (const partition::StageId stage : plan_.training.ids())
-        predicted_memory_ = std::max(predicted_memory_, memory_forecast(plan_, graph_, timeline, stage).device_peak);
+        predicted_memory_ = std::max(predicted_memory_, memory_forecast(plan_, graph_, stage).device_peak);
     if (const auto limit = memory_limit(job_.cluster))
-        if (const auto sentence = misfit(plan_, graph_, timeline, *limit)) throw MemoryError(*sentence);
+        if (const auto sentence = misfit(plan_, graph_, *limit)) throw MemoryError(*sentence);
     const auto open = [&](DataSplit split) {
         return open_dataset(job_.data, split, spec().vocabulary(), cut_.length, job_.training.seed);
     };

@@ -38,7 +38,7 @@ Json prediction_of(const PlanReport& report) {
     Json stages = Json::array();
     for (const partition::StageId stage : timeline.stages.ids()) {
         const partition::StageTime& time = timeline.stages[stage];
-        const auto memory = partition::memory_forecast(report.plan, report.graph, timeline, stage);
+        const auto memory = partition::memory_forecast(report.plan, report.graph, stage);
         Json categories;
         for (std::size_t i = 0; i < partition::kMemoryCategories; ++i)
             categories[std::string(partition::Words<partition::MemoryCategory>::list[i])] = memory.peak[i];

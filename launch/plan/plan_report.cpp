@@ -67,7 +67,7 @@ PlanReport report_on(const Config& config, int ranks) {
     report.warnings = partition::warnings_of(report.plan, report.graph, config.parallel, config.cluster,
                                              [&](int degree) { return runtime::takes_tensor_degree(config, degree); });
     if (const auto limit = partition::memory_limit(config.cluster))
-        if (const auto sentence = partition::misfit(report.plan, report.graph, report.timeline, *limit))
+        if (const auto sentence = partition::misfit(report.plan, report.graph, *limit))
             report.warnings.push_back(*sentence);
     return report;
 }

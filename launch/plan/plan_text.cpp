@@ -193,7 +193,7 @@ std::string step_table(const PlanReport& report) {
 std::string memory_table(const PlanReport& report) {
     std::vector<partition::MemoryForecast> stages;
     for (const partition::StageId stage : report.plan.training.ids())
-        stages.push_back(partition::memory_forecast(report.plan, report.graph, report.timeline, stage));
+        stages.push_back(partition::memory_forecast(report.plan, report.graph, stage));
     Rows rows(1, {"stage"});
     for (std::size_t stage = 0; stage < stages.size(); ++stage) rows.push_back({std::to_string(stage)});
     for (std::size_t c = 0; c < partition::kMemoryCategories; ++c) {
@@ -214,8 +214,7 @@ std::string room_text(const PlanReport& report) {
     if (!limit) return "";
     std::int64_t most = 0;
     for (const partition::StageId stage : report.plan.training.ids())
-        most =
-            std::max(most, partition::memory_forecast(report.plan, report.graph, report.timeline, stage).device_peak);
+        most = std::max(most, partition::memory_forecast(report.plan, report.graph, stage).device_peak);
     if (most > *limit) return "";
     return line("room", fmt::format("the job fits: {} of {} stay free on the fullest rank", shown_bytes(*limit - most),
                                     shown_bytes(*limit)));

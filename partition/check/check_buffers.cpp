@@ -13,6 +13,7 @@ struct Access {
     ActionId position = {};
     bool writes = false;
     bool frees = false;
+    bool is_scratch = false;
 };
 
 /// All accesses to each buffer, in list order; an action that writes and frees what it reads is one access.
@@ -27,6 +28,8 @@ Table<BufferId, std::vector<Access>> accesses_of(const RankProgram& program) {
         const Action& action = program.actions[i];
         for (const BufferId buffer : action.reads) access(buffer);
         for (const BufferId buffer : action.writes) access(buffer).writes = true;
+        for (const BufferId buffer : action.consumes) access(buffer).frees = true;
+        for (const BufferId buffer : action.scratch) access(buffer).is_scratch = true;
         for (const BufferId buffer : action.frees) access(buffer).frees = true;
     }
     return accesses;
@@ -42,7 +45,9 @@ class BufferPass {
         for (const BufferId b : accesses.ids()) {
             const Buffer& buffer = program().buffers[b];
             buffer_ = &buffer;
-            if (buffer.kind == BufferKind::gradients || buffer.kind == BufferKind::parameters) {
+            if (std::any_of(accesses[b].begin(), accesses[b].end(), [](const Access& a) { return a.is_scratch; })) {
+                check_scratch(accesses[b]);
+            } else if (buffer.kind == BufferKind::gradients || buffer.kind == BufferKind::parameters) {
                 check_lasting(accesses[b]);
             } else if (!accesses[b].empty()) {
                 check_passing(accesses[b]);
@@ -70,6 +75,17 @@ class BufferPass {
                     refuse_order(earlier, later);
             }
             if (later.writes) last_write = i;
+        }
+    }
+
+    /// One action after another has it to itself.
+    void check_scratch(const std::vector<Access>& accesses) {
+        for (std::size_t i = 0; i < accesses.size(); ++i) {
+            const Access& access = accesses[i];
+            if (!access.is_scratch || access.writes || access.frees)
+                add(fmt::format("{} uses {}, which is scratch elsewhere", name(access), shown_buffer()));
+            if (i > 0 && !order_.ends_before(accesses[i - 1].position, access.position))
+                refuse_order(accesses[i - 1], access);
         }
     }
 

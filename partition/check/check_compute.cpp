@@ -28,6 +28,10 @@ bool is_flat(const Buffer& b) { return b.kind == BufferKind::gradients || b.kind
 bool is_logits(const Buffer& b) { return b.kind == BufferKind::logits; }
 bool is_tied(const Buffer& b) { return b.kind == BufferKind::tied_gradient || b.kind == BufferKind::tied_received; }
 
+bool is_passing_to(const Buffer& b, BufferKind kind, ChunkId chunk, GroupId group) {
+    return b.kind == kind && b.chunk == chunk && b.group == group && b.microbatch == kNone;
+}
+
 bool is_backward(ActionKind kind) { return kind == ActionKind::backward || kind == ActionKind::backward_input; }
 
 class ComputePass {
@@ -211,6 +215,7 @@ class ComputePass {
                    is_weight = action.kind == ActionKind::backward_weight;
         const bool is_recomputation = action.kind == ActionKind::recompute;
         std::array<Need, 3> reads{}, writes{};
+        std::vector<Need> consumed;
         std::size_t reads_count = 0, writes_count = 0;
         const auto must_read = [&](const Need& need) { reads[reads_count++] = need; };
         const auto must_write = [&](const Need& need) { writes[writes_count++] = need; };
@@ -224,17 +229,19 @@ class ComputePass {
             if (duty_.training && groups == 0) must_write(stash);
             if (has_output) must_write(output_of(mb, chunk, group, is_last));
         } else if (is_weight) {
-            must_read(deferred);
+            consumed = {deferred};
         } else {
-            must_read(stash);
+            consumed = {stash};
             if (has_output)
-                must_read(is_last ? Need{BufferKind::gradient_in, mb, chunk}
-                                  : Need{BufferKind::checkpoint_gradient, mb, chunk, group + 1});
+                consumed.push_back(is_last ? Need{BufferKind::gradient_in, mb, chunk}
+                                           : Need{BufferKind::checkpoint_gradient, mb, chunk, group + 1});
             if (has_input) must_write(input_gradient_of(mb, chunk, group, is_first));
             if (action.kind == ActionKind::backward_input) must_write(deferred);
         }
         check_needs(here, "read", action.reads, std::span(reads).first(reads_count));
         check_needs(here, "write", action.writes, std::span(writes).first(writes_count));
+        check_needs(here, "consume", action.consumes, consumed);
+        check_memory(here);
         if (!is_weight && !touches(programs_, here, action.reads, BufferKind::parameters, chunk))
             findings_.push_back(fmt::format("{} does not read parameters chunk{}", name(here), chunk));
         if (!is_forward && !is_recomputation)
@@ -247,6 +254,24 @@ class ComputePass {
                 findings_.push_back(fmt::format("{} must not write {}: it is not the last to add to it", name(here),
                                                 name_of(buffer(here, b))));
         }
+    }
+
+    /// Its own scratch, and room at least for what it leaves.
+    void check_memory(Place here) {
+        const Action& action = at(programs_, here);
+        for (const BufferId b : action.scratch) {
+            if (!is_passing_to(buffer(here, b), BufferKind::scratch, action.chunk, action.group))
+                findings_.push_back(fmt::format("{} must not use {} as scratch", name(here), name_of(buffer(here, b))));
+        }
+        std::int64_t left = 0;
+        for (const BufferId b : action.writes) {
+            if (!is_flat(buffer(here, b)) && !is_tied(buffer(here, b)) && !is_logits(buffer(here, b)))
+                left += buffer(here, b).bytes;
+        }
+        for (const BufferId b : action.consumes) left -= buffer(here, b).bytes;
+        if (action.growth_bytes < std::max<std::int64_t>(left, 0))
+            findings_.push_back(
+                fmt::format("{} takes {} bytes more at most, but leaves {}", name(here), action.growth_bytes, left));
     }
 
     Need output_of(MicrobatchId mb, ChunkId chunk, GroupId group, bool is_last) const {
@@ -332,7 +357,7 @@ class ComputePass {
         };
         // An input is kept for the backward from when the first group's forward reads it.
         if (change > 0) held_.bytes += bytes_of(action.reads);
-        held_.bytes += bytes_of(action.writes) - bytes_of(action.frees);
+        held_.bytes += bytes_of(action.writes) - bytes_of(action.consumes) - bytes_of(action.frees);
         const auto refuse = [&](const std::string& what, auto limit) {
             findings_.push_back(fmt::format("{} makes {} on stage {} right after {}, where at most {} may be",
                                             name(here), what, here.stage,

@@ -39,11 +39,21 @@ Findings check_action(const Programs& programs, Place place) {
         add(fmt::format("has no stage {} to exchange with", action.peer));
     if (is_transfer(action.kind) && action.reads.size() + action.writes.size() != 1)
         add("does not move exactly one buffer");
-    for (const auto* list : {&action.reads, &action.writes, &action.frees}) {
+    for (const auto* list : {&action.reads, &action.writes, &action.consumes, &action.scratch, &action.frees}) {
         for (const BufferId buffer : *list) {
             if (!program.buffers.has(buffer)) add(fmt::format("uses buffer {}, which is not there", buffer));
         }
         if (const BufferId twice = repeated(*list); twice != kNone) add(fmt::format("lists buffer {} twice", twice));
+    }
+    const bool computes = facts_of(action.kind).computation || action.kind == ActionKind::recompute;
+    if (!computes && (!action.consumes.empty() || action.growth_bytes != 0))
+        add("has no passes, which alone consume buffers and take memory");
+    const bool reduces = action.kind == ActionKind::reduce_gradients;
+    for (const BufferId b : action.scratch) {
+        if (computes || !program.buffers.has(b)) continue;
+        const Buffer& buffer = program.buffers[b];
+        if (!reduces || buffer.kind != BufferKind::reduction_scratch || buffer.chunk != action.chunk)
+            add(fmt::format("must not use {} as scratch", name_of(buffer)));
     }
     const EventId end(program.events);
     for (const EventId event : action.waits) {

@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "partition/foresight/durations.h"
+#include "partition/foresight/memory_peaks.h"
 
 namespace smp::partition {
 
@@ -41,15 +41,12 @@ std::int64_t optimizer_bytes(const Plan& plan, const ModuleGraph& graph, StageId
     return (all_optimizer_bytes(plan, graph, stage) + shards - 1) / shards;
 }
 
-MemoryForecast memory_forecast(const Plan& plan, const ModuleGraph& graph, const Timeline& timeline, StageId stage) {
-    MemoryForecast forecast{.peak = timeline.peak_by_category[stage], .device_peak = timeline.peak_bytes[stage]};
+MemoryForecast memory_forecast(const Plan& plan, const ModuleGraph& graph, StageId stage) {
+    const MemoryPeaks peaks = memory_peaks(plan.training[stage]);
+    MemoryForecast forecast{.peak = peaks.of_category, .device_peak = peaks.device};
     forecast.peak[kOptimizer] = optimizer_bytes(plan, graph, stage);
     forecast.device_peak += forecast.peak[kOptimizer];
     return forecast;
-}
-
-Timeline modelled_timeline(const Plan& plan, const ModuleGraph& graph) {
-    return simulate(plan.training, modelled_durations(plan, plan.training, graph, {}));
 }
 
 std::optional<std::int64_t> memory_limit(const ClusterOptions& cluster) {
@@ -57,15 +54,14 @@ std::optional<std::int64_t> memory_limit(const ClusterOptions& cluster) {
     return std::llround(*cluster.memory_limit_gib * static_cast<double>(std::int64_t{1} << 30));
 }
 
-std::optional<std::string> misfit(const Plan& plan, const ModuleGraph& graph, const Timeline& timeline,
-                                  std::int64_t limit_bytes) {
+std::optional<std::string> misfit(const Plan& plan, const ModuleGraph& graph, std::int64_t limit_bytes) {
     const std::int64_t replicas = plan.topology.degrees.rdp;
     StageId largest(0);
     MemoryForecast most;
     std::int64_t ranks =
         1;  // data-parallel ranks over which optimizer states would have to be sharded; 0: no number does
     for (const StageId stage : plan.training.ids()) {
-        const MemoryForecast forecast = memory_forecast(plan, graph, timeline, stage);
+        const MemoryForecast forecast = memory_forecast(plan, graph, stage);
         // Optimizer states alone get smaller.
         const std::int64_t room = limit_bytes - (forecast.device_peak - forecast.peak[kOptimizer]);
         const std::int64_t states = all_optimizer_bytes(plan, graph, stage);
@@ -92,14 +88,14 @@ std::optional<std::string> misfit(const Plan& plan, const ModuleGraph& graph, co
 }
 
 std::string memory_comparison(const Plan& plan, const ModuleGraph& graph, StageId stage, const MemoryUse& use) {
-    const MemoryForecast forecast = memory_forecast(plan, graph, modelled_timeline(plan, graph), stage);
-    std::string text = fmt::format("memory of a rank of stage {}: {} at most, {} predicted of what the plan knows",
-                                   stage, shown_bytes(use.device_peak), shown_bytes(forecast.device_peak));
+    const MemoryForecast forecast = memory_forecast(plan, graph, stage);
+    std::string text = fmt::format("memory of a rank of stage {}: {} at most, {} predicted", stage,
+                                   shown_bytes(use.device_peak), shown_bytes(forecast.device_peak));
     for (std::size_t c = 0; c < use.peak.size(); ++c) {
         if (use.peak[c] == 0 && forecast.peak[c] == 0) continue;
         const std::string measured = shown_bytes(use.peak[c]), predicted = shown_bytes(forecast.peak[c]);
         text += fmt::format("; {} {}", Words<MemoryCategory>::list[c], measured);
-        if (measured != predicted && forecast.peak[c] > 0) text += fmt::format(" ({} predicted)", predicted);
+        if (measured != predicted) text += fmt::format(" ({} predicted)", predicted);
     }
     return text;
 }

@@ -11,17 +11,13 @@
 
 namespace smp::partition {
 
-/// Bytes on a rank of one stage in a training step: those of the plan's buffers, as simulated (Timeline),
-/// and of optimizer states. The padding of flat buffers, scratch of reductions and what an operator needs while it runs
-/// (`communication`, `other`) are not among them.
+/// Bytes on a rank of one stage in a training step: those of the plan's buffers, in the order of its list
+/// (memory_peaks), and of optimizer states. The padding of flat buffers is not among them.
 struct MemoryForecast {
     MemoryBytes peak = {};         // of each category
     std::int64_t device_peak = 0;  // at once, but for `offloaded`
 };
-MemoryForecast memory_forecast(const Plan& plan, const ModuleGraph& graph, const Timeline& timeline, StageId stage);
-
-/// A training step at the rates that Rates assumes.
-Timeline modelled_timeline(const Plan& plan, const ModuleGraph& graph);
+MemoryForecast memory_forecast(const Plan& plan, const ModuleGraph& graph, StageId stage);
 
 /// cluster.memory_limit_gib in bytes.
 std::optional<std::int64_t> memory_limit(const ClusterOptions& cluster);
@@ -32,8 +28,7 @@ std::int64_t optimizer_bytes(const Plan& plan, const ModuleGraph& graph, StageId
 
 /// Why the plan cannot run within `limit_bytes` on each device: a sentence about its largest stage, with need and
 /// limit, and how many data-parallel ranks would do where sharding over more of them would. Nothing where it fits.
-std::optional<std::string> misfit(const Plan& plan, const ModuleGraph& graph, const Timeline& timeline,
-                                  std::int64_t limit_bytes);
+std::optional<std::string> misfit(const Plan& plan, const ModuleGraph& graph, std::int64_t limit_bytes);
 
 /// One line for people: what a rank of `stage` took at most in a step, each category, beside its forecast where that
 /// reads differently.

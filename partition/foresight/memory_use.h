@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "partition/foresight/simulator.h"
+#include "partition/plan/memory_category.h"
 
 namespace smp::partition {
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <numeric>
 #include <queue>
 #include <stdexcept>
 #include <tuple>
@@ -13,7 +12,6 @@
 #include <fmt/format.h>
 
 #include "partition/check/machine.h"
-#include "partition/foresight/live_bytes.h"
 
 namespace smp::partition {
 namespace {
@@ -248,21 +246,6 @@ class Simulation : public Machine::Clock {
     Timeline timeline_;
 };
 
-void add_memory(const Programs& programs, Timeline& timeline) {
-    for (const StageId stage : programs.ids()) {
-        std::int64_t peak = 0;
-        MemoryBytes peaks = {};
-        timeline.memory.push_back(live_bytes(programs[stage], timeline.spans[stage]));
-        for (const MemoryPoint& point : timeline.memory.back()) {
-            const auto all = std::accumulate(point.bytes.begin(), point.bytes.end(), std::int64_t{0});
-            peak = std::max(peak, all - point.bytes[static_cast<std::size_t>(MemoryCategory::offloaded)]);
-            for (std::size_t c = 0; c < kMemoryCategories; ++c) peaks[c] = std::max(peaks[c], point.bytes[c]);
-        }
-        timeline.peak_bytes.push_back(peak);
-        timeline.peak_by_category.push_back(peaks);
-    }
-}
-
 }  // namespace
 
 double Timeline::bubble() const {
@@ -275,9 +258,7 @@ double Timeline::bubble() const {
 
 Timeline simulate(const Programs& programs, const Durations& durations) {
     require_duration_of_each_action(programs, durations);
-    Timeline timeline = Simulation(programs, durations).run();
-    add_memory(programs, timeline);
-    return timeline;
+    return Simulation(programs, durations).run();
 }
 
 std::vector<Place> critical_path(const Timeline& timeline) {

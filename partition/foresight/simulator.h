@@ -1,5 +1,5 @@
-// Runs the programs of a plan against durations: when each action starts and ends, what waits for what, which bytes are
-// alive. It is the machine of the proof (partition/check/machine.h) with a clock.
+// Runs the programs of a plan against durations: when each action starts and ends, what waits for what. It is the
+// machine of the proof (partition/check/machine.h) with a clock.
 #pragma once
 
 #include <array>
@@ -10,7 +10,6 @@
 
 #include "partition/foresight/durations.h"
 #include "partition/plan/action.h"
-#include "partition/plan/memory_category.h"
 
 namespace smp::partition {
 
@@ -42,27 +41,11 @@ struct StageTime {
     bool operator==(const StageTime&) const = default;
 };
 
-/// Bytes alive on one stage from `tick` on, until the next entry.
-struct MemoryPoint {
-    std::int64_t tick = 0;
-    MemoryBytes bytes = {};
-
-    bool operator==(const MemoryPoint&) const = default;
-};
-
 struct Timeline {
     Table<StageId, Table<ActionId, ActionSpan>> spans;
     Table<StageId, StageTime> stages;
     /// Ends the last action.
     std::int64_t makespan = 0;
-    /// By stage: what is there at 0, then every change, ticks ascending. A buffer lives from the start of the action
-    /// that writes it (a posted one: from its posting) to the end of the one that frees it, that tick not included.
-    /// Parameters and gradients are there throughout; a tied_gradient takes no memory where it is a
-    /// view into the latter, else its own throughout.
-    Table<StageId, std::vector<MemoryPoint>> memory;
-    /// By stage: the most alive on the device at once, and each category's own peak.
-    Table<StageId, std::int64_t> peak_bytes;
-    Table<StageId, MemoryBytes> peak_by_category;
 
     /// Σ over stages of (makespan − compute) / Σ compute: idle over ideal time.
     double bubble() const;

@@ -22,9 +22,8 @@ struct PassMemory {
 };
 template <>
 struct Fields<PassMemory> {
-    static constexpr auto list = fields<PassMemory>(field("scratch", &PassMemory::scratch),
-                                                    field("growth", &PassMemory::growth),
-                                                    field("left", &PassMemory::left));
+    static constexpr auto list = fields<PassMemory>(
+        field("scratch", &PassMemory::scratch), field("growth", &PassMemory::growth), field("left", &PassMemory::left));
 };
 
 /// Of the passes of one microbatch. What they make without a backward to come is evaluation's.

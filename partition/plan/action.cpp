@@ -53,7 +53,10 @@ std::string describe(const RankProgram& program, const Action& action) {
     }
     append(line, "reads", program, action.reads);
     append(line, "writes", program, action.writes);
+    append(line, "consumes", program, action.consumes);
+    append(line, "scratch", program, action.scratch);
     append(line, "frees", program, action.frees);
+    if (action.growth_bytes > 0) line += fmt::format("; takes {} bytes more at most", action.growth_bytes);
     if (action.signals != kNone) line += fmt::format("; signals e{}", action.signals);
     return line;
 }

@@ -30,13 +30,16 @@ enum class BufferKind {
     tied_received,  // another copy's gradient of it
     gradients,      // a chunk's part of the flat gradient buffer of the rank
     parameters,     // a chunk's part of the flat parameter buffer of the rank
+    scratch,        // what a computation makes besides and what stays of it, until it ends
+    reduction_scratch,  // what a reduction of gradients takes beside them
 };
 template <>
 struct Words<BufferKind> {
-    static constexpr std::array<std::string_view, 15> list = {
-        "activation_in",  "checkpoint",    "checkpoint_gradient", "offloaded", "prefetched",
-        "activation_out", "gradient_in",   "gradient_out",        "stash",     "deferred",
-        "logits",         "tied_gradient", "tied_received",       "gradients", "parameters"};
+    static constexpr std::array<std::string_view, 17> list = {
+        "activation_in",  "checkpoint",       "checkpoint_gradient", "offloaded", "prefetched",
+        "activation_out", "gradient_in",      "gradient_out",        "stash",     "deferred",
+        "logits",         "tied_gradient",    "tied_received",       "gradients", "parameters",
+        "scratch",        "reduction_scratch"};
 };
 
 /// A piece of memory of one rank with a beginning and an end inside one step: from the action that writes it first to
@@ -45,10 +48,10 @@ struct Words<BufferKind> {
 /// activation_in (not chunk 0): written by a receive; read by forward and backward; freed by backward, by forward in
 ///   a forward-only program.
 /// activation_out (not the last chunk): written by forward; read and freed by a send.
-/// stash (training): written by forward; read and freed by backward.
-/// gradient_in (not the last chunk): written by a receive; read and freed by backward.
+/// stash (training): written by forward; consumed by backward.
+/// gradient_in (not the last chunk): written by a receive; consumed by backward.
 /// gradient_out (not chunk 0): written by backward; read and freed by a send.
-/// deferred (split backward): written by backward_input; read and freed by backward_weight.
+/// deferred (split backward): written by backward_input; consumed by backward_weight.
 /// logits: written and freed by the action that computes the loss (backward or its input part; forward where only
 ///   that runs).
 /// tied_gradient: written by the last microbatch's backward; read by sends; read and freed by sum_tied_gradients.
@@ -58,13 +61,15 @@ struct Words<BufferKind> {
 /// gradients: read and written by backward, sum_tied_gradients and reduce_gradients; read by optimizer_step.
 /// parameters: read by forward and backward; written by optimizer_step, and by gather_parameters where optimizer states
 ///   are sharded.
+/// scratch: one for each kind of computation of a chunk or group, used by them all in turn. reduction_scratch: one a
+///   chunk, used by its reduce_gradients.
 /// Where the backward is split, its input part does what is said of the backward here, but that it leaves
 /// tied_gradient to the weight part, which adds to `gradients` too.
 ///
 /// Where a chunk is recomputed in groups, forwards, recomputations and backwards are those of a group, and so are stash
 /// and deferred. Group g reads its input: activation_in for the first, else its checkpoint, which the forward of group
 /// g − 1 writes and the backward of g frees. No forward writes a stash: the recomputation does. The backward of g
-/// writes the checkpoint's gradient, which the backward of g − 1 reads and frees.
+/// writes the checkpoint's gradient, which the backward of g − 1 consumes.
 ///
 /// Where a group's input is offloaded, an offload reads and frees it once the group's forward has read it, and writes
 /// `offloaded`; a prefetch reads that and writes `prefetched`, which recomputation and backward of the group read in
@@ -94,9 +99,9 @@ struct Fields<Buffer> {
 /// Buffers and events are those of one rank's program. The executor runs the list in order: for each
 /// action it first waits for all of `waits`, then performs it. A compute action signals its event when it is done. An
 /// action of another stream is posted, which never blocks; it signals its event when the message has left or arrived or
-/// the collective or copy has ended, and whoever needs that lists the event in `waits`. `frees` happen after the action
-/// (for a posted one: after its completion).
-/// An action has an event only if another, later one waits for it.
+/// the collective or copy has ended, and whoever needs that lists the event in `waits`. `frees` happen after the
+/// action; those of a posted one when its event has been waited for, so that what a rank holds at each place of its
+/// list depends on no timing. An action has an event only if another, later one waits for it.
 struct Action {
     ActionKind kind;
     MicrobatchId microbatch = {};
@@ -107,7 +112,13 @@ struct Action {
     Channel channel = Channel::none;
     Stream stream = Stream::compute;
     std::int64_t bytes = 0;  // that travel; 0 for local work
-    std::vector<BufferId> reads = {}, writes = {}, frees = {};
+    std::vector<BufferId> reads = {}, writes = {};
+    std::vector<BufferId> consumes = {};  // reads and lets go of piece by piece, while it makes what it writes
+    std::vector<BufferId> scratch = {};   // has while it runs (a posted one: until it has been waited for)
+    std::vector<BufferId> frees = {};
+    /// Of a computation: the most that it takes on the device, its scratch and what it writes included, beyond what is
+    /// alive when it begins.
+    std::int64_t growth_bytes = 0;
     std::vector<EventId> waits = {};
     EventId signals = {};
 
@@ -119,8 +130,9 @@ struct Fields<Action> {
         stated("kind", &Action::kind), field("microbatch", &Action::microbatch), field("chunk", &Action::chunk),
         field("group", &Action::group), field("peer", &Action::peer), field("channel", &Action::channel),
         field("stream", &Action::stream), field("bytes", &Action::bytes), field("waits", &Action::waits),
-        field("reads", &Action::reads), field("writes", &Action::writes), field("frees", &Action::frees),
-        field("signals", &Action::signals));
+        field("reads", &Action::reads), field("writes", &Action::writes), field("consumes", &Action::consumes),
+        field("scratch", &Action::scratch), field("frees", &Action::frees),
+        field("growth_bytes", &Action::growth_bytes), field("signals", &Action::signals));
 };
 
 /// What one pipeline rank does in one step. Ranks of equal pipeline position and any tensor or data position share it.
@@ -155,7 +167,7 @@ std::string name_of(const Action& action);
 /// "stash mb3 chunk1", "tied_gradient chunk0 shared0 module0", …
 std::string name_of(const Buffer& buffer);
 
-/// The action's name followed by what it waits for, reads, writes, frees and signals, on one line.
+/// The action's name followed by what it waits for, how it uses buffers and what it signals, on one line.
 std::string describe(const RankProgram& program, const Action& action);
 
 }  // namespace smp::partition

@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "partition/plan/action_memory.h"
 #include "partition/plan/chunk_parts.h"
 #include "partition/plan/messages.h"
 #include "partition/plan/offloading.h"
@@ -128,9 +129,8 @@ class ProgramBuilder {
                 if (is_split) action.writes.push_back(buffers_.deferred(step, part));
             } else if (step.kind == ComputationKind::backward_weight) {
                 const BufferId gradients = buffers_.gradients(step.chunk);
-                action.reads = {gradients, buffers_.deferred(step, part)};
-                action.writes = {gradients};
-                action.frees = {buffers_.deferred(step, part)};
+                action.reads = action.writes = {gradients};
+                action.consumes = {buffers_.deferred(step, part)};
             } else {
                 throw std::logic_error(fmt::format("lowering: no rule for {}", name_of(action)));
             }
@@ -146,9 +146,18 @@ class ProgramBuilder {
                 action.writes.insert(action.writes.begin(), logits);
                 action.frees.push_back(logits);
             }
+            take_memory(action, part);
             last_step_ = add(std::move(action), std::exchange(waits, {}));
             if (step.kind == ComputationKind::forward && is_offloaded(step, part)) add_offload(step, part);
         }
+    }
+
+    void take_memory(Action& action, const Part& part) {
+        const bool keeps = options_.training && (action.kind != ActionKind::forward || part.group == kNone);
+        const ActionMemory memory = memory_of(graph_, part, action.kind, options_.training, keeps);
+        if (memory.scratch > 0)
+            action.scratch = {buffers_.scratch(action.kind, action.chunk, part.group, memory.scratch)};
+        action.growth_bytes = std::max(memory.growth, buffers_.left_bytes(action));
     }
 
     void fill_forward(Action& action, std::vector<ActionId>& waits, const Computation& step, const Part& part) {
@@ -182,13 +191,14 @@ class ProgramBuilder {
             action.frees = {buffers_.copy_of_input(BufferKind::offloaded, step, part)};
             waits = {fetches_.at(key_of(step, part))};
         }
+        take_memory(action, part);
         add(std::move(action), std::move(waits));
     }
 
     void fill_backward(Action& action, const Computation& step, const Part& part) {
-        action.frees = {buffers_.stash(step, part)};
+        action.consumes = {buffers_.stash(step, part)};
+        if (const Maybe gradient = buffers_.output_gradient(step, part)) action.consumes.push_back(*gradient);
         if (const Maybe in = kept_input(step, part)) action.frees.push_back(*in);
-        if (const Maybe gradient = buffers_.output_gradient(step, part)) action.frees.push_back(*gradient);
         action.reads = {buffers_.parameters(step.chunk), buffers_.gradients(step.chunk)};
         action.reads.insert(action.reads.end(), action.frees.begin(), action.frees.end());
         action.writes = {buffers_.gradients(step.chunk)};
@@ -298,8 +308,18 @@ class ProgramBuilder {
                                    .channel = Channel::data,
                                    .bytes = buffers_.bytes(gradients),
                                    .reads = {gradients},
-                                   .writes = {gradients}},
+                                   .writes = {gradients},
+                                   .scratch = reduction_scratch(of_chunk)},
                                   {made}));
+    }
+
+    std::vector<BufferId> reduction_scratch(ChunkId of_chunk) {
+        const Chunk& chunk = chunks_[of_chunk];
+        std::int64_t bytes = 0;
+        for (int m = chunk.first_module; m < chunk.end_module; ++m)
+            bytes += graph_.modules[static_cast<std::size_t>(m)].row_gradient_bytes;
+        if (bytes == 0) return {};
+        return {buffers_.reduction_scratch(of_chunk, bytes)};
     }
 
     /// Adds up all copies of one shared parameter, if this stage holds one: returns the action, or none.

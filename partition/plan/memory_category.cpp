@@ -22,8 +22,25 @@ MemoryCategory category_of(const Buffer& buffer) {
         case BufferKind::gradient_in:
         case BufferKind::gradient_out:
         case BufferKind::tied_received: return MemoryCategory::boundaries;
+        case BufferKind::scratch: return MemoryCategory::other;
+        case BufferKind::reduction_scratch: return MemoryCategory::communication;
     }
     throw std::logic_error("memory category: no such buffer kind");
+}
+
+bool is_passing(const Buffer& buffer) {
+    return buffer.kind != BufferKind::parameters && buffer.kind != BufferKind::gradients &&
+           buffer.kind != BufferKind::tied_gradient;
+}
+
+std::int64_t left_bytes(const Table<BufferId, Buffer>& buffers, const Action& action) {
+    std::int64_t bytes = 0;
+    for (const BufferId id : action.writes) {
+        const Buffer& buffer = buffers[id];
+        if (is_passing(buffer) && buffer.kind != BufferKind::logits) bytes += buffer.bytes;
+    }
+    for (const BufferId id : action.consumes) bytes -= buffers[id].bytes;
+    return bytes;
 }
 
 }  // namespace smp::partition

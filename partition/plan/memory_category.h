@@ -10,8 +10,8 @@
 
 namespace smp::partition {
 
-/// What memory is for, in reports. `offloaded` is host memory, all else the device's. A plan knows nothing of the last
-/// three, which only a run has.
+/// What memory is for, in reports. `offloaded` is host memory, all else the device's. Optimizer states have no buffers
+/// in a plan, which knows their size from the parameters'.
 enum class MemoryCategory {
     parameters,
     gradients,
@@ -22,8 +22,8 @@ enum class MemoryCategory {
     logits,
     offloaded,
     optimizer,      // moments, and master weights
-    communication,  // scratch of reductions over tensor and data-parallel ranks that starts with them
-    other,          // what an action needs while it runs
+    communication,  // scratch of reductions of gradients
+    other,  // what an action makes while it runs; what it leaves is counted there until the pass that made it ends
 };
 template <>
 struct Words<MemoryCategory> {
@@ -36,5 +36,11 @@ inline constexpr std::size_t kMemoryCategories = Words<MemoryCategory>::list.siz
 using MemoryBytes = std::array<std::int64_t, kMemoryCategories>;
 
 MemoryCategory category_of(const Buffer& buffer);
+
+/// Whether a buffer comes and goes with actions. Flat buffers, and views into them, are there throughout a step.
+bool is_passing(const Buffer& buffer);
+
+/// What is there on the device when a computation has ended, ahead of what it frees, beyond what was when it began.
+std::int64_t left_bytes(const Table<BufferId, Buffer>& buffers, const Action& action);
 
 }  // namespace smp::partition

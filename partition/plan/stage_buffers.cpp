@@ -89,6 +89,16 @@ BufferId StageBuffers::logits(const Computation& step, const Part& part) {
                    .group = part.group});
 }
 
+BufferId StageBuffers::scratch(ActionKind kind, ChunkId chunk, GroupId group, std::int64_t bytes) {
+    BufferId& id = scratch_[{kind, chunk, group}];
+    if (id == kNone) id = buffers_.add({.kind = BufferKind::scratch, .chunk = chunk, .bytes = bytes, .group = group});
+    return id;
+}
+
+BufferId StageBuffers::reduction_scratch(ChunkId chunk, std::int64_t bytes) {
+    return buffers_.add({.kind = BufferKind::reduction_scratch, .chunk = chunk, .bytes = bytes});
+}
+
 /// The boundary tensor before a group that is not its chunk's first, or that tensor's gradient.
 BufferId StageBuffers::between_groups(BufferKind kind, const Computation& step, GroupId group) {
     const int first = chunks_[step.chunk].groups[group];

@@ -11,6 +11,7 @@
 #include "partition/job/module_graph.h"
 #include "partition/plan/action.h"
 #include "partition/plan/chunk_parts.h"
+#include "partition/plan/memory_category.h"
 
 namespace smp::partition {
 
@@ -34,6 +35,9 @@ class StageBuffers {
     BufferId stash(const Computation& step, const Part& part);
     BufferId deferred(const Computation& step, const Part& part);
     BufferId logits(const Computation& step, const Part& part);
+    /// What such actions on a chunk (or group) of this stage share, one after another.
+    BufferId scratch(ActionKind kind, ChunkId chunk, GroupId group, std::int64_t bytes);
+    BufferId reduction_scratch(ChunkId chunk, std::int64_t bytes);
     Maybe input(const Computation& step, const Part& part);
     Maybe output(const Computation& step, const Part& part);
     Maybe output_gradient(const Computation& step, const Part& part);
@@ -49,6 +53,8 @@ class StageBuffers {
     BufferId tied(BufferKind kind, int shared, int module, ChunkId chunk);
 
     std::int64_t bytes(BufferId buffer) const { return buffers_[buffer].bytes; }
+    /// By how much a computation makes what is alive on the device grow by when it has ended, ahead of what it frees.
+    std::int64_t left_bytes(const Action& action) const { return partition::left_bytes(buffers_, action); }
     Table<BufferId, Buffer> take() { return std::move(buffers_); }
 
   private:
@@ -74,6 +80,7 @@ class StageBuffers {
     std::vector<BufferId> parameters_, gradients_;               // of own_chunks_
     std::vector<BufferId> passing_;                              // by kind, own chunk, group and microbatch
     std::map<std::tuple<BufferKind, int, int>, BufferId> tied_;  // by kind, shared parameter and module
+    std::map<std::tuple<ActionKind, ChunkId, GroupId>, BufferId> scratch_;
 };
 
 }  // namespace smp::partition

@@ -110,7 +110,15 @@ struct Executor::Execution {
         Event& event = events[index];
         if (event.signalled_by == nullptr) refuse(action, fmt::format("waits for event {}, which is to come", index));
         event.work.wait();
-        event.was_waited_for = true;
+        if (!std::exchange(event.was_waited_for, true)) end(*event.signalled_by);
+    }
+    /// Gives back what an action frees: a posted one's when somebody has waited for it, not when it happens to end, so
+    /// that memory is what the plan says in any timing.
+    void end(const Action& action) {
+        if (is_posted(action.kind)) free_all(action);
+    }
+    void free_all(const Action& action) {
+        for (const BufferId buffer : action.frees) free(buffer);
     }
     void signal(const Action& action, comms::Work work) {
         if (action.signals == kNone) {
@@ -159,18 +167,16 @@ struct Executor::Execution {
         meter.settle(tensor, partition::category_of(program.buffers[id]));
         slots[id].tensor = std::move(tensor);
     }
-    void keep(BufferId id, std::vector<models::Stash> stashes) {
+    /// At the end of a pass: what it has left in the stash of a segment.
+    void settle(BufferId id, const models::Stash& stash) {
         const partition::MemoryCategory category = partition::category_of(program.buffers[id]);
-        for (const models::Stash& stash : stashes) {
-            for (const at::Tensor& tensor : stash) {
-                // What is deferred has been something else before: activations, or a gradient that nobody else keeps.
-                if (category == partition::MemoryCategory::deferred)
-                    meter.move(tensor, category);
-                else
-                    meter.settle(tensor, category);
-            }
+        for (const at::Tensor& tensor : stash) {
+            // What is deferred has been something else before: activations, or a gradient that nobody else keeps.
+            if (category == partition::MemoryCategory::deferred)
+                meter.move(tensor, category);
+            else
+                meter.settle(tensor, category);
         }
-        slots[id].stashes = std::move(stashes);
     }
     /// A piece of host memory for what is shaped as `like`.
     void put_in_host_memory(const Action& action, BufferId id, const at::Tensor& like) {
@@ -186,10 +192,17 @@ struct Executor::Execution {
         if (slots[id].piece.defined()) free_pieces.push_back(std::move(slots[id].piece));
         slots[id] = {};
     }
-    /// Takes the stashes of `segments` segments out of the buffer of `kind` that the action reads.
+    /// Takes the gradient of its output out of the buffer that the action consumes.
+    at::Tensor take_gradient(const Action& action) {
+        const auto id = find(action.consumes, kGradients);
+        if (!id) refuse(action, "does not consume the gradient that it needs");
+        tensor(action, *id);  // is there
+        return std::move(slots[*id].tensor);
+    }
+    /// Takes the stashes of `segments` segments out of the buffer of `kind` that the action consumes.
     std::vector<models::Stash> take(const Action& action, BufferKind kind, std::size_t segments) {
-        const auto id = find(action.reads, {kind});
-        if (!id) refuse(action, "does not read what its chunk has kept");
+        const auto id = find(action.consumes, {kind});
+        if (!id) refuse(action, "does not consume what its chunk has kept");
         const Buffer& buffer = program.buffers[*id];
         if (buffer.microbatch != action.microbatch || buffer.chunk != action.chunk || buffer.group != action.group ||
             slots[*id].stashes.size() != segments)
@@ -241,7 +254,7 @@ RunResult Executor::run(const Run& run) {
             (*times)[position].end = steady_nanoseconds();
         }
         execution.signal(action, std::move(work));
-        for (const BufferId buffer : action.frees) execution.free(buffer);
+        if (!is_posted(action.kind)) execution.free_all(action);
         groups_.progress();
     }
     execution.require_everything_waited_for();
@@ -309,31 +322,34 @@ void Executor::forward(Execution& execution, const Action& action) {
         const bool is_head = is_at_end(action) && i + 1 == segments.size();
         const bool is_taken = is_head && consumer != nullptr && consumer->takes_head(*segments[i], hidden);
         if (!is_taken) hidden = segments[i]->forward(hidden, kept[i], microbatch, execution.loss(action));
-        if (!stash) kept[i].clear();
+        if (stash)
+            execution.settle(*stash, kept[i]);
+        else
+            kept[i].clear();
         if (consumer != nullptr) consumer->made(first_module(action) + static_cast<int>(i), hidden);
     }
     const auto output = execution.find(action.writes, kInputs);
     if (first_time && output) execution.put(action, *output, hidden);
-    if (stash) execution.keep(*stash, std::move(kept));
+    if (stash) execution.slots[*stash].stashes = std::move(kept);
 }
 
 void Executor::backward(Execution& execution, const Action& action) {
     const models::Microbatch& microbatch = execution.microbatch(action);
     const auto segments = segments_of(action);
     at::Tensor gradient;
-    if (!is_at_end(action)) gradient = execution.tensor(action, kGradients);
+    if (!is_at_end(action)) gradient = execution.take_gradient(action);
     auto stashes = execution.take(action, BufferKind::stash, segments.size());
+    const auto deferred = execution.find(action.writes, {BufferKind::deferred});
     const bool whole = action.kind == ActionKind::backward;
+    if (whole == deferred.has_value())
+        refuse(action, whole ? "defers what it does" : "does not write what its weight part needs");
     models::Loss& loss = execution.loss(action);
     for (std::size_t i = segments.size(); i-- > 0;) {
         gradient = whole ? segments[i]->backward(gradient, stashes[i], microbatch, loss)
                          : segments[i]->backward_input(gradient, stashes[i], microbatch, loss);
+        if (deferred) execution.settle(*deferred, stashes[i]);
     }
-    if (!whole) {
-        const auto deferred = execution.find(action.writes, {BufferKind::deferred});
-        if (!deferred) refuse(action, "does not write what its weight part needs");
-        execution.keep(*deferred, std::move(stashes));
-    }
+    if (deferred) execution.slots[*deferred].stashes = std::move(stashes);
     if (const auto output = execution.find(action.writes, kGradients)) execution.put(action, *output, gradient);
     if (action.group <= GroupId(0) && --execution.open_chunks[action.microbatch] == 0) --execution.active;
 }
@@ -351,6 +367,7 @@ comms::Work Executor::copy(Execution& execution, const Action& action, const std
         refuse(action, "is no copy that the plan has room for");
     const at::Tensor source = execution.tensor(action, action.reads.front());
     const BufferId to = action.writes.front();
+    const MemoryMeter::Scope scope(meter_, partition::category_of(execution.program.buffers[to]));
     if (leaves)
         execution.put_in_host_memory(action, to, source);
     else
@@ -372,6 +389,7 @@ comms::Work Executor::receive(Execution& execution, const Action& action) {
     if (action.writes.empty()) refuse(action, "has nothing to receive into");
     const BufferId id = action.writes.front();
     const Buffer& buffer = execution.program.buffers[id];
+    const MemoryMeter::Scope scope(meter_, partition::category_of(buffer));
     at::Tensor tensor;
     if (buffer.kind == BufferKind::tied_received) {
         tensor = at::empty_like(stage_.gradient(stage_.holder_of(shared_[buffer.shared].name)));

@@ -63,13 +63,13 @@ std::int64_t AdamW::bytes() const {
 }
 
 void AdamW::step(std::int64_t update, double learning_rate) {
-    for (Group& group : groups_) {
+    for (const Group& group : groups_) {
         if (group.values.empty()) continue;
         const at::Tensor count = at::full({}, static_cast<double>(update), group.values.front().options());
-        group.steps.assign(group.values.size(), count);
+        const std::vector<at::Tensor> steps(group.values.size(), count);
         at::_fused_adamw_(group.values, group.gradients, group.first_moments, group.second_moments,
-                          /*max_exp_avg_sqs=*/{}, group.steps, learning_rate, beta1_, beta2_, group.weight_decay,
-                          epsilon_, /*amsgrad=*/false, /*maximize=*/false);
+                          /*max_exp_avg_sqs=*/{}, steps, learning_rate, beta1_, beta2_, group.weight_decay, epsilon_,
+                          /*amsgrad=*/false, /*maximize=*/false);
     }
     if (!masters_.defined()) return;
     std::int64_t begin = 0;

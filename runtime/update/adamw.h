@@ -42,7 +42,7 @@ class AdamW {
   private:
     struct Group {
         double weight_decay = 0;
-        std::vector<at::Tensor> values, gradients, first_moments, second_moments, steps;
+        std::vector<at::Tensor> values, gradients, first_moments, second_moments;
     };
 
     const Stage& stage_;

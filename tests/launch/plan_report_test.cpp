@@ -57,7 +57,7 @@ TEST(PlanReport, MomentsAreEightBytesAParameterOfTheStage) {
     const auto parameters = static_cast<std::size_t>(partition::MemoryCategory::parameters);
     for (const partition::StageId stage : report.plan.training.ids())
         EXPECT_EQ(partition::optimizer_bytes(report.plan, report.graph, stage),
-                  2 * report.timeline.peak_by_category[stage][parameters]);
+                  2 * partition::memory_forecast(report.plan, report.graph, stage).peak[parameters]);
 }
 
 // Values 2, gradients 4, moments 8, masters 4 bytes; what is kept and handed on takes less.
@@ -74,7 +74,7 @@ TEST(PlanReport, SixteenBitsHaveTwoBytesAValueAndTwelveOfTheOptimizer) {
         const launch::PlanReport report = launch::report_on(narrow, 2);
         for (const partition::StageId stage : report.plan.training.ids()) {
             const auto of = [&](const launch::PlanReport& x, MemoryCategory category) {
-                return x.timeline.peak_by_category[stage][static_cast<std::size_t>(category)];
+                return partition::memory_forecast(x.plan, x.graph, stage).peak[static_cast<std::size_t>(category)];
             };
             const auto values = of(report, MemoryCategory::parameters);
             EXPECT_EQ(of(wide, MemoryCategory::parameters), 2 * values);

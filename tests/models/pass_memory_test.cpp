@@ -88,6 +88,7 @@ void expect_sketches_hold(const Gpt2Options& options, comms::Communicator& group
     const auto bound =
         testing::bind_model(options, weights, 0, gpt2_module_count(options), context, value_type(storage.precision));
     Microbatch microbatch = testing::cut(batch)[0];
+    Loss loss;
     for (const bool split : {false, true}) {
         const std::size_t count = bound.segments.size();
         // All inputs and gradients stay, as the sketches have it.
@@ -97,11 +98,11 @@ void expect_sketches_hold(const Gpt2Options& options, comms::Communicator& group
             Segment& segment = *bound.segments[i];
             microbatch.training = false;
             Stash none;
-            expect_equal(measured.of([&] { inputs[i + 1] = segment.forward(inputs[i], none, microbatch); }),
+            expect_equal(measured.of([&] { inputs[i + 1] = segment.forward(inputs[i], none, microbatch, loss); }),
                          graph.modules[i].memory.evaluation, segment.name() + " evaluation");
             inputs[i + 1].reset();
             microbatch.training = true;
-            expect_equal(measured.of([&] { inputs[i + 1] = segment.forward(inputs[i], stashes[i], microbatch); }),
+            expect_equal(measured.of([&] { inputs[i + 1] = segment.forward(inputs[i], stashes[i], microbatch, loss); }),
                          graph.modules[i].memory.forward, segment.name() + " forward");
         }
         for (std::size_t i = count; i-- > 0;) {
@@ -109,15 +110,16 @@ void expect_sketches_hold(const Gpt2Options& options, comms::Communicator& group
             const partition::ModuleMemory& sketched = graph.modules[i].memory;
             if (split) {
                 expect_equal(measured.of([&] {
-                    gradients[i] = segment.backward_input(gradients[i + 1], stashes[i], microbatch);
+                    gradients[i] = segment.backward_input(gradients[i + 1], stashes[i], microbatch, loss);
                 }),
                              sketched.backward_input, segment.name() + " backward_input");
                 // Kept past here only as the weight part needs it.
                 gradients[i + 1].reset();
             } else {
-                expect_equal(
-                    measured.of([&] { gradients[i] = segment.backward(gradients[i + 1], stashes[i], microbatch); }),
-                    sketched.backward, segment.name() + " backward");
+                expect_equal(measured.of([&] {
+                    gradients[i] = segment.backward(gradients[i + 1], stashes[i], microbatch, loss);
+                }),
+                             sketched.backward, segment.name() + " backward");
             }
         }
         for (std::size_t i = 0; split && i < count; ++i) {

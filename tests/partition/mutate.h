@@ -196,7 +196,8 @@ class Mutator {
     }
     std::string other_buffer() {
         const ActionId i = any();
-        std::vector<BufferId>& list = coin() ? actions()[i].reads : actions()[i].writes;
+        Action& action = actions()[i];
+        std::vector<BufferId>& list = coin() ? action.reads : coin() ? action.writes : action.consumes;
         if (list.empty()) return "";
         const std::string text = said("other buffer:", i);
         list[below(list.size())] = BufferId(below(program().buffers.size()));

@@ -144,10 +144,36 @@ TEST_F(Mutants, MissingFree) {
 
 TEST_F(Mutants, EarlyFree) {
     Action& backward = action(1, "B mb2 chunk1");
-    const BufferId stash = backward.frees[0];
-    std::erase(backward.frees, stash);
-    action(1, "F mb2 chunk1").frees.push_back(stash);
-    expect_refusal("(B mb2 chunk1) may still use stash mb2 chunk1", "(F mb2 chunk1) frees it", "");
+    const BufferId input = backward.frees[0];
+    std::erase(backward.frees, input);
+    action(1, "F mb2 chunk1").frees.push_back(input);
+    expect_refusal("(B mb2 chunk1) may still use activation_in mb2 chunk1", "(F mb2 chunk1) frees it", "");
+}
+
+TEST_F(Mutants, StashThatIsOnlyRead) {
+    Action& backward = action(1, "B mb2 chunk1");
+    backward.reads.push_back(backward.consumes[0]);
+    backward.frees.push_back(backward.consumes[0]);
+    backward.consumes.erase(backward.consumes.begin());
+    expect_refusal("(B mb2 chunk1) does not consume stash mb2 chunk1", "", "");
+}
+
+TEST_F(Mutants, LessRoomThanWhatStays) {
+    action(1, "F mb2 chunk1").growth_bytes = 3;
+    expect_refusal("(F mb2 chunk1) takes 3 bytes more at most, but leaves", "", "");
+}
+
+TEST_F(Mutants, AnothersScratch) {
+    const BufferId scratch = stage(1).buffers.add({.kind = BufferKind::scratch, .chunk = ChunkId(0), .bytes = 8});
+    action(1, "F mb2 chunk1").scratch = {scratch};
+    expect_refusal("(F mb2 chunk1) must not use scratch chunk0 as scratch", "", "");
+}
+
+TEST_F(Mutants, ScratchThatIsKept) {
+    const BufferId scratch = stage(1).buffers.add({.kind = BufferKind::scratch, .chunk = ChunkId(1), .bytes = 8});
+    action(1, "F mb2 chunk1").scratch = {scratch};
+    action(1, "B mb2 chunk1").frees.push_back(scratch);
+    expect_refusal("(B mb2 chunk1) uses scratch chunk1, which is scratch elsewhere", "", "");
 }
 
 TEST_F(Mutants, DoubleFree) {
@@ -354,9 +380,10 @@ class CheckpointedMutants : public Mutants {
 
 TEST_F(CheckpointedMutants, AreSoundBeforeTheChange) {
     EXPECT_THAT(check(plan_), IsEmpty());
-    EXPECT_EQ(
-        describe(stage(1), action(1, "R mb0 chunk1 group1")),
-        "R mb0 chunk1 group1; reads parameters chunk1, checkpoint mb0 chunk1 group1; writes stash mb0 chunk1 group1");
+    EXPECT_EQ(describe(stage(1), action(1, "R mb0 chunk1 group1")),
+              "R mb0 chunk1 group1; reads parameters chunk1, checkpoint mb0 chunk1 group1; writes stash mb0 chunk1 "
+              "group1; takes "
+              "78 bytes more at most");
 }
 
 TEST_F(CheckpointedMutants, DroppedRecomputation) {
@@ -543,6 +570,12 @@ TEST_F(Mutants, EverySingleChangeOfTheseKindsIsRefused) {
          }},
         {"no free", [](RankProgram& p,
                        ActionId i) { return !p.actions[i].frees.empty() && (p.actions[i].frees.pop_back(), true); }},
+        {"no consumption",
+         [](RankProgram& p, ActionId i) {
+             return !p.actions[i].consumes.empty() && (p.actions[i].consumes.pop_back(), true);
+         }},
+        {"less room",
+         [](RankProgram& p, ActionId i) { return p.actions[i].growth_bytes > 0 && --p.actions[i].growth_bytes >= 0; }},
         {"no write", [](RankProgram& p,
                         ActionId i) { return !p.actions[i].writes.empty() && (p.actions[i].writes.pop_back(), true); }},
         {"no wait", remove_needed_wait},

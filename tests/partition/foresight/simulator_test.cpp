@@ -319,60 +319,6 @@ TEST(Simulator, CopiesRunBesideComputeEachDirectionOneAfterTheOther) {
     EXPECT_EQ(timeline.stages[StageId(0)], (StageTime{.compute = 30, .exposed = 15, .bubble = 0}));
 }
 
-TEST(Simulator, BuffersLiveFromTheirWriterToTheEndOfWhatFreesThem) {
-    Script script(2);
-    const auto kinds = {BufferKind::parameters, BufferKind::gradients,     BufferKind::activation_in,
-                        BufferKind::stash,      BufferKind::tied_gradient, BufferKind::tied_received};
-    std::int64_t bytes = 1;
-    for (const BufferKind kind : kinds) {
-        script.programs[StageId(1)].buffers.push_back({.kind = kind, .bytes = bytes});
-        bytes *= 10;
-    }
-    script.forward(0, 10);
-    script.send(0, 1, Channel::activations, {.duration = 2, .latency = 3});
-    script.forward(1, 4);
-    const EventId received = script.add(1, {},
-                                        {.kind = ActionKind::receive,
-                                         .peer = StageId(0),
-                                         .channel = Channel::activations,
-                                         .stream = Stream::communication,
-                                         .writes = {BufferId(2)}});
-    script.add(1, {.duration = 6},
-               {.kind = ActionKind::forward,
-                .writes = {BufferId(3), BufferId(4)},
-                .frees = {BufferId(2)},
-                .waits = {received}});
-    script.add(1, {.duration = 1},
-               {.kind = ActionKind::backward, .writes = {BufferId(1)}, .frees = {BufferId(3), BufferId(4)}});
-    const Timeline timeline = simulate(script.programs, script.durations);
-    // Parameters, gradients, activations, checkpoints, deferred, boundaries, offloaded.
-    EXPECT_THAT(timeline.memory[StageId(1)],
-                ElementsAre(MemoryPoint{0, {1, 10, 0, 0, 0, 0, 0}}, MemoryPoint{4, {1, 10, 0, 0, 0, 100, 0}},
-                            MemoryPoint{15, {1, 10, 1000, 0, 0, 100, 0}}, MemoryPoint{21, {1, 10, 1000, 0, 0, 0, 0}},
-                            MemoryPoint{22, {1, 10, 0, 0, 0, 0, 0}}));
-    EXPECT_EQ(timeline.peak_bytes[StageId(1)], 1111);
-    EXPECT_EQ(timeline.peak_by_category[StageId(1)], (MemoryBytes{1, 10, 1000, 0, 0, 100, 0}));
-    EXPECT_THAT(timeline.memory[StageId(0)], ElementsAre(MemoryPoint{0, {}}));
-}
-
-TEST(Simulator, EachKindOfBufferHasACategory) {
-    const auto of = [](BufferKind kind, GroupId group = {}) {
-        return category_of(Buffer{.kind = kind, .group = group});
-    };
-    EXPECT_EQ(of(BufferKind::parameters), MemoryCategory::parameters);
-    EXPECT_EQ(of(BufferKind::gradients), MemoryCategory::gradients);
-    EXPECT_EQ(of(BufferKind::tied_gradient), MemoryCategory::gradients);
-    EXPECT_EQ(of(BufferKind::stash), MemoryCategory::activations);
-    EXPECT_EQ(of(BufferKind::deferred), MemoryCategory::deferred);
-    EXPECT_EQ(of(BufferKind::checkpoint, GroupId(1)), MemoryCategory::checkpoints);
-    EXPECT_EQ(of(BufferKind::prefetched, GroupId(1)), MemoryCategory::checkpoints);
-    EXPECT_EQ(of(BufferKind::offloaded, GroupId(1)), MemoryCategory::offloaded);
-    EXPECT_EQ(of(BufferKind::activation_in, GroupId(0)), MemoryCategory::checkpoints);  // of a chunk that is recomputed
-    for (const BufferKind kind : {BufferKind::activation_in, BufferKind::activation_out, BufferKind::gradient_in,
-                                  BufferKind::gradient_out, BufferKind::checkpoint_gradient, BufferKind::tied_received})
-        EXPECT_EQ(of(kind), MemoryCategory::boundaries);
-}
-
 /// What simulate says when it refuses.
 std::string refusal(const Script& script) {
     try {

@@ -79,6 +79,8 @@ TEST(Plan, HashChangesWithEveryList) {
         [](Plan& p) { p.training[StageId(0)].actions.pop_back(); },
         [&](Plan& p) { action(p).writes.push_back(BufferId(0)); },
         [&](Plan& p) { action(p).waits.pop_back(); },
+        [&](Plan& p) { action(p).consumes.push_back(BufferId(0)); },
+        [&](Plan& p) { action(p).scratch.push_back(BufferId(0)); },
         [&](Plan& p) { action(p).frees.swap(action(p).writes); },  // same numbers in another list
         [&](Plan& p) { std::swap(action(p).reads.front(), action(p).reads.back()); },
     };

@@ -142,7 +142,7 @@ TEST(Executor, NamesTheActionThatTakesWhatIsNotItsOwn) {
                         [](auto& programs) {
                             auto &first = *find(programs.front(), "BI mb0 chunk0"),
                                  &second = *find(programs.front(), "BI mb1 chunk0");
-                            first.reads = second.reads;
+                            first.consumes = second.consumes;
                         }),
                 HasSubstr("executor: BI mb0 chunk0 uses stash mb1 chunk0"));
     EXPECT_THAT(refusal(kSplit,
