@@ -3,9 +3,17 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "partition/job/flat_padding.h"
+
 namespace smp::models {
 
 namespace {
+
+/// Elements from its end to where the next one may begin in a flat buffer.
+std::int64_t padding_of(const Parameter& parameter, partition::Precision precision) {
+    const std::int64_t count = parameter.slice.local_numel();
+    return partition::round_up(count, partition::flat_alignment(precision)) - count;
+}
 
 /// Adds `parameter` of module `module` to the shared parameter that it is a copy of.
 void add_copy(partition::ModuleGraph& graph, const ModelSpec& model, const Parameter& parameter, int module,
@@ -18,8 +26,10 @@ void add_copy(partition::ModuleGraph& graph, const ModelSpec& model, const Param
     for (int owner = 0; owner < module; ++owner) {
         const auto own = model.parameters(owner, tensor_degree, 0);
         if (std::ranges::find(own, parameter.tied_to, &Parameter::name) == own.end()) continue;
-        graph.shared.push_back(
-            {.name = parameter.tied_to, .parameter_count = parameter.slice.local_numel(), .modules = {owner, module}});
+        graph.shared.push_back({.name = parameter.tied_to,
+                                .parameter_count = parameter.slice.local_numel(),
+                                .padding_elements = padding_of(parameter, graph.precision),
+                                .modules = {owner, module}});
         return;
     }
     throw std::logic_error(parameter.name + " is tied to " + parameter.tied_to + ", which no module before it has");
@@ -69,6 +79,7 @@ partition::ModuleGraph module_graph(const ModelSpec& model, const MicrobatchShar
         if (module + 1 < count) cost.output_bytes = share.boundary_rows() * model.width() * share.value_bytes();
         for (const Parameter& parameter : model.parameters(module, share.tensor_degree, 0)) {
             cost.parameter_count += parameter.slice.local_numel();
+            cost.padding_elements += padding_of(parameter, graph.precision);
             if (shards_rows && parameter.follows_rows)
                 cost.row_gradient_bytes += partition::kGradientBytes * parameter.slice.local_numel();
             if (!parameter.tied_to.empty()) add_copy(graph, model, parameter, module, share.tensor_degree);

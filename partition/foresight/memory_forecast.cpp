@@ -13,7 +13,8 @@ namespace {
 
 constexpr auto kOptimizer = static_cast<std::size_t>(MemoryCategory::optimizer);
 
-std::int64_t parameter_count(const Plan& plan, const ModuleGraph& graph, StageId stage) {
+/// Of its flat buffers.
+std::int64_t elements_of(const Plan& plan, const ModuleGraph& graph, StageId stage) {
     std::int64_t bytes = 0;
     for (const Buffer& buffer : plan.training[stage].buffers)
         if (buffer.kind == BufferKind::parameters) bytes += buffer.bytes;
@@ -31,7 +32,7 @@ std::string listed(const MemoryBytes& bytes) {
 
 /// Unsharded.
 std::int64_t all_optimizer_bytes(const Plan& plan, const ModuleGraph& graph, StageId stage) {
-    return optimizer_bytes(graph.precision) * parameter_count(plan, graph, stage);
+    return optimizer_bytes(graph.precision) * elements_of(plan, graph, stage);
 }
 
 }  // namespace

@@ -12,7 +12,8 @@
 namespace smp::partition {
 
 /// Bytes on a rank of one stage in a training step: those of the plan's buffers, in the order of its list
-/// (memory_peaks), and of optimizer states. The padding of flat buffers is not among them.
+/// (memory_peaks), and of optimizer states. Not among them are the few hundred words that an update sums over the
+/// world, when all else of the step has gone.
 struct MemoryForecast {
     MemoryBytes peak = {};         // of each category
     std::int64_t device_peak = 0;  // at once, but for `offloaded`
@@ -22,8 +23,8 @@ MemoryForecast memory_forecast(const Plan& plan, const ModuleGraph& graph, Stage
 /// cluster.memory_limit_gib in bytes.
 std::optional<std::int64_t> memory_limit(const ClusterOptions& cluster);
 
-/// Bytes of optimizer states on a rank of a stage (optimizer_bytes a parameter); of its shard, rounded up,
-/// where they are sharded.
+/// Bytes of optimizer states on a rank of a stage (optimizer_bytes an element of its flat buffers); of its shard where
+/// they are sharded.
 std::int64_t optimizer_bytes(const Plan& plan, const ModuleGraph& graph, StageId stage);
 
 /// Why the plan cannot run within `limit_bytes` on each device: a sentence about its largest stage, with need and

@@ -45,9 +45,10 @@ struct Fields<ModuleMemory> {
 /// One module of the chain. Bytes and FLOPs are of one rank (after tensor parallelism) and, where they depend on it, of
 /// one microbatch.
 struct Module {
-    std::string name;                  // Hugging Face's: "wte", "h.3", "lm_head"
-    bool is_layer = false;             // counted by `parallel.stage_layers`; embedding and head are not
-    std::int64_t parameter_count = 0;  // elements, shared parameters included
+    std::string name;                   // Hugging Face's: "wte", "h.3", "lm_head"
+    bool is_layer = false;              // counted by `parallel.stage_layers`; embedding and head are not
+    std::int64_t parameter_count = 0;   // elements, shared parameters included
+    std::int64_t padding_elements = 0;  // behind its parameters in flat buffers (partition/job/flat_padding.h)
     double forward_flops = 0;
     double backward_flops = 0;        // all of it: for inputs and for weights
     double weight_flops = 0;          // the part of backward_flops that makes weight gradients
@@ -64,11 +65,12 @@ template <>
 struct Fields<Module> {
     static constexpr auto list = fields<Module>(
         stated("name", &Module::name), field("is_layer", &Module::is_layer),
-        field("parameter_count", &Module::parameter_count), field("forward_flops", &Module::forward_flops),
-        field("backward_flops", &Module::backward_flops), field("weight_flops", &Module::weight_flops),
-        field("stash_bytes", &Module::stash_bytes), field("deferred_bytes", &Module::deferred_bytes),
-        field("logits_bytes", &Module::logits_bytes), field("output_bytes", &Module::output_bytes),
-        field("row_gradient_bytes", &Module::row_gradient_bytes), field("memory", &Module::memory));
+        field("parameter_count", &Module::parameter_count), field("padding_elements", &Module::padding_elements),
+        field("forward_flops", &Module::forward_flops), field("backward_flops", &Module::backward_flops),
+        field("weight_flops", &Module::weight_flops), field("stash_bytes", &Module::stash_bytes),
+        field("deferred_bytes", &Module::deferred_bytes), field("logits_bytes", &Module::logits_bytes),
+        field("output_bytes", &Module::output_bytes), field("row_gradient_bytes", &Module::row_gradient_bytes),
+        field("memory", &Module::memory));
 };
 
 /// A parameter that several modules use (the tied embedding). Each stage that holds one of them keeps a copy; the
@@ -76,15 +78,16 @@ struct Fields<Module> {
 struct SharedParameter {
     std::string name;
     std::int64_t parameter_count = 0;
-    std::vector<int> modules;  // indices into ModuleGraph::modules, ascending, at least two
+    std::int64_t padding_elements = 0;  // as in Module
+    std::vector<int> modules;           // indices into ModuleGraph::modules, ascending, at least two
 
     bool operator==(const SharedParameter&) const = default;
 };
 template <>
 struct Fields<SharedParameter> {
-    static constexpr auto list = fields<SharedParameter>(stated("name", &SharedParameter::name),
-                                                         field("parameter_count", &SharedParameter::parameter_count),
-                                                         field("modules", &SharedParameter::modules));
+    static constexpr auto list = fields<SharedParameter>(
+        stated("name", &SharedParameter::name), field("parameter_count", &SharedParameter::parameter_count),
+        field("padding_elements", &SharedParameter::padding_elements), field("modules", &SharedParameter::modules));
 };
 
 struct ModuleGraph {

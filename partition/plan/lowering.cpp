@@ -33,7 +33,7 @@ class ProgramBuilder {
           options_(options),
           messages_(messages),
           action_of_(messages.size()),
-          buffers_(graph, chunks, stage, microbatches, options.training) {}
+          buffers_(graph, chunks, stage, microbatches, options.training, options.flat_multiple) {}
 
     RankProgram build(std::span<const Computation> steps) {
         const auto end = static_cast<int>(steps.size());

@@ -44,6 +44,8 @@ struct LoweringOptions {
     bool gather_parameters = false;  // each data-parallel rank has updated its own shard of them
     /// Checkpointed inputs live in host memory and come back so many tasks ahead of their backward; 0: they stay.
     int loading_horizon = 0;
+    /// What the elements of a chunk's flat buffers are a multiple of.
+    std::int64_t flat_multiple = 1;
 };
 
 /// The program of each stage, whatever the placement of `chunks`. Values take what the graph's precision says,

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "partition/job/flat_padding.h"
 #include "partition/plan/lowering.h"
 #include "partition/stages/chunk_costs.h"
 
@@ -67,14 +68,17 @@ Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const D
     // The longer warm-up above K = stages leaves time for one more gradient on its way; so does draining all of them.
     const bool is_ample = plan.schedule == PipelineSchedule::simple || plan.active_microbatches > degrees.pp;
     const int receives_ahead = is_ample ? kReceivesAhead + 1 : kReceivesAhead;
+    const std::int64_t multiple = flat_multiple(graph.precision, degrees.rdp);
     plan.training = lower(graph, plan.chunks, training_orders(plan, costs, measured), plan.microbatches,
                           {.training = true,
                            .receives_ahead = receives_ahead,
                            .gather_parameters = plan.shard_optimizer_state,
-                           .loading_horizon = plan.loading_horizon});
+                           .loading_horizon = plan.loading_horizon,
+                           .flat_multiple = multiple});
     const LoweringOptions forward_only{.training = false,
                                        .receives_ahead = kReceivesAheadForwardOnly,
-                                       .gather_parameters = plan.shard_optimizer_state};
+                                       .gather_parameters = plan.shard_optimizer_state,
+                                       .flat_multiple = multiple};
     const auto forwards = [&](int microbatches) {
         return lower(graph, plan.chunks, forward_only_orders(degrees.pp, microbatches, options.virtual_pipeline_degree),
                      microbatches, forward_only);

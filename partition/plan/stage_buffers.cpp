@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "partition/job/flat_padding.h"
+
 namespace smp::partition {
 namespace {
 
@@ -11,7 +13,7 @@ constexpr std::size_t kPassingKinds = static_cast<std::size_t>(BufferKind::logit
 }  // namespace
 
 StageBuffers::StageBuffers(const ModuleGraph& graph, const Chunks& chunks, StageId stage, int microbatches,
-                           bool training)
+                           bool training, std::int64_t flat_multiple)
     : graph_(graph),
       chunks_(chunks),
       stage_(stage),
@@ -27,7 +29,8 @@ StageBuffers::StageBuffers(const ModuleGraph& graph, const Chunks& chunks, Stage
     passing_.resize(kPassingKinds * own_chunks_.size() * most_groups_ * microbatches_);
     for (const ChunkId c : own_chunks_) {
         const auto flat = [&](BufferKind kind, std::int64_t element_bytes) {
-            return buffers_.add({.kind = kind, .chunk = c, .bytes = parameter_bytes(chunks[c], element_bytes)});
+            return buffers_.add(
+                {.kind = kind, .chunk = c, .bytes = element_bytes * round_up(flat_elements(chunks[c]), flat_multiple)});
         };
         parameters_.push_back(flat(BufferKind::parameters, value_bytes(graph.precision)));
         if (training) gradients_.push_back(flat(BufferKind::gradients, kGradientBytes));
@@ -35,18 +38,18 @@ StageBuffers::StageBuffers(const ModuleGraph& graph, const Chunks& chunks, Stage
 }
 
 /// A shared parameter counts where its first copy on this stage is: the others use its values.
-std::int64_t StageBuffers::parameter_bytes(const Chunk& chunk, std::int64_t element_bytes) const {
+std::int64_t StageBuffers::flat_elements(const Chunk& chunk) const {
     std::int64_t count = 0;
     for (int m = chunk.first_module; m < chunk.end_module; ++m) {
-        count += module(m).parameter_count;
+        count += module(m).parameter_count + module(m).padding_elements;
         for (const SharedParameter& shared : graph_.shared) {
             const auto is_here = [&](int of_module) { return is_on_this_stage(of_module); };
             const auto end = std::find(shared.modules.begin(), shared.modules.end(), m);
             if (end != shared.modules.end() && std::any_of(shared.modules.begin(), end, is_here))
-                count -= shared.parameter_count;
+                count -= shared.parameter_count + shared.padding_elements;
         }
     }
-    return element_bytes * count;
+    return count;
 }
 
 bool StageBuffers::is_on_this_stage(int of_module) const {

@@ -22,7 +22,9 @@ class StageBuffers {
   public:
     /// Makes the flat buffers of each chunk: parameters and, in training, gradients. `graph` and `chunks` must outlive
     /// the buffers.
-    StageBuffers(const ModuleGraph& graph, const Chunks& chunks, StageId stage, int microbatches, bool training);
+    /// The elements of a chunk's flat buffers are a multiple of `flat_multiple`.
+    StageBuffers(const ModuleGraph& graph, const Chunks& chunks, StageId stage, int microbatches, bool training,
+                 std::int64_t flat_multiple);
 
     using Maybe = std::optional<BufferId>;
 
@@ -61,7 +63,7 @@ class StageBuffers {
     const Module& module(int index) const { return graph_.modules[static_cast<std::size_t>(index)]; }
     bool is_last(ChunkId chunk) const { return chunk == chunks_.last_id(); }
     bool is_on_this_stage(int of_module) const;
-    std::int64_t parameter_bytes(const Chunk& chunk, std::int64_t element_bytes) const;
+    std::int64_t flat_elements(const Chunk& chunk) const;
     std::int64_t boundary_bytes(ChunkId before) const {
         return module(chunks_[before - 1].end_module - 1).output_bytes;
     }

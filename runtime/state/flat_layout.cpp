@@ -4,17 +4,11 @@
 #include <stdexcept>
 #include <string>
 
+#include "partition/job/flat_padding.h"
+
 namespace smp::runtime {
 
-namespace {
-
-constexpr std::int64_t kAlignmentBytes = 256;
-
-std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
-    return (value + multiple - 1) / multiple * multiple;
-}
-
-}  // namespace
+using partition::round_up;
 
 Range intersection(const Range& a, const Range& b) {
     const std::int64_t begin = std::max(a.begin, b.begin);
@@ -48,8 +42,8 @@ FlatLayout lay_out(std::span<const std::vector<models::Parameter>> chunks, int s
     for (const auto& chunk : chunks)
         for (const models::Parameter& parameter : chunk) names.push_back(parameter.name);
 
-    const std::int64_t alignment = kAlignmentBytes / partition::value_bytes(precision);  // blocks of gradients
-    const std::int64_t quantum = alignment * shards;
+    const std::int64_t alignment = partition::flat_alignment(precision);  // blocks of gradients
+    const std::int64_t quantum = partition::flat_multiple(precision, shards);
     const std::int64_t bucket = round_up(bucket_elements, quantum);
     for (const auto& chunk : chunks) {
         std::int64_t end = layout.elements;

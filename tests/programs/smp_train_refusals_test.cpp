@@ -80,7 +80,7 @@ TEST_F(SmpTrainRefusals, TooLittleMemory) {
     job["cluster"] = {{"memory_limit_gib", 1e-3}};
     expect_refused(job, 5, {"the job does not fit: a rank of stage ", "cluster.memory_limit_gib allows 1.02 MiB"});
 
-    // A little less than it takes.
+    // A byte less than it takes.
     job.erase("cluster");
     const Outcome outcome = run(fmt::format("{} --config {} --output {}", program("smp_train"),
                                             folder_.write("job.json", job.dump()), folder_ / "whole"));
@@ -88,8 +88,8 @@ TEST_F(SmpTrainRefusals, TooLittleMemory) {
     EXPECT_THAT(outcome.output, HasSubstr("memory of a rank of stage 0: "));
     const std::string metrics = read_text(folder_ / "whole/metrics.jsonl");
     const auto peak = Json::parse(metrics.substr(0, metrics.find('\n')))["memory_bytes"].get<double>();
-    job["cluster"] = {{"memory_limit_gib", (peak - 1000) / (std::int64_t{1} << 30)}};
-    expect_refused(job, 5, {"out of memory in ", " more make ", ", and cluster.memory_limit_gib allows "});
+    job["cluster"] = {{"memory_limit_gib", (peak - 1) / (std::int64_t{1} << 30)}};
+    expect_refused(job, 5, {"the job does not fit: a rank of stage ", ", and cluster.memory_limit_gib allows "});
 }
 
 // The config.json beside them says so first; without one their shapes do.

@@ -40,9 +40,9 @@ TEST(Durations, FollowTheirFormulas) {
     expect_prices(plan, StageId(1), ActionKind::receive, {});
     // Two copies of 290 fp32 gradients read and one written, at four bytes a tick.
     expect_prices(plan, StageId(0), ActionKind::sum_tied_gradients, {.duration = 3 * 290});
-    // 2·3/4 of 4 bytes a parameter, at half a byte a tick.
-    expect_prices(plan, StageId(0), ActionKind::reduce_gradients, {.duration = 12 * (300 + 120 + 121), .latency = 140});
-    expect_prices(plan, StageId(1), ActionKind::reduce_gradients, {.duration = 12 * (122 + 300), .latency = 140});
+    // 2·3/4 of 4 bytes an element, at half a byte a tick; 541 and 422 parameters are padded to multiples of 64 a rank.
+    expect_prices(plan, StageId(0), ActionKind::reduce_gradients, {.duration = 12 * 768, .latency = 140});
+    expect_prices(plan, StageId(1), ActionKind::reduce_gradients, {.duration = 12 * 512, .latency = 140});
     expect_prices(plan, StageId(1), ActionKind::optimizer_step, {.duration = 7 * (122 + 300)});
 }
 
@@ -65,8 +65,8 @@ TEST(Durations, OneDataParallelRankReducesNothing) {
 }
 
 TEST(Durations, AReductionOverManyRanksNearsTwiceTheBytes) {
-    // 2·99/100 of 4·541 bytes, at half a byte a tick, rounded.
-    expect_prices(two_stages(100), StageId(0), ActionKind::reduce_gradients, {.duration = 8569, .latency = 140});
+    // 2·99/100 of 4·6400 bytes, at half a byte a tick: 541 parameters, padded to 64 a rank.
+    expect_prices(two_stages(100), StageId(0), ActionKind::reduce_gradients, {.duration = 101376, .latency = 140});
 }
 
 TEST(Durations, PartsOfABackwardMakeAWhole) {

@@ -373,6 +373,7 @@ TEST(Lowering, EveryCopyAddsTheSameGradientsInTheSameOrder) {
 
 TEST(Lowering, TakesBytesFromTheGraph) {
     ModuleGraph graph = testing::chain(3, true);
+    for (Module& module : graph.modules) module.padding_elements = 11;
     const testing::Job job{.stages = 2, .microbatches = 2, .tied = true};
     for (const int turn : {0, 1, 2, 3}) {
         const StageId stage(turn % 2);
@@ -383,8 +384,11 @@ TEST(Lowering, TakesBytesFromTheGraph) {
         for (int m = chunk.first_module; m < chunk.end_module; ++m) {
             stash += graph.modules[m].stash_bytes;
             if (m > chunk.first_module) stash += graph.modules[m - 1].output_bytes;
-            parameters += graph.modules[m].parameter_count;
+            parameters += graph.modules[m].parameter_count + 11;
         }
+        // Each of the two data-parallel ranks owns a multiple of 256 bytes of values.
+        const std::int64_t multiple = 2 * 256 / (turn < 2 ? 4 : 2);
+        parameters = (parameters + multiple - 1) / multiple * multiple;
         const std::int64_t boundary = graph.modules[plan.chunks[ChunkId(0)].end_module - 1].output_bytes;
         for (const Buffer& buffer : plan.training[stage].buffers) {
             switch (buffer.kind) {
