@@ -15,8 +15,9 @@ Table<BufferId, Lifetime> lifetimes_of(const RankProgram& program) {
                     if (lifetimes.has(id) && lifetimes[id].first == kNone) lifetimes[id].first = position;
             }
         });
-        for (const BufferId id : action.frees)
-            if (lifetimes.has(id)) lifetimes[id].last = position;
+        for (const auto* ended : {&action.consumes, &action.frees})
+            for (const BufferId id : *ended)
+                if (lifetimes.has(id)) lifetimes[id].last = position;
     }
     for (Lifetime& lifetime : lifetimes)
         if (lifetime.last == kNone) lifetime = {};

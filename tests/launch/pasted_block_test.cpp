@@ -83,10 +83,7 @@ TEST(PastedBlock, WhatIsStillToComeSaysNotYetAndTakesItsOffValue) {
         std::string section, key;
         Json on, off;
     };
-    const std::vector<Case> cases = {{"checkpoint", "every", 100, 0},
-                                     {"checkpoint", "keep", 3, nullptr},
-                                     {"checkpoint", "directory", "here", nullptr},
-                                     {"checkpoint", "asynchronous", true, false},
+    const std::vector<Case> cases = {{"checkpoint", "export", true, false},
                                      {"cluster", "device_kind", "h100", nullptr},
                                      {"logging", "tensorboard", true, false},
                                      {"logging", "prometheus_port", 9090, 0}};

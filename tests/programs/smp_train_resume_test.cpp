@@ -130,6 +130,17 @@ TEST_F(SmpTrainResume, StoppedBySignalsItGoesOnWithTheSameNumbers) {
     EXPECT_EQ(numbers("a"), numbers("straight"));
 }
 
+TEST_F(SmpTrainResume, ASecondTermEndsItAtOnce) {
+    // Half a minute a step.
+    const std::string longest = command("a", "--set training.global_batch_size=65536 --set parallel.microbatches=4096");
+    const std::string term = fmt::format(
+        "0 $pid; until [ -e {} ]; do sleep 0.01; done; sleep 0.5; kill -TERM $pid; sleep 0.5; "
+        "[ $(ps -o stat= -p $pid | cut -c1) != Z ] || exit 99; kill -TERM",
+        folder_ / "a/metrics.jsonl");
+    const Outcome outcome = signalled("exec " + longest, "a", 0, term);
+    EXPECT_EQ(outcome.exit_code, 128 + SIGTERM) << outcome.output;
+}
+
 TEST_F(SmpTrainResume, OnUsr1ItWritesACheckpointAndGoesOn) {
     const std::string options = std::string(kLong) + " --set checkpoint.every=0 --set checkpoint.keep=9";
     const Outcome local = signalled(command("a", options), "a", 3, "USR1");
