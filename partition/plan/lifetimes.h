@@ -6,8 +6,8 @@
 
 namespace smp::partition {
 
-/// The first action that uses the buffer, and the one that frees or consumes it. None for a buffer that nothing frees, which is
-/// there throughout.
+/// The first action that uses the buffer, and the one that frees or consumes it. None for a buffer that nothing frees,
+/// which is there throughout.
 struct Lifetime {
     ActionId first = {};
     ActionId last = {};
