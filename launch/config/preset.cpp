@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <string_view>
 #include <utility>
 
@@ -39,7 +40,9 @@ constexpr std::array<Preset, 8> kPresets = {{
     {"gpt2-175b", 96, 96, 12288, 2048},   // 174.6 billion
 }};
 
+/// `remedy(key)`: what can be done beside changing the file; empty, or begins with a comma.
 models::Gpt2Options read_hugging_face(const std::filesystem::path& file, const std::set<std::string>& overridden,
+                                      const std::function<std::string(const Key&)>& remedy,
                                       std::vector<Problem>& problems) {
     const std::string origin = file.string();
     const Json object = read_json_object(file, problems);
@@ -59,8 +62,7 @@ models::Gpt2Options read_hugging_face(const std::filesystem::path& file, const s
             if (!key.required) continue;
             unusable.insert(key.path());
             problems.push_back({.key = key.name,
-                                .message = fmt::format("is missing: {} ({}); add it, or set {} beside model.preset",
-                                                       key.doc, key.type, key.path()),
+                                .message = fmt::format("is missing: {} ({}); add it{}", key.doc, key.type, remedy(key)),
                                 .origin = origin});
             continue;
         }
@@ -68,10 +70,10 @@ models::Gpt2Options read_hugging_face(const std::filesystem::path& file, const s
         const auto refusal = key.read(config, value, file.parent_path());
         if (!refusal) continue;
         unusable.insert(key.path());
-        problems.push_back({.key = key.name,
-                            .message = fmt::format("= {}: {}; change it, or set {} beside model.preset",
-                                                   shown_json(value), refusal->why, key.path()),
-                            .origin = origin});
+        problems.push_back(
+            {.key = key.name,
+             .message = fmt::format("= {}: {}; change it{}", shown_json(value), refusal->why, remedy(key)),
+             .origin = origin});
     }
     partition::OptionChecks checks("model");
     models::check(config.gpt2, checks);
@@ -126,7 +128,13 @@ models::Gpt2Options read_preset(const std::string& preset, const std::filesystem
                             .origin = origin});
         return {};
     }
-    return read_hugging_face(file, overridden, problems);
+    const auto beside = [](const Key& key) { return fmt::format(", or set {} beside model.preset", key.path()); };
+    return read_hugging_face(file, overridden, beside, problems);
+}
+
+models::Gpt2Options read_hugging_face(const std::filesystem::path& file, std::vector<Problem>& problems) {
+    return read_hugging_face(
+        file, {}, [](const Key&) { return std::string(); }, problems);
 }
 
 }  // namespace smp::launch

@@ -19,4 +19,7 @@ namespace smp::launch {
 models::Gpt2Options read_preset(const std::string& preset, const std::filesystem::path& base, const std::string& origin,
                                 const std::set<std::string>& overridden, std::vector<partition::Problem>& problems);
 
+/// What a Hugging Face GPT-2 config.json says, by the same rules. `key` of a problem is the other file's.
+models::Gpt2Options read_hugging_face(const std::filesystem::path& file, std::vector<partition::Problem>& problems);
+
 }  // namespace smp::launch

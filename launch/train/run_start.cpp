@@ -39,10 +39,7 @@ std::vector<fs::path> paths_of(const std::vector<runtime::FoundCheckpoint>& foun
 
 /// What --resume DIR names: a checkpoint, the folder of a run's checkpoints, or a run's output directory.
 std::vector<fs::path> named_checkpoints(const fs::path& named) {
-    std::error_code none;
-    if (fs::exists(named / runtime::kManifest, none)) return {named};
-    for (const fs::path& folder : {named / "checkpoints", named})
-        if (const auto found = runtime::checkpoints_in(folder); !found.empty()) return paths_of(found);
+    if (auto found = runtime::checkpoints_named(named); !found.empty()) return found;
     refuse_argument("--resume",
                     fmt::format("is {}, which is no checkpoint and holds none; name the output directory of "
                                 "a run or one of its checkpoints",

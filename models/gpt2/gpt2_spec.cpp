@@ -10,6 +10,7 @@
 #include "models/gpt2/gpt2_stash.h"
 #include "models/gpt2/gpt2_work.h"
 #include "models/gpt2/hugging_face.h"
+#include "models/gpt2/options_text.h"
 
 namespace smp::models {
 namespace {
@@ -34,15 +35,7 @@ std::string Gpt2::description() const {
                        counted(options_.n_head, "head"), options_.vocab_size);
 }
 
-std::string Gpt2::canonical_text() const {
-    const auto& o = options_;
-    return fmt::format(
-        "model.attn_pdrop={}\nmodel.embd_pdrop={}\nmodel.initializer_range={}\nmodel.layer_norm_epsilon={}\n"
-        "model.n_embd={}\nmodel.n_head={}\nmodel.n_inner={}\nmodel.n_layer={}\nmodel.n_positions={}\n"
-        "model.resid_pdrop={}\nmodel.tie_word_embeddings={}\nmodel.vocab_size={}\n",
-        o.attn_pdrop, o.embd_pdrop, o.initializer_range, o.layer_norm_epsilon, o.n_embd, o.n_head, inner_width(o),
-        o.n_layer, o.n_positions, o.resid_pdrop, o.tie_word_embeddings, o.vocab_size);
-}
+std::string Gpt2::canonical_text() const { return gpt2_text(options_); }
 
 partition::OptionChecks Gpt2::checks() const {
     partition::OptionChecks checks("model");

@@ -21,6 +21,36 @@ void compare(const Json& file, const char* key, Number own, std::vector<std::str
 
 }  // namespace
 
+std::string gpt2_config_json(const Gpt2Options& options) {
+    constexpr std::int64_t kGpt2Vocabulary = 50257, kEndOfText = 50256;
+    // transformers takes what is left out for GPT-2's own token, which another vocabulary may not have.
+    const auto end_of_text = options.vocab_size == kGpt2Vocabulary ? Json(kEndOfText) : Json(nullptr);
+    nlohmann::ordered_json object = {{"architectures", {"GPT2LMHeadModel"}}};
+    for (const auto& [key, value] : kGpt2FixedArithmetic) object[std::string(key)] = Json::parse(value);
+    object["n_layer"] = options.n_layer;
+    object["n_head"] = options.n_head;
+    object["n_embd"] = options.n_embd;
+    object["n_positions"] = options.n_positions;
+    object["n_ctx"] = options.n_positions;
+    object["n_inner"] = inner_width(options);
+    object["vocab_size"] = options.vocab_size;
+    object["layer_norm_epsilon"] = options.layer_norm_epsilon;
+    object["activation_function"] = kGpt2Activations.front();
+    object["embd_pdrop"] = options.embd_pdrop;
+    object["resid_pdrop"] = options.resid_pdrop;
+    object["attn_pdrop"] = options.attn_pdrop;
+    object["initializer_range"] = options.initializer_range;
+    object["tie_word_embeddings"] = options.tie_word_embeddings;
+    object["bos_token_id"] = end_of_text;
+    object["eos_token_id"] = end_of_text;
+    object["torch_dtype"] = "float32";
+    return object.dump(2) + "\n";
+}
+
+std::string gpt2_name_in_files(const std::string& parameter) {
+    return parameter.starts_with("lm_head.") ? parameter : "transformer." + parameter;
+}
+
 std::vector<std::string> gpt2_disagreements(const Gpt2Options& options, const std::string& config_json) {
     const Json file = Json::parse(config_json, nullptr, /*allow_exceptions=*/false);
     if (!file.is_object()) return {"it is no JSON object"};

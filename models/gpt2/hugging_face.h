@@ -26,6 +26,13 @@ inline constexpr std::array kGpt2FixedArithmetic = {
 /// Names of the one activation that is here, the tanh form of GELU: our own first.
 inline constexpr std::array<std::string_view, 3> kGpt2Activations = {"gelu_new", "gelu_pytorch_tanh", "gelu_fast"};
 
+/// The config.json of a folder of weights, by which transformers makes a GPT2LMHeadModel. Loading it as model.preset
+/// gives the options again.
+std::string gpt2_config_json(const Gpt2Options& options);
+
+/// The name that transformers writes a parameter under.
+std::string gpt2_name_in_files(const std::string& parameter);
+
 /// As ModelSpec::disagreements and ModelSpec::meaning_of.
 std::vector<std::string> gpt2_disagreements(const Gpt2Options& options, const std::string& config_json);
 StrayTensor gpt2_meaning_of(const std::string& tensor);

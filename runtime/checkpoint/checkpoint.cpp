@@ -28,33 +28,55 @@ std::string text_of(const std::filesystem::path& path) {
 
 /// A file and which of its chunks have been found to be right.
 struct Checkpoint::File {
-    File(const std::filesystem::path& path, const PartFile& written) : part(written), tensors(path) {
-        if (tensors.bytes().size() != part.bytes)
-            throw DataError(fmt::format("\"{}\" has {} bytes, and the manifest says {}; it was cut or exchanged",
-                                        path.string(), tensors.bytes().size(), part.bytes));
+    File(const std::filesystem::path& path, const PartFile& written) : part(written), tensors(opened(path, written)) {
         for (const SafetensorsEntry& entry : tensors.entries()) entries.emplace(entry.name, &entry);
         is_right.assign(part.sums.size(), false);
     }
 
-    std::span<const std::byte> chunk(std::size_t index) const {
-        const std::uint64_t begin = index * part.chunk_bytes;
-        return tensors.bytes().subspan(begin, std::min(part.chunk_bytes, part.bytes - begin));
+    /// Says which bytes were changed where there is no header any more, too.
+    static SafetensorsFile opened(const std::filesystem::path& path, const PartFile& part) {
+        std::error_code missing;
+        if (const auto size = std::filesystem::file_size(path, missing); !missing && size != part.bytes)
+            throw DataError(fmt::format("\"{}\" has {} bytes, and the manifest says {}; it was cut or exchanged",
+                                        path.string(), size, part.bytes));
+        try {
+            return SafetensorsFile(path);
+        } catch (const DataError&) {
+            if (missing) throw;
+            const MappedFile file(path);
+            for (std::size_t i = 0; i < part.sums.size() && file.size() == part.bytes; ++i)
+                if (sum128(chunk_of(file.bytes(), part, i)) != part.sums[i]) throw DataError(fault_of(path, part, i));
+            throw;
+        }
     }
+    static std::span<const std::byte> chunk_of(std::span<const std::byte> bytes, const PartFile& part,
+                                               std::size_t index) {
+        const std::uint64_t begin = index * part.chunk_bytes;
+        return bytes.subspan(begin, std::min(part.chunk_bytes, part.bytes - begin));
+    }
+    static std::string fault_of(const std::filesystem::path& path, const PartFile& part, std::size_t index) {
+        const std::uint64_t begin = index * part.chunk_bytes;
+        return fmt::format("\"{}\" was changed after it was written: the sum of bytes {} to {} does not hold",
+                           path.string(), begin, std::min(begin + part.chunk_bytes, part.bytes) - 1);
+    }
+
+    std::span<const std::byte> chunk(std::size_t index) const { return chunk_of(tensors.bytes(), part, index); }
     bool holds(std::size_t index) {
         if (!is_right[index]) is_right[index] = sum128(chunk(index)) == part.sums[index];
         return is_right[index];
     }
-    std::string fault(std::size_t index) const {
-        return fmt::format("\"{}\" was changed after it was written: the sum of bytes {} to {} does not hold",
-                           tensors.path().string(), index * part.chunk_bytes,
-                           index * part.chunk_bytes + chunk(index).size() - 1);
-    }
-    /// Throws DataError unless the bytes, which lie in this file, are as they were written.
-    void require(std::span<const std::byte> bytes) {
-        if (bytes.empty()) return;
+    std::string fault(std::size_t index) const { return fault_of(tensors.path(), part, index); }
+    /// Throws DataError unless the bytes, which lie in this file, are as they were written. How many bytes it has read
+    /// to know that.
+    std::size_t require(std::span<const std::byte> bytes) {
+        if (bytes.empty()) return 0;
+        std::size_t read = 0;
         const auto begin = static_cast<std::uint64_t>(bytes.data() - tensors.bytes().data());
-        for (std::size_t i = begin / part.chunk_bytes; i <= (begin + bytes.size() - 1) / part.chunk_bytes; ++i)
+        for (std::size_t i = begin / part.chunk_bytes; i <= (begin + bytes.size() - 1) / part.chunk_bytes; ++i) {
+            if (!is_right[i]) read += chunk(i).size();
             if (!holds(i)) throw DataError(fault(i));
+        }
+        return read;
     }
 
     const PartFile& part;
@@ -88,7 +110,7 @@ const std::vector<Checkpoint::Place>& Checkpoint::places_of(std::string_view ten
             if (piece.tensor != tensor || piece.kind != kind) continue;
             const auto entry = files_[f].entries.find(piece.name);
             const auto runs = runs_of(piece);
-            const std::int64_t elements = runs.empty() ? 0 : runs.back().place + runs.back().count;
+            const std::int64_t elements = elements_of(piece);
             if (entry == files_[f].entries.end() || entry->second->dtype != SafetensorsType::F32 ||
                 entry->second->elements() != elements)
                 throw DataError(
@@ -121,10 +143,30 @@ void Checkpoint::read(std::string_view tensor, StateKind kind, std::int64_t firs
         const auto count = std::min<std::size_t>(values.size(), static_cast<std::size_t>(place->count - skipped));
         const auto bytes =
             place->bytes.subspan(static_cast<std::size_t>(skipped) * sizeof(float), count * sizeof(float));
-        files_[place->file].require(bytes);
+        const std::size_t summed = files_[place->file].require(bytes);
         std::memcpy(values.data(), bytes.data(), bytes.size());
+        let_go_after(bytes.size() + summed);
         values = values.subspan(count);
         first += static_cast<std::int64_t>(count);
+    }
+}
+
+void Checkpoint::let_go_after(std::size_t bytes) {
+    constexpr std::size_t kMost = std::size_t{1} << 26;
+    read_ += bytes;
+    if (read_ < kMost) return;
+    for (const File& file : files_) file.tensors.let_go();
+    read_ = 0;
+}
+
+void Checkpoint::read_all(std::string_view tensor, StateKind kind, std::int64_t first, std::int64_t count,
+                          const std::function<void(std::span<const float>)>& take) {
+    constexpr std::int64_t kPart = std::int64_t{1} << 18;
+    std::vector<float> part;
+    for (const std::int64_t end = first + count; first < end; first += std::ssize(part)) {
+        part.resize(static_cast<std::size_t>(std::min(kPart, end - first)));
+        read(tensor, kind, first, part);
+        take(part);
     }
 }
 
@@ -132,10 +174,10 @@ std::vector<std::string> Checkpoint::faults() {
     std::vector<std::string> found;
     for (File& file : files_)
         for (std::size_t i = 0; i < file.part.sums.size(); ++i)
-            if (!file.holds(i)) found.push_back(file.fault(i));
+            if (let_go_after(file.chunk(i).size()); !file.holds(i)) found.push_back(file.fault(i));
+    if (!found.empty()) return found;  // what lies there is not what was written
     for (const auto& [tensor, shape] : manifest_.tensors) {
-        std::int64_t elements = 1;
-        for (const std::int64_t extent : shape) elements *= extent;
+        const std::int64_t elements = elements_of(shape);
         for (const StateKind kind : {StateKind::weight, StateKind::first_moment, StateKind::second_moment}) {
             std::int64_t next = 0;
             for (const Place& place : places_of(tensor, kind)) {

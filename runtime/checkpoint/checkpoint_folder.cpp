@@ -80,6 +80,23 @@ std::vector<FoundCheckpoint> checkpoints_in(const std::filesystem::path& folder)
     return found;
 }
 
+std::vector<std::filesystem::path> checkpoints_named(const std::filesystem::path& path) {
+    std::error_code none;
+    if (std::filesystem::exists(path / kManifest, none)) return {path};
+    std::vector<std::filesystem::path> paths;
+    for (const auto& folder : {path / "checkpoints", path}) {
+        for (const auto& checkpoint : checkpoints_in(folder)) paths.push_back(checkpoint.path);
+        if (!paths.empty()) break;
+    }
+    return paths;
+}
+
+std::string part_name(int rank) { return fmt::format("rank_{:05}.safetensors", rank); }
+
+void write_manifest(const std::filesystem::path& folder, const Manifest& manifest) {
+    write_file(folder / kManifest, to_json(manifest));
+}
+
 std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t step) {
     return folder / name_of(step);
 }
@@ -103,9 +120,7 @@ PartialCheckpoint::PartialCheckpoint(std::filesystem::path folder, std::int64_t 
       partial_(folder_ / fmt::format("{}{}", name_of(step), kPartial)),
       final_(folder_ / name_of(step)) {}
 
-std::filesystem::path PartialCheckpoint::part(int rank) const {
-    return partial_ / fmt::format("rank_{:05}.safetensors", rank);
-}
+std::filesystem::path PartialCheckpoint::part(int rank) const { return partial_ / part_name(rank); }
 
 std::filesystem::path PartialCheckpoint::announcement(int rank) const {
     return partial_ / fmt::format("rank_{:05}.json", rank);
@@ -136,7 +151,7 @@ void PartialCheckpoint::commit(const Manifest& manifest, int ranks) const {
         std::filesystem::remove(announcement(rank), error);
         if (error) fail(announcement(rank), "cannot be removed", error.message());
     }
-    write_file(partial_ / kManifest, to_json(manifest));
+    write_manifest(partial_, manifest);
     make_durable(partial_);
     std::error_code error;
     auto replaced = final_;

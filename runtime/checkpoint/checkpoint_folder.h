@@ -19,6 +19,15 @@ struct FoundCheckpoint {
 /// By name alone, the newest first. A folder that is not there has none.
 std::vector<FoundCheckpoint> checkpoints_in(const std::filesystem::path& folder);
 
+/// What a path of a person's names: a checkpoint, the checkpoints in a folder of them, or those of a run's output
+/// directory, the newest first. Empty where it is none of them.
+std::vector<std::filesystem::path> checkpoints_named(const std::filesystem::path& path);
+
+/// The name of a rank's file in a checkpoint.
+std::string part_name(int rank);
+/// Puts the manifest into the folder of a checkpoint, whose other files are there. Throws DataError.
+void write_manifest(const std::filesystem::path& folder, const Manifest& manifest);
+
 std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t step);
 
 /// What a run that was killed has left half written. Only whoever holds the run's lock may ask for it.

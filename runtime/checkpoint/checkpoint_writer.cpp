@@ -1,6 +1,7 @@
 #include "runtime/checkpoint/checkpoint_writer.h"
 
 #include <exception>
+#include <span>
 #include <stdexcept>
 #include <utility>
 
@@ -53,13 +54,13 @@ void CheckpointWriter::begin(Snapshot snapshot) {
 void CheckpointWriter::write() {
     const PartialCheckpoint partial(place_.folder, step_);
     partial.create();
-    std::vector<PieceData> pieces;
-    const float* next = snapshot_.values.data();
+    std::vector<PieceSource> pieces;
+    std::span<const float> left = snapshot_.values;
     for (Piece& piece : snapshot_.pieces) {
-        std::size_t count = 0;
-        for (const ShardRun& run : runs_of(piece)) count += static_cast<std::size_t>(run.count);
-        pieces.push_back({.piece = std::move(piece), .values = {next, count}});
-        next += count;
+        const auto values = left.first(static_cast<std::size_t>(elements_of(piece)));
+        left = left.subspan(values.size());
+        pieces.push_back(
+            {.piece = std::move(piece), .values = [values](const TakeBytes& take) { take(std::as_bytes(values)); }});
     }
     partial.announce(write_part(partial.part(place_.rank), std::move(pieces), snapshot_.manifest.tensors), place_.rank,
                      place_.run);

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <span>
 
@@ -226,6 +228,15 @@ std::vector<ShardRun> runs_of(const Piece& piece) {
     std::int64_t next = 0;
     for (ShardRun& run : runs) run.place = std::exchange(next, next + run.count);
     return runs;
+}
+
+std::int64_t elements_of(const Piece& piece) {
+    const auto runs = runs_of(piece);
+    return runs.empty() ? 0 : runs.back().place + runs.back().count;
+}
+
+std::int64_t elements_of(const std::vector<std::int64_t>& shape) {
+    return std::accumulate(shape.begin(), shape.end(), std::int64_t{1}, std::multiplies<>());
 }
 
 std::string to_json(const Manifest& manifest) {

@@ -41,6 +41,7 @@ struct Piece {
 
 /// As a shard whose buffer has nothing but the piece. Ascending.
 std::vector<ShardRun> runs_of(const Piece& piece);
+std::int64_t elements_of(const Piece& piece);
 
 struct PartFile {
     std::string name;  // in the folder of the checkpoint
@@ -61,6 +62,9 @@ struct Manifest {
 
     bool operator==(const Manifest&) const = default;
 };
+
+/// Of a tensor of this shape.
+std::int64_t elements_of(const std::vector<std::int64_t>& shape);
 
 inline constexpr std::string_view kManifest = "manifest.json";
 

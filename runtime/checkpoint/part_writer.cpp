@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 
 #include <fmt/format.h>
 
-#include "runtime/files/safetensors.h"
 #include "runtime/files/sum128.h"
 
 namespace smp::runtime {
@@ -44,27 +44,26 @@ class ChunkSums {
 
 }  // namespace
 
-PartFile write_part(const std::filesystem::path& path, std::vector<PieceData> pieces,
+PartFile write_part(const std::filesystem::path& path, std::vector<PieceSource> pieces,
                     const std::vector<std::pair<std::string, std::vector<std::int64_t>>>& tensors) {
     const std::map<std::string, std::vector<std::int64_t>> shapes(tensors.begin(), tensors.end());
     PartFile file{.name = path.filename().string(), .bytes = 0, .chunk_bytes = kChunkBytes, .sums = {}, .pieces = {}};
-    std::vector<SafetensorsEntry> entries;
+    std::vector<SafetensorsSource> tensors_of_file;
     std::map<std::string, int> parts;  // of each tensor and kind
-    for (PieceData& data : pieces) {
-        Piece& piece = data.piece;
+    for (auto& [piece, values] : pieces) {
         const std::string kind = partition::word_of(piece.kind);
-        const auto elements = static_cast<std::int64_t>(data.values.size());
+        const std::int64_t elements = elements_of(piece);
         const bool is_whole = elements == piece.slice.global_numel();
         piece.name = fmt::format("{}.{}", piece.tensor, kind);
         if (!is_whole) piece.name += fmt::format(".{}", parts[piece.name]++);
-        entries.push_back({.name = piece.name,
-                           .shape = is_whole ? shapes.at(piece.tensor) : std::vector<std::int64_t>{elements},
-                           .bytes = std::as_bytes(data.values)});
+        tensors_of_file.push_back({.name = piece.name,
+                                   .shape = is_whole ? shapes.at(piece.tensor) : std::vector<std::int64_t>{elements},
+                                   .bytes = std::move(values)});
         file.pieces.push_back(piece);
     }
     ChunkSums sums;
-    write_safetensors(path, entries, {{"format", "pt"}, {"written_by", "smp"}},
-                      [&](std::span<const std::byte> bytes) { sums.add(bytes); });
+    stream_safetensors(path, tensors_of_file, {{"format", "pt"}, {"written_by", "smp"}},
+                       [&](std::span<const std::byte> bytes) { sums.add(bytes); });
     file.bytes = sums.bytes();
     file.sums = sums.take();
     return file;

@@ -181,6 +181,8 @@ void MappedFile::require_whole() const {
         path_.string(), size(), ignored ? std::string("is gone now") : fmt::format("has {} now", now)));
 }
 
+void MappedFile::let_go() const { ::madvise(const_cast<std::byte*>(bytes_.data()), bytes_.size(), MADV_DONTNEED); }
+
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       bytes_(std::exchange(other.bytes_, {})),

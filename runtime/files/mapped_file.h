@@ -29,6 +29,9 @@ class MappedFile {
     /// what was read is used.
     void require_whole() const;
 
+    /// What was read until now need not stay in this process's memory; it is read again when it is touched.
+    void let_go() const;
+
   private:
     std::filesystem::path path_;
     std::span<const std::byte> bytes_;

@@ -384,6 +384,10 @@ void Weights::read_float(const SafetensorsEntry& entry, std::int64_t first, std:
     for (const SafetensorsFile& file : files_) file.require_whole();
 }
 
+void Weights::let_go() const {
+    for (const SafetensorsFile& file : files_) file.let_go();
+}
+
 Weights open_weights(const std::filesystem::path& path) {
     std::vector<SafetensorsFile> files;
     std::error_code ignored;
@@ -438,11 +442,21 @@ Weights open_weights(const std::filesystem::path& path) {
 }
 
 void write_safetensors(const std::filesystem::path& path, std::span<const SafetensorsEntry> tensors,
-                       const std::map<std::string, std::string>& metadata,
-                       const std::function<void(std::span<const std::byte>)>& seen) {
-    std::vector<const SafetensorsEntry*> order;
-    for (const SafetensorsEntry& tensor : tensors) order.push_back(&tensor);
-    std::sort(order.begin(), order.end(), [](const SafetensorsEntry* a, const SafetensorsEntry* b) {
+                       const std::map<std::string, std::string>& metadata) {
+    std::vector<SafetensorsSource> sources;
+    for (const SafetensorsEntry& tensor : tensors)
+        sources.push_back({.name = tensor.name,
+                           .dtype = tensor.dtype,
+                           .shape = tensor.shape,
+                           .bytes = [&tensor](const TakeBytes& take) { take(tensor.bytes); }});
+    stream_safetensors(path, sources, metadata);
+}
+
+void stream_safetensors(const std::filesystem::path& path, std::span<const SafetensorsSource> tensors,
+                        const std::map<std::string, std::string>& metadata, const TakeBytes& seen) {
+    std::vector<const SafetensorsSource*> order;
+    for (const SafetensorsSource& tensor : tensors) order.push_back(&tensor);
+    std::sort(order.begin(), order.end(), [](const SafetensorsSource* a, const SafetensorsSource* b) {
         return std::make_pair(bytes_of(b->dtype), std::string_view(a->name)) <
                std::make_pair(bytes_of(a->dtype), std::string_view(b->name));
     });
@@ -453,15 +467,16 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Safete
     if (!metadata.empty()) add(kMetadata, metadata);
     std::unordered_set<std::string> names = {kMetadata};
     std::uint64_t end = 0;
-    for (const SafetensorsEntry* tensor : order) {
-        if (size_of(tensor->dtype, tensor->shape) != tensor->bytes.size()) {
-            throw std::logic_error(fmt::format("Tensor \"{}\", {} [{}], has {} bytes.", tensor->name,
-                                               name(tensor->dtype), fmt::join(tensor->shape, ", "),
-                                               tensor->bytes.size()));
-        }
+    std::vector<std::uint64_t> ends;
+    for (const SafetensorsSource* tensor : order) {
+        const auto size = size_of(tensor->dtype, tensor->shape);
+        if (!size)
+            throw std::logic_error(fmt::format("Tensor \"{}\" has shape [{}], which no file can hold.", tensor->name,
+                                               fmt::join(tensor->shape, ", ")));
         if (!names.insert(tensor->name).second)
             throw std::logic_error(fmt::format("Tensor \"{}\" is written twice.", tensor->name));
-        const std::uint64_t begin = std::exchange(end, end + tensor->bytes.size());
+        const std::uint64_t begin = std::exchange(end, end + *size);
+        ends.push_back(end);
         add(tensor->name, {{"dtype", name(tensor->dtype)}, {"shape", tensor->shape}, {"data_offsets", {begin, end}}});
     }
     text += '}';
@@ -475,7 +490,15 @@ void write_safetensors(const std::filesystem::path& path, std::span<const Safete
     };
     write(std::as_bytes(std::span(&length, 1)));
     write(std::as_bytes(std::span(text)));
-    for (const SafetensorsEntry* tensor : order) write(tensor->bytes);
+    const std::uint64_t front = file.size();
+    for (std::size_t i = 0; i < order.size(); ++i) {
+        const std::uint64_t begin = file.size();
+        order[i]->bytes(write);
+        if (file.size() != front + ends[i])
+            throw std::logic_error(fmt::format("Tensor \"{}\", {} [{}], has {} bytes.", order[i]->name,
+                                               name(order[i]->dtype), fmt::join(order[i]->shape, ", "),
+                                               file.size() - begin));
+    }
     file.commit();
 }
 

@@ -70,6 +70,7 @@ class SafetensorsFile {
     const std::map<std::string, std::string>& metadata() const { return metadata_; }
     /// As MappedFile's: to be called after reading the entries' bytes.
     void require_whole() const { file_.require_whole(); }
+    void let_go() const { file_.let_go(); }
 
   private:
     MappedFile file_;
@@ -89,6 +90,8 @@ class Weights {
     /// Elements first … first + size − 1 in row-major order, as float (rounded to nearest from F64). dtype F32, F16,
     /// BF16, F64; DataError otherwise, and if the files have changed since they were opened.
     void read_float(const SafetensorsEntry& entry, std::int64_t first, std::span<float> values) const;
+    /// As MappedFile's.
+    void let_go() const;
 
   private:
     std::filesystem::path path_;
@@ -102,9 +105,24 @@ Weights open_weights(const std::filesystem::path& path);
 
 /// Writes the tensors (bytes as long as dtype and shape say; unique names) ordered by falling size of element, then by
 /// name, from an offset of a multiple of 64, so that each lies aligned to its elements. Replaces a file of that name in
-/// one step. `seen` gets all bytes of the file, in their order. Throws DataError if the file system refuses.
+/// one step. Throws DataError if the file system refuses.
 void write_safetensors(const std::filesystem::path& path, std::span<const SafetensorsEntry> tensors,
-                       const std::map<std::string, std::string>& metadata = {},
-                       const std::function<void(std::span<const std::byte>)>& seen = {});
+                       const std::map<std::string, std::string>& metadata = {});
+
+using TakeBytes = std::function<void(std::span<const std::byte>)>;
+
+/// A tensor to write that need not lie in memory.
+struct SafetensorsSource {
+    std::string name;
+    SafetensorsType dtype = SafetensorsType::F32;
+    std::vector<std::int64_t> shape;
+    /// Asked once, when the tensor's turn has come: hands over its bytes, in their order, in pieces of any size.
+    std::function<void(const TakeBytes& take)> bytes;
+};
+
+/// The same for tensors of any size in bounded memory. `seen` gets all bytes of the file, in their order. Throws what
+/// the sources throw, too.
+void stream_safetensors(const std::filesystem::path& path, std::span<const SafetensorsSource> tensors,
+                        const std::map<std::string, std::string>& metadata = {}, const TakeBytes& seen = {});
 
 }  // namespace smp::runtime

@@ -172,6 +172,8 @@ TEST(LoadConfig, ValuesWithoutEffectAreNoted) {
 TEST(LoadConfig, AJobCarriesTheCanonicalText) {
     const launch::Config config = load(small_config());
     EXPECT_EQ(config.canonical_text, launch::canonical_text(config));
+    // Section `model` in it is the model's own text, which checkpoints are compared by.
+    EXPECT_THAT(config.canonical_text, HasSubstr(config.model.spec->canonical_text()));
 }
 
 }  // namespace

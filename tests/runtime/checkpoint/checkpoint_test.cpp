@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 #include <numeric>
+#include <set>
 #include <thread>
 
 #include <fmt/format.h>
@@ -16,6 +17,7 @@
 #include "runtime/checkpoint/checkpoint_folder.h"
 #include "runtime/checkpoint/checkpoint_writer.h"
 #include "runtime/checkpoint/configurations.h"
+#include "runtime/checkpoint/state_hash.h"
 #include "runtime/files/data_error.h"
 #include "runtime/files/sum128.h"
 #include "tests/runtime/files/scratch_folder.h"
@@ -205,6 +207,53 @@ TEST(Checkpoints, AManifestOfTheFutureIsNamed) {
     } catch (const DataError& error) {
         EXPECT_THAT(error.what(), HasSubstr("is of format 7, and this program reads format 1 only"));
     }
+}
+
+// What the pieces are does not matter, what is in them does; names and counters do not.
+TEST(Checkpoints, EqualStatesHaveEqualHashes) {
+    const ScratchFolder folder;
+    std::set<std::string> hashes;
+    int step = 0;
+    for (const int ranks : {1, 2, 3, 5})
+        for (const bool by_columns : {false, true}) {
+            save(folder.path(), snapshots(ranks, by_columns, ++step));
+            Checkpoint checkpoint(checkpoint_path(folder.path(), step));
+            hashes.insert(state_hash(checkpoint));
+        }
+    ASSERT_EQ(hashes.size(), 1U);
+    // As its definition says, by hand.
+    std::vector<float> all;
+    for (const StateKind kind : {StateKind::weight, StateKind::first_moment, StateKind::second_moment})
+        for (const int elements : {60, 7})
+            for (int e = 0; e < elements; ++e) all.push_back(value_of(kind, e));
+    EXPECT_EQ(*hashes.begin(), sum128(std::as_bytes(std::span(all))));
+    auto other = snapshots(1, false, ++step);
+    other[0].values[3] += 1;
+    save(folder.path(), std::move(other));
+    Checkpoint checkpoint(checkpoint_path(folder.path(), step));
+    EXPECT_NE(state_hash(checkpoint), *hashes.begin());
+}
+
+TEST(Checkpoints, APathNamesOneTheirFolderOrARun) {
+    const ScratchFolder folder;
+    for (const std::int64_t step : {5, 10}) save(folder / "run/checkpoints", snapshots(1, false, step));
+    const auto newest = checkpoint_path(folder / "run/checkpoints", 10),
+               older = checkpoint_path(folder / "run/checkpoints", 5);
+    EXPECT_THAT(checkpoints_named(older), ElementsAre(older));
+    EXPECT_THAT(checkpoints_named(folder / "run/checkpoints"), ElementsAre(newest, older));
+    EXPECT_THAT(checkpoints_named(folder / "run"), ElementsAre(newest, older));
+    EXPECT_THAT(checkpoints_named(folder / "none"), IsEmpty());
+}
+
+// The header is damaged, too, and what says so are the sums.
+TEST(Checkpoints, AFileWithoutAHeaderIsNamedByItsBytes) {
+    const ScratchFolder folder;
+    save(folder.path(), snapshots(1, false, 5));
+    const auto path = checkpoint_path(folder.path(), 5);
+    std::string bytes = text_of(path / "rank_00000.safetensors");
+    bytes[0] = static_cast<char>(bytes[0] ^ 1);
+    std::ofstream(path / "rank_00000.safetensors", std::ios::binary) << bytes;
+    EXPECT_THAT(faults_of(path), HasSubstr(fmt::format("the sum of bytes 0 to {} does not hold", bytes.size() - 1)));
 }
 
 TEST(Checkpoints, OldOnesGoWhenANewerOneIsComplete) {

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include "runtime/files/data_error.h"
 #include "tests/runtime/files/data_error_matchers.h"
 #include "tests/runtime/files/scratch_folder.h"
 
@@ -272,6 +273,36 @@ RC_GTEST_PROP(Safetensors, DamageNeverReachesOutsideTheFile, ()) {
     } catch (const DataError& error) {
         RC_ASSERT(std::string_view(error.what()).ends_with("."));
     }
+}
+
+TEST(Safetensors, TensorsInPartsMakeTheSameFile) {
+    const ScratchFolder folder;
+    const std::vector<float> values = {1, 2, 3, 4, 5, 6};
+    const std::vector<std::uint16_t> small = {7};
+    write_safetensors(folder / "whole",
+                      std::vector<SafetensorsEntry>{
+                          {.name = "b", .dtype = SafetensorsType::F32, .shape = {2, 3}, .bytes = bytes_in(values)},
+                          {.name = "a", .dtype = SafetensorsType::U16, .shape = {1}, .bytes = bytes_in(small)}});
+    std::vector<SafetensorsSource> sources = {
+        {.name = "a",
+         .dtype = SafetensorsType::U16,
+         .shape = {1},
+         .bytes = [&](const TakeBytes& take) { take(bytes_in(small)); }},
+        {.name = "b", .dtype = SafetensorsType::F32, .shape = {2, 3}, .bytes = [&](const TakeBytes& take) {
+             for (const float value : values) take(std::as_bytes(std::span(&value, 1)));
+         }}};
+    std::string seen;
+    stream_safetensors(folder / "parts", sources, {}, [&](std::span<const std::byte> bytes) {
+        seen.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    });
+    EXPECT_EQ(content(folder / "parts"), content(folder / "whole"));
+    EXPECT_EQ(seen, content(folder / "whole"));
+    // A source that fails or is too short leaves what was there.
+    sources[0].bytes = [](const TakeBytes&) { throw DataError("gone"); };
+    EXPECT_THROW(stream_safetensors(folder / "parts", sources), DataError);
+    sources[0].bytes = [](const TakeBytes&) {};
+    EXPECT_THROW(stream_safetensors(folder / "parts", sources), std::logic_error);
+    EXPECT_EQ(content(folder / "parts"), content(folder / "whole"));
 }
 
 }  // namespace
