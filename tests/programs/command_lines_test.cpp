@@ -107,12 +107,20 @@ TEST_F(CommandLines, OfTheReadme) {
 }
 
 TEST_F(CommandLines, OfTheHelp) {
-    for (const std::string name :
-         {"smp_train", "smp_plan", "smp_data", "smp_data encode", "smp_data inspect", "smp_data decode"}) {
+    for (const std::string name : {"smp_train", "smp_plan", "smp_data", "smp_data encode", "smp_data inspect",
+                                   "smp_data decode", "smp_convert", "smp_convert inspect", "smp_convert verify",
+                                   "smp_convert export", "smp_convert import", "smp_convert relayout"}) {
         const Outcome help = in_folder(name + " --help");
         ASSERT_EQ(help.exit_code, 0);
         const auto lines = command_lines_of(help.output);
         if (const std::string json = json_in(lines, 2); !json.empty()) folder_.write("job.json", json);
+        if (name == "smp_train") {  // the run that pages of smp_convert are about
+            const Outcome made = in_folder("cp job.json trained.json; smp_train --config job.json --output runs/job");
+            ASSERT_EQ(made.exit_code, 0) << made.output;
+        }
+        if (name.starts_with("smp_convert"))
+            in_folder("cp trained.json job.json; rm -rf gpt2-mine* step_0* tensor_parallel");
+        if (name == "smp_convert import") in_folder("smp_convert export runs/job gpt2-mine");
         int shown = 0;
         bool is_example = false;
         for (const std::string& line : lines) {
@@ -120,11 +128,9 @@ TEST_F(CommandLines, OfTheHelp) {
             if (!is_example || (!line.starts_with("  smp_") && !line.starts_with("  mpirun "))) continue;
             std::string command = without_remark(line);
             if (const auto at = command.find("| less"); at != std::string::npos) command.replace(at, 6, "| cat");
-            // The first of them leaves the run that examples of other programs name.
-            if (name == "smp_train" && command.find("--help") == std::string::npos && shown > 0)
-                command += fmt::format(" --output out{}", shown);
-            if (name == "smp_train" && command.find("training.steps") == std::string::npos)
-                command += " --set training.steps=2";
+            const bool trains = command.find("smp_train ") != std::string::npos;
+            if (trains && command.find("--help") == std::string::npos) command += fmt::format(" --output out{}", shown);
+            if (trains && command.find("training.steps") == std::string::npos) command += " --set training.steps=2";
             if (command.starts_with("smp_data encode")) command += " --force";  // each page makes them
             const Outcome outcome = in_folder(command);
             EXPECT_EQ(outcome.exit_code, 0) << command << "\n" << outcome.output;
@@ -136,7 +142,8 @@ TEST_F(CommandLines, OfTheHelp) {
 
 /// As wide as the terminal, or as COLUMNS says; for one section on request.
 TEST_F(CommandLines, HelpFitsTheTerminal) {
-    for (const std::string name : {"smp_train", "smp_plan", "smp_data encode"}) {
+    for (const std::string name :
+         {"smp_train", "smp_plan", "smp_data encode", "smp_convert", "smp_convert import", "smp_convert relayout"}) {
         for (const int columns : {50, 80, 110}) {
             if (columns < 80 && name != "smp_plan") continue;  // examples do not fold
             const Outcome help = in_folder(fmt::format("COLUMNS={} {} -h", columns, name));
