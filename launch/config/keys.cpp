@@ -193,7 +193,7 @@ std::vector<Key> checkpoint_keys() {
         s.option("keep", &O::keep, "checkpoints to keep, the newest"),
         s.path("directory", &O::directory, "where they lie; null: checkpoints/ in the output directory"),
         s.option("asynchronous", &O::asynchronous, "write them beside the training"),
-        not_yet("checkpoint", "export", false, "a Hugging Face folder at the end"),
+        s.option("export", &O::export_model, "a Hugging Face folder at the end: model/ in the output directory"),
     };
 }
 

@@ -11,11 +11,14 @@
 
 #include "launch/command/standard_output.h"
 #include "launch/command/terminal.h"
+#include "launch/convert/hugging_face_folder.h"
 #include "launch/train/requests.h"
 #include "launch/train/run_inputs.h"
 #include "launch/train/run_ranks.h"
 #include "launch/train/run_start.h"
 #include "models/gpt2/gpt2.h"
+#include "runtime/checkpoint/checkpoint.h"
+#include "runtime/checkpoint/checkpoint_folder.h"
 #include "runtime/execution/agreement.h"
 #include "runtime/records/console.h"
 #include "runtime/records/run_directory.h"
@@ -46,6 +49,12 @@ runtime::Recorders recorders_of(const Config& config, const std::string& output,
     return recorders;
 }
 
+/// checkpoint.export: the last step's weights. Of rank 0.
+void export_model(const runtime::Job& job, const std::filesystem::path& output) {
+    runtime::Checkpoint last(runtime::checkpoint_path(job.checkpoint.directory, job.training.steps));
+    export_hugging_face(last, output / runtime::kExportedModel, runtime::OutputFolder::Existing::replace);
+}
+
 }  // namespace
 
 int train(const TrainArguments& arguments, const Config& config, comms::Communicator& world) {
@@ -67,6 +76,11 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
         });
         beginning = shared(world, beginning);
         if (beginning.is_finished) {
+            runtime::fail_together(world, [&] {
+                if (leader && job.checkpoint.export_model &&
+                    !std::filesystem::exists(directory->path() / runtime::kExportedModel))
+                    export_model(job, directory->path());
+            });
             if (leader)
                 write_standard_output(
                     fmt::format("{} holds this run, finished: {} steps. Train again with --resume never, or elsewhere "
@@ -89,6 +103,11 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     if (!arguments.dry_run) {
         take_requests();
         session.run();
+        const bool exports = job.checkpoint.export_model && trainer.steps_done() == job.training.steps;
+        if (exports)
+            runtime::fail_together(world, [&] {
+                if (leader) export_model(job, directory->path());
+            });
     } else if (leader) {
         for (const auto& [name, value] : session.settings())
             write_standard_output(fmt::format("{:<7}| {}\n", name, value));

@@ -102,6 +102,7 @@ struct CheckpointOptions {
     std::int64_t keep = 3;   // the newest
     std::string directory;   // absolute path; empty: smp_train's are in its output directory, a Session writes none
     bool asynchronous = true;
+    bool export_model = false;  // "export": smp_train writes a Hugging Face folder after the last step
 
     bool operator==(const CheckpointOptions&) const = default;
 };

@@ -109,6 +109,7 @@ void RunDirectory::set_earlier_run_aside(const std::filesystem::path& checkpoint
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator(path_, error))
         if (is_file_of_a_run(entry.path().filename()) && entry.path().filename() != kLock) left.push_back(entry.path());
+    if (std::filesystem::is_directory(path_ / kExportedModel, error)) left.push_back(path_ / kExportedModel);
     if (std::filesystem::exists(checkpoints, error) && !std::filesystem::is_empty(checkpoints, error))
         left.push_back(checkpoints);
     if (left.empty()) return;

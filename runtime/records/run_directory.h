@@ -24,6 +24,9 @@ class LineFile {
     std::ofstream stream_;
 };
 
+/// The Hugging Face folder of checkpoint.export, in a run's folder.
+inline constexpr const char* kExportedModel = "model";
+
 /// Whether a run writes a file of this name in its folder: config.json, log.3.txt, ….
 bool is_file_of_a_run(const std::filesystem::path& name);
 
@@ -47,8 +50,8 @@ class RunDirectory {
     /// A file of the directory, empty where it is not there.
     std::string read_file(const std::string& name) const;
 
-    /// Moves what an earlier run has left here, and `checkpoints`, to earlier/N with the first N that is free. Nothing
-    /// where there is nothing. Throws DataError.
+    /// Moves what an earlier run has left here (its exported model, too), and `checkpoints`, to earlier/N with the
+    /// first N that is free. Nothing where there is nothing. Throws DataError.
     void set_earlier_run_aside(const std::filesystem::path& checkpoints) const;
 
   private:

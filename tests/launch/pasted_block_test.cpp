@@ -83,8 +83,7 @@ TEST(PastedBlock, WhatIsStillToComeSaysNotYetAndTakesItsOffValue) {
         std::string section, key;
         Json on, off;
     };
-    const std::vector<Case> cases = {{"checkpoint", "export", true, false},
-                                     {"cluster", "device_kind", "h100", nullptr},
+    const std::vector<Case> cases = {{"cluster", "device_kind", "h100", nullptr},
                                      {"logging", "tensorboard", true, false},
                                      {"logging", "prometheus_port", 9090, 0}};
     for (const auto& [section, key, on, off] : cases) {

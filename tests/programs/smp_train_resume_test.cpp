@@ -91,7 +91,14 @@ TEST_F(SmpTrainResume, AFinishedRunIsLeftAloneAndNeverLost) {
                 AllOf(HasSubstr("training.seed: 1 -> 2"), HasSubstr("--resume never"), HasSubstr("--output")));
     EXPECT_EQ(numbers("a"), first);
 
-    ASSERT_EQ(train("a", "--resume never --set training.seed=2 --set training.steps=3").exit_code, 0);
+    ASSERT_EQ(train("a", "--resume never --set training.seed=2 --set training.steps=3 --set checkpoint.export=true")
+                  .exit_code,
+              0);
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "a/model/model.safetensors"));
+    // What a finished run promises is there when it is asked again.
+    std::filesystem::remove_all(folder_ / "a/model");
+    EXPECT_EQ(train("a", "--set training.seed=2 --set training.steps=3 --set checkpoint.export=true").exit_code, 0);
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "a/model/config.json"));
     EXPECT_EQ(numbers("a").size(), 3U);
     EXPECT_EQ(numbers("a/earlier/1"), first);
     EXPECT_THAT(checkpoints("a"), ElementsAre("step_00000003"));
