@@ -1,6 +1,7 @@
 #include "runtime/session.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include <ATen/Parallel.h>
@@ -107,8 +108,26 @@ void Session::step() {
     StepRecord record = is_traced ? trainer_.step(times) : trainer_.step();
     const bool evaluates =
         training.evaluate_every > 0 && (record.step % training.evaluate_every == 0 || record.step == training.steps);
-    if (evaluates) record.validation_loss = trainer_.evaluate();
-    for (const auto& recorder : recorders_) recorder->stepped(record);
+    const auto tell = [&] {
+        for (const auto& recorder : recorders_) recorder->stepped(record);
+    };
+    if (evaluates) {
+        double loss = 0;
+        try {
+            loss = trainer_.evaluate();
+        } catch (...) {
+            tell();  // what was done is recorded, whatever follows
+            throw;
+        }
+        if (std::isfinite(loss)) record.validation_loss = loss;
+    }
+    tell();
+    if (evaluates && !record.validation_loss)  // the same on every rank
+        throw_agreed(fmt::format("step {}: the validation loss is not finite, though that of training is; look for "
+                                 "tokens in data.validation that the model never sees in training, and at "
+                                 "training.initial_weights",
+                                 record.step),
+                     2, 0);
     if (is_traced && is_first_)
         for (const auto& recorder : recorders_) recorder->traced(times);
     if (!evaluates) return;

@@ -30,6 +30,13 @@
 
 namespace smp::runtime {
 
+namespace {
+
+/// Steps in a row that overflow with the least loss scale before the job ends: nothing would mend them.
+constexpr std::int64_t kMostOverflowsAtMinimum = 10;
+
+}  // namespace
+
 class Trainer::Impl {
   public:
     Impl(const Job& job, comms::Communicator& world, TrainerOptions options);
@@ -160,6 +167,8 @@ StepRecord Trainer::Impl::step(partition::StepTimes* times) {
     record.grad_norm = update.grad_norm;
     record.tokens = state_.tokens;
     record.skipped_updates = state_.skipped_updates();
+    if (before.loss_scale) record.loss_scale = before.scale();
+    if (state_.loss_scale && state_.loss_scale->at_minimum >= kMostOverflowsAtMinimum) report.give_up(before, state_);
     if (state_.skipped_in_a_row == 1) record.notice = report.skipped(before, state_);
     memory_ = meter_.use();
     record.memory_bytes = largest_over_world(world_, memory_.device_peak);

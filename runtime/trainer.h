@@ -53,7 +53,8 @@ class Trainer {
     /// One training step on the next global batch. validation_loss is not set. With parallel.fp16 gradients that
     /// overflow skip the update, which the record counts; the first such step in a row has a notice of where. For
     /// a loss that is not finite, and for gradients that are not in fp32 and bf16, throws ConfigError, or DataError
-    /// where the initial weights are to blame: the message names the first place.
+    /// where the initial weights are to blame: the message names the first place. So it does for the tenth step in a
+    /// row that overflows with the least loss scale.
     StepRecord step();
     /// The same, and when its actions ran: those of the whole world, on rank 0.
     StepRecord step(partition::StepTimes& times);

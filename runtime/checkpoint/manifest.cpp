@@ -110,7 +110,8 @@ Json to_object(const TrainingState& state) {
     if (state.loss_scale)
         object["loss_scale"] = {{"scale", state.loss_scale->scale},
                                 {"good_steps", state.loss_scale->good_steps},
-                                {"forgiven", state.loss_scale->forgiven}};
+                                {"forgiven", state.loss_scale->forgiven},
+                                {"at_minimum", state.loss_scale->at_minimum}};
     return object;
 }
 
@@ -127,7 +128,8 @@ TrainingState state_of(const Reader& reader, const Json& object) {
     const Json& scale = object["loss_scale"];
     state.loss_scale = LossScale{.scale = reader.number_in(scale, "scale", 1, LossScaleOptions::kMost),
                                  .good_steps = reader.number_in(scale, "good_steps"),
-                                 .forgiven = reader.number_in(scale, "forgiven")};
+                                 .forgiven = reader.number_in(scale, "forgiven"),
+                                 .at_minimum = reader.number_in(scale, "at_minimum")};
     return state;
 }
 

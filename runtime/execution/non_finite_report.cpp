@@ -36,6 +36,15 @@ std::string NonFiniteReport::skipped(const TrainingState& before, const Training
         after.scale());
 }
 
+void NonFiniteReport::give_up(const TrainingState& before, const TrainingState& after) const {
+    const std::string last = skipped(before, after);
+    throw_agreed(fmt::format("the last {} steps overflowed in fp16 with the least loss scale that there is "
+                             "(training.loss_scale.minimum = {}), so nothing is learnt any more; a lower "
+                             "training.learning_rate, parallel.bf16 or a lower minimum may help. {}",
+                             after.loss_scale->at_minimum, before.scale(), last),
+                 2, 0);
+}
+
 void NonFiniteReport::refuse(const TrainingState& before, double loss,
                              std::span<const models::Microbatch> batch) const {
     const NonFiniteSearch search(world_, rank_.stage, *job_.model.spec);

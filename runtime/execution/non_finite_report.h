@@ -25,6 +25,10 @@ class NonFiniteReport {
     /// Collective.
     std::string skipped(const TrainingState& before, const TrainingState& after) const;
 
+    /// Ends the job, where one step after another overflows with the least loss scale: throws an agreed failure.
+    /// Collective.
+    [[noreturn]] void give_up(const TrainingState& before, const TrainingState& after) const;
+
     /// Ends the job, where no loss scale could mend it: throws an agreed failure that names the first place. The values
     /// must be those of the step, so that its forward can be run again. Collective.
     [[noreturn]] void refuse(const TrainingState& before, double loss, std::span<const models::Microbatch> batch) const;

@@ -9,13 +9,14 @@ namespace smp::runtime {
 
 namespace {
 
-constexpr std::array<StepColumn, 13> kColumns = {{
+constexpr std::array<StepColumn, 14> kColumns = {{
     {"step", &StepRecord::step},
     {"loss", &StepRecord::loss},
     {"learning_rate", &StepRecord::learning_rate},
     {"grad_norm", &StepRecord::grad_norm},
     {"tokens", &StepRecord::tokens},
     {"skipped_updates", &StepRecord::skipped_updates},
+    {"loss_scale", &StepRecord::loss_scale, /*only_where_known=*/true},
     {"seconds", &StepRecord::seconds},
     {"tokens_per_second", &StepRecord::tokens_per_second},
     {"mfu", &StepRecord::mfu},

@@ -17,6 +17,7 @@ struct StepRecord {
     double grad_norm = 0;              // before clipping
     std::int64_t tokens = 0;           // trained on so far, this step's included
     std::int64_t skipped_updates = 0;  // so far: their gradients overflowed (fp16)
+    std::optional<double> loss_scale;  // of the step, with fp16
     double seconds = 0;                // of the step, rank 0's clock
     double tokens_per_second = 0;
     std::optional<double> mfu;      // model FLOPs utilisation: model_flops_per_token · tokens/s / (peak of all ranks);
@@ -41,8 +42,8 @@ struct StepColumn {
 std::span<const StepColumn> step_columns();
 
 /// The record as one line of JSON: step_columns() in order. Numbers are in shortest round-trip form, so equal text is
-/// equal bits; a number that is not finite, and an unknown one, is null; validation_loss is there only after an
-/// evaluation.
+/// equal bits; a number that is not finite, and an unknown one, is null; loss_scale is there only with fp16,
+/// validation_loss only after an evaluation.
 std::string to_json_line(const StepRecord& record);
 
 }  // namespace smp::runtime

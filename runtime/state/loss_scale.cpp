@@ -5,10 +5,11 @@
 namespace smp::runtime {
 
 LossScale first_loss_scale(const LossScaleOptions& options) {
-    return {.scale = options.initial, .good_steps = 0, .forgiven = options.hysteresis};
+    return {.scale = options.initial, .good_steps = 0, .forgiven = options.hysteresis, .at_minimum = 0};
 }
 
 LossScale after_step(LossScale state, bool overflowed, const LossScaleOptions& options) {
+    state.at_minimum = overflowed && state.scale == options.minimum ? state.at_minimum + 1 : 0;
     if (overflowed) {
         state.good_steps = 0;
         if (state.forgiven > 0) --state.forgiven;

@@ -13,6 +13,7 @@ struct LossScale {
     std::int64_t scale = 1;       // of the step to come: a power of two
     std::int64_t good_steps = 0;  // since the last overflow or doubling
     std::int64_t forgiven = 0;    // overflows until one halves the scale, that one included
+    std::int64_t at_minimum = 0;  // the last so many steps overflowed with the least scale that there is
 
     double value() const { return static_cast<double>(scale); }
     bool operator==(const LossScale&) const = default;

@@ -198,6 +198,18 @@ TEST_F(Overflow, SkipsUpdatesHalvesTheScaleThenTrainsAndGrows) {
     EXPECT_LT(records.back().loss, first_loss / 2);
 }
 
+// At the minimum nothing can be done any more.
+TEST_F(Overflow, ARunOfThemAtTheMinimumEndsTheJob) {
+    runtime::Job job = this->job();
+    const std::int64_t scale = std::int64_t{1} << 40;
+    job.training.loss_scale = {{.initial = 2 * scale, .growth_interval = 5, .hysteresis = 1, .minimum = scale}};
+    int exit_code = 0;
+    EXPECT_THAT(failure_of(job, &exit_code), AllOf(HasSubstr("the last 10 steps overflowed"),
+                                                   HasSubstr("training.loss_scale.minimum = 1099511627776"),
+                                                   HasSubstr("step 11 made no update: the gradient of ")));
+    EXPECT_EQ(exit_code, 2);
+}
+
 // Nothing of a step without an update stays but its data and its count.
 TEST_F(Overflow, ASkippedUpdateChangesNothing) {
     for (const bool sharded : {false, true}) {

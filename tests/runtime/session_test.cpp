@@ -1,6 +1,7 @@
 // If these fail, a run leaves out an evaluation, a trace or a record, or tells of them in another order.
 #include "runtime/session.h"
 
+#include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,7 +10,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "partition/job/problem.h"
 #include "runtime/files/data_error.h"
+#include "runtime/files/safetensors.h"
 #include "tests/runtime/local_ranks.h"
 #include "tests/runtime/small_training_job.h"
 
@@ -80,6 +83,40 @@ TEST_F(ASession, TellsWhatHappensInOrder) {
                                       "evaluation 5 drew 3", "finished"));
     EXPECT_THAT(heard[1], ElementsAre("started on pp 0, tp 0, rdp 1 with rank", "step 1", "step 2 evaluated", "step 3",
                                       "step 4 evaluated", "step 5 evaluated"));
+}
+
+// A token that only the validation data have, and whose embedding is no number.
+TEST_F(ASession, AValidationLossThatIsNotFiniteEndsItAfterTheRecordOfTheStep) {
+    Job job = this->job();
+    testing::change_model(job, [](auto& model) { model.tie_word_embeddings = false; });
+    job.data.validation_fraction = 0;
+    job.data.validation = folder_.write_tokens("rare.bin", std::vector<std::uint16_t>(2000, 200)).string();
+    std::vector<at::Tensor> values;
+    std::vector<SafetensorsEntry> entries;
+    testing::on_local_ranks(1, [&](comms::Communicator& world) {
+        Trainer trainer(job, world);
+        for (const std::string& name : trainer.parameter_names()) {
+            const at::Tensor value = trainer.gather_value(name);
+            if (name == "wte.weight") value.select(0, 200).fill_(std::nan(""));
+            values.push_back(value);
+            entries.push_back(
+                {.name = name,
+                 .shape = value.sizes().vec(),
+                 .bytes = {reinterpret_cast<const std::byte*>(value.const_data_ptr<float>()), value.nbytes()}});
+        }
+    });
+    job.training.initial_weights = folder_ / "weights.safetensors";
+    write_safetensors(job.training.initial_weights, entries);
+    std::vector<std::string> heard[2];
+    testing::on_local_ranks(2, [&](comms::Communicator& world) {
+        Trainer trainer(job, world);
+        Recorders recorders;
+        recorders.push_back(std::make_unique<Listener>(heard[world.rank()]));
+        Session session(trainer, std::move(recorders));
+        EXPECT_THAT([&] { session.run(); }, ::testing::ThrowsMessage<partition::ConfigError>(
+                                                HasSubstr("step 2: the validation loss is not finite")));
+    });
+    EXPECT_EQ(heard[0].back(), "step 2");
 }
 
 TEST_F(ASession, ARecorderThatCannotStartEndsItOnEveryRank) {
