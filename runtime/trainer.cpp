@@ -16,6 +16,7 @@
 #include "runtime/execution/gathered_times.h"
 #include "runtime/execution/non_finite_report.h"
 #include "runtime/execution/sampling.h"
+#include "runtime/execution/text_sampler.h"
 #include "runtime/execution/training_snapshot.h"
 #include "runtime/job/job_plan.h"
 #include "runtime/job/job_rules.h"
@@ -129,6 +130,7 @@ void Trainer::Impl::prepare_locally(std::optional<partition::Plan> plan) {
     };
     train_ = open(DataSplit::train);
     if (runtime::has_validation_data(job_.data)) validation_ = open(DataSplit::validation);
+    if (job_.training.sample_tokens > 0) TextSampler(job_, cut_.length, 0);  // refuses a prompt that cannot be
 }
 
 std::vector<models::Microbatch> Trainer::Impl::microbatches(const Dataset& data, std::int64_t first_sample,

@@ -5,8 +5,10 @@
 #include <stdexcept>
 
 #include <ATen/ops/zeros.h>
+#include <fmt/format.h>
 
 #include "models/kernels/philox.h"
+#include "partition/job/problem.h"
 
 namespace smp::runtime {
 
@@ -30,8 +32,16 @@ TextSampler::TextSampler(const Job& job, std::int64_t length, std::uint64_t step
       seed_(job.training.seed),
       step_(step) {
     const auto tokenizer = make_tokenizer(job.data);
-    for (const auto token : tokenizer->encode(job.training.sample_prompt.empty() ? "\n" : job.training.sample_prompt))
-        text_.push_back(token);
+    writable_ = tokenizer->vocab_size();
+    text_ = tokenizer->encode(job.training.sample_prompt.empty() ? "\n" : job.training.sample_prompt);
+    const std::int64_t vocabulary = job.model.spec->vocabulary();
+    for (const std::int64_t token : text_)
+        if (token >= vocabulary)
+            throw partition::ConfigError(partition::Problem{
+                "training.sample_prompt",
+                fmt::format("has token {}, and the model has {} only; choose another prompt, or a vocabulary of {} as "
+                            "data.tokenizer = {} has it",
+                            token, vocabulary, writable_, tokenizer->name())});
 }
 
 at::Tensor TextSampler::context() const {
@@ -47,7 +57,7 @@ std::int64_t TextSampler::position() const {
 
 std::int64_t TextSampler::draw(const at::Tensor& logits) const {
     const float* values = logits.const_data_ptr<float>();
-    const float* end = values + logits.numel();
+    const float* end = values + std::min(writable_, logits.numel());
     const float* largest = std::max_element(values, end);
     if (temperature_ == 0) return largest - values;
 

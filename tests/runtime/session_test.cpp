@@ -6,11 +6,13 @@
 #include <string>
 #include <vector>
 
+#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "partition/job/problem.h"
+#include "runtime/execution/text_sampler.h"
 #include "runtime/files/data_error.h"
 #include "runtime/files/safetensors.h"
 #include "tests/runtime/local_ranks.h"
@@ -83,6 +85,26 @@ TEST_F(ASession, TellsWhatHappensInOrder) {
                                       "evaluation 5 drew 3", "finished"));
     EXPECT_THAT(heard[1], ElementsAre("started on pp 0, tp 0, rdp 1 with rank", "step 1", "step 2 evaluated", "step 3",
                                       "step 4 evaluated", "step 5 evaluated"));
+}
+
+// A vocabulary that is filled up (50304 for GPT-2's 50257) has tokens that stand for nothing.
+TEST_F(ASession, OnlyTokensThatCanBeWrittenAreDrawn) {
+    Job job = this->job();
+    testing::change_model(job, [](auto& model) { model.vocab_size = 300; });
+    for (const double temperature : {0.0, 1.0}) {
+        job.training.sample_temperature = temperature;
+        const at::Tensor logits = at::zeros({1, 300});
+        logits.slice(1, 256).fill_(20);
+        logits.select(1, 65).fill_(10);
+        EXPECT_EQ(TextSampler(job, 40, 1).draw(logits), 65);
+    }
+    testing::change_model(job, [](auto& model) { model.vocab_size = 97; });
+    job.training.sample_prompt = "az";
+    testing::on_local_ranks(2, [&](comms::Communicator& world) {
+        EXPECT_THAT([&] { Trainer(job, world); },
+                    ::testing::ThrowsMessage<partition::ConfigError>(
+                        HasSubstr("training.sample_prompt has token 97, and the model has 97 only")));
+    });
 }
 
 // A token that only the validation data have, and whose embedding is no number.
