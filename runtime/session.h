@@ -36,8 +36,9 @@ class Session {
     /// Trains from where the trainer is to training.steps, or to the step in which it is asked to stop: evaluates and
     /// draws text every training.evaluate_every steps and after the last one, traces logging.trace_steps, writes
     /// checkpoints every checkpoint.every steps, on request and at the end (where checkpoint.directory is not empty),
-    /// tells the recorders. A validation loss that is not finite is a ConfigError. Collective over the trainer's world; throws what the trainer and the recorders throw, and
-    /// CheckpointError at the end where the last checkpoint could not be written.
+    /// tells the recorders. A validation loss that is not finite is a ConfigError. Collective over the trainer's world;
+    /// throws what the trainer and the recorders throw, and CheckpointError at the end where the last checkpoint could
+    /// not be written.
     void run();
 
     /// What it is about to do, in rows of name and value for a person: the recorders' start has them too.

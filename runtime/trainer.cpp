@@ -15,6 +15,7 @@
 #include "runtime/execution/executor.h"
 #include "runtime/execution/gathered_times.h"
 #include "runtime/execution/non_finite_report.h"
+#include "runtime/execution/same_inputs.h"
 #include "runtime/execution/sampling.h"
 #include "runtime/execution/text_sampler.h"
 #include "runtime/execution/training_snapshot.h"
@@ -92,6 +93,10 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
     fail_together(world_, [&] { prepare_locally(std::move(options.plan)); });
     require_equal_text(world_, fmt::format("{}\nplan={:016x}\n", configuration(), partition::hash_of(plan_)));
 
+    std::vector<const Dataset*> data = {&*train_};
+    if (validation_) data.push_back(&*validation_);
+    require_same_data(world_, data);
+
     groups_ = make_groups(plan_, world_);
     cut_.replica = groups_.at.rdp;
     stage_.emplace(job_.model, plan_, groups_, meter_, job_.parallel, at::kCPU);
@@ -106,6 +111,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
             *stage_, spec(), job_.training,
             [this](int parameter, const at::Tensor& values) { update_->start_from(parameter, values); });
     });
+    require_same_values(world_, groups_.at, *stage_, graph_.shared);
 }
 
 void Trainer::Impl::prepare_locally(std::optional<partition::Plan> plan) {

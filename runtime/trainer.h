@@ -44,9 +44,10 @@ struct TrainerOptions {
 class Trainer {
   public:
     /// Checks the job as the programs do, plans, compares plans with all other ranks, opens the data, allocates and
-    /// fills the weights. `world` must outlive the trainer. Throws partition::ConfigError with all problems of the job
-    /// (runtime/job/job_rules.h), or with the rank whose job differs and the key; DataError; MemoryError where the job
-    /// does not fit cluster.memory_limit_gib; CommunicationError.
+    /// fills the weights, and compares both with all other ranks' (same_inputs.h). `world` must outlive the trainer.
+    /// Throws partition::ConfigError with all problems of the job (runtime/job/job_rules.h), or with the rank whose job
+    /// differs and the key; DataError; MemoryError where the job does not fit cluster.memory_limit_gib;
+    /// CommunicationError.
     Trainer(const Job& job, comms::Communicator& world, TrainerOptions options = {});
     ~Trainer();
 

@@ -13,6 +13,7 @@
 #include "runtime/trainer.h"
 #include "tests/runtime/local_ranks.h"
 #include "tests/runtime/small_training_job.h"
+#include "tests/steep_weights.h"
 
 namespace smp {
 namespace {
@@ -72,6 +73,55 @@ TEST_F(ValidJob, ValuesAreInsideTheirLimits) {
 TEST_F(ValidJob, ABatchHasASize) {
     EXPECT_THAT(refusal([](Job& job) { job.training.global_batch_size.reset(); }),
                 HasSubstr("training.global_batch_size = null: the size of a batch is missing"));
+}
+
+// Files are those of the rank's own machine.
+TEST_F(ValidJob, ARankWithOtherDataOrOtherWeightsIsNamed) {
+    Job job = testing::small_training_job(folder_);
+    job.parallel.pipeline_parallel_degree = 2;
+    testing::change_model(job, [](auto& model) { model.tie_word_embeddings = false; });
+    job.data.order = runtime::DataOrder::sequential;
+    Job other = job;
+    std::vector<std::uint16_t> tokens(20000);
+    for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<std::uint16_t>(i % 97);
+    const auto messages = [&](const Job& first, const Job& last) {
+        std::vector<std::string> said(4);
+        testing::on_local_ranks(4, [&](comms::Communicator& world) {
+            try {
+                runtime::Trainer(world.rank() == 3 ? last : first, world);
+            } catch (const runtime::DataError& error) {
+                said[world.rank()] = error.what();
+            }
+        });
+        for (const std::string& each : said) EXPECT_EQ(each, said.front());
+        return said.front();
+    };
+    EXPECT_EQ(messages(job, other), "");
+    other.data.train = folder_.write_tokens("stale.bin", tokens).string();
+    EXPECT_THAT(messages(job, other), AllOf(HasSubstr("rank 3 has other data than rank 0: "), HasSubstr("stale.bin"),
+                                            HasSubstr("tokens.bin"), HasSubstr("20000 tokens")));
+    other = job;
+    job.training.initial_weights = folder_ / "weights.safetensors";
+    testing::write_steep_weights(job.training.initial_weights, 4, 32, 40, 97);
+    EXPECT_EQ(messages(job, job), "");
+    EXPECT_THAT(messages(job, other),
+                HasSubstr("rank 3 begins with other values than rank 1: the values of pp 1, tp 0"));
+    // The stages of a tied model, each from another file.
+    for (Job* each : {&job, &other}) {
+        each->training.initial_weights.clear();
+        testing::change_model(*each, [](auto& model) { model.tie_word_embeddings = true; });
+    }
+    other.training.seed = 2;
+    std::vector<std::string> said(2);
+    testing::on_local_ranks(2, [&](comms::Communicator& world) {
+        try {
+            runtime::Trainer(world.rank() == 1 ? other : job, world);
+        } catch (const runtime::DataError& error) {
+            said[world.rank()] = error.what();
+        }
+    });
+    EXPECT_THAT(said[1], HasSubstr("wte.weight of tp 0"));
+    EXPECT_EQ(said[0], said[1]);
 }
 
 TEST_F(ValidJob, SaysAllAtOnce) {
