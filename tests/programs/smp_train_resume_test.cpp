@@ -142,7 +142,7 @@ TEST_F(SmpTrainResume, ASecondTermEndsItAtOnce) {
     const std::string longest = command("a", "--set training.global_batch_size=65536 --set parallel.microbatches=4096");
     const std::string term = fmt::format(
         "0 $pid; until [ -e {} ]; do sleep 0.01; done; sleep 0.5; kill -TERM $pid; sleep 0.5; "
-        "[ $(ps -o stat= -p $pid | cut -c1) != Z ] || exit 99; kill -TERM",
+        "grep -q '^State:.*Z' /proc/$pid/status && exit 99; kill -TERM",
         folder_ / "a/metrics.jsonl");
     const Outcome outcome = signalled("exec " + longest, "a", 0, term);
     EXPECT_EQ(outcome.exit_code, 128 + SIGTERM) << outcome.output;
@@ -215,7 +215,9 @@ TEST_F(SmpTrainResume, KilledAtAnyInstantItGoesOnAndEndsWithTheSameNumbers) {
             folder_ / "a/metrics.jsonl", done + std::uniform_int_distribution<std::size_t>(1, 3)(random),
             std::uniform_real_distribution<double>(0, 0.03)(random));
         // One rank of two; mpirun, whose ranks must follow; the process with all ranks.
-        const std::string kill = attempt % 4 == 1 ? "pkill -9 -n -P $pid" : "kill -9 $pid";
+        const std::string kill = attempt % 4 == 1
+                                     ? "for rank in $(cat /proc/$pid/task/*/children); do :; done; kill -9 $rank"
+                                     : "kill -9 $pid";
         const std::string start = by_mpi ? mpirun(2) : std::string();
         const auto assignments = start.find("mpirun");
         const Outcome outcome = run(fmt::format(
