@@ -1,28 +1,16 @@
 #include "launch/train/run_inputs.h"
 
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "launch/command/config_arguments.h"
 #include "runtime/data/dataset.h"
+#include "runtime/files/text_file.h"
 #include "runtime/records/run_directory.h"
 
 namespace smp::launch {
-
-namespace {
-
-std::string content_of(const std::filesystem::path& path) {
-    std::ifstream stream(path, std::ios::binary);
-    std::ostringstream text;
-    text << stream.rdbuf();
-    return text.str();
-}
-
-}  // namespace
 
 void refuse_inputs_as_output(const TrainArguments& arguments, const Config& config, const std::string& config_json) {
     std::vector<std::filesystem::path> inputs;
@@ -32,7 +20,7 @@ void refuse_inputs_as_output(const TrainArguments& arguments, const Config& conf
     }
     for (const std::string& file : {config.data.tokenizer_file, config.training.initial_weights})
         if (!file.empty()) inputs.emplace_back(file);
-    if (content_of(arguments.config) != config_json) inputs.emplace_back(arguments.config);
+    if (runtime::read_text(arguments.config) != config_json) inputs.emplace_back(arguments.config);
     std::error_code none;  // of what is not there
     for (const auto& entry : std::filesystem::directory_iterator(arguments.output, none)) {
         if (!runtime::is_file_of_a_run(entry.path().filename())) continue;

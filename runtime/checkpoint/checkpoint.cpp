@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 #include <iterator>
 #include <optional>
 #include <utility>
@@ -11,17 +10,16 @@
 
 #include "runtime/files/data_error.h"
 #include "runtime/files/sum128.h"
+#include "runtime/files/text_file.h"
 
 namespace smp::runtime {
 
 namespace {
 
 std::string text_of(const std::filesystem::path& path) {
-    std::ifstream stream(path, std::ios::binary);
-    if (!stream)
-        throw DataError(
-            fmt::format("\"{}\" is missing or cannot be read; without it there is no checkpoint", path.string()));
-    return {std::istreambuf_iterator<char>(stream), {}};
+    if (auto text = read_text(path)) return *std::move(text);
+    throw DataError(
+        fmt::format("\"{}\" is missing or cannot be read; without it there is no checkpoint", path.string()));
 }
 
 }  // namespace

@@ -5,8 +5,6 @@
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>

@@ -5,17 +5,14 @@
 #include <charconv>
 #include <cstring>
 #include <fcntl.h>
-#include <fstream>
-#include <iterator>
 #include <optional>
-#include <span>
 #include <string_view>
 #include <unistd.h>
 
 #include <fmt/format.h>
 
 #include "runtime/files/data_error.h"
-#include "runtime/files/output_file.h"
+#include "runtime/files/text_file.h"
 
 namespace smp::runtime {
 
@@ -38,12 +35,6 @@ std::optional<std::int64_t> step_of(std::string_view name) {
 [[noreturn]] void fail(const std::filesystem::path& path, const char* operation, const std::string& cause) {
     throw DataError(
         fmt::format("\"{}\" {}: {}; check checkpoint.directory and the disk", path.string(), operation, cause));
-}
-
-void write_file(const std::filesystem::path& path, const std::string& content) {
-    OutputFile file(path, OutputFile::Existing::replace);
-    file.write(std::as_bytes(std::span(content)));
-    file.commit();
 }
 
 void make_durable(const std::filesystem::path& folder) {
@@ -94,7 +85,7 @@ std::vector<std::filesystem::path> checkpoints_named(const std::filesystem::path
 std::string part_name(int rank) { return fmt::format("rank_{:05}.safetensors", rank); }
 
 void write_manifest(const std::filesystem::path& folder, const Manifest& manifest) {
-    write_file(folder / kManifest, to_json(manifest));
+    write_text(folder / kManifest, to_json(manifest));
 }
 
 std::filesystem::path checkpoint_path(const std::filesystem::path& folder, std::int64_t step) {
@@ -133,14 +124,14 @@ void PartialCheckpoint::create() const {
 }
 
 void PartialCheckpoint::announce(const PartFile& file, int rank, const std::string& run) const {
-    write_file(announcement(rank), to_json(file, run));
+    write_text(announcement(rank), to_json(file, run));
 }
 
 bool PartialCheckpoint::collect(int ranks, const std::string& run, std::vector<PartFile>& files) const {
     for (int rank = static_cast<int>(files.size()); rank < ranks; ++rank) {
-        std::ifstream stream(announcement(rank), std::ios::binary);
-        if (!stream) return false;
-        files.push_back(parse_part(std::string(std::istreambuf_iterator<char>(stream), {}), run, announcement(rank)));
+        const auto text = read_text(announcement(rank));
+        if (!text) return false;
+        files.push_back(parse_part(*text, run, announcement(rank)));
     }
     return true;
 }

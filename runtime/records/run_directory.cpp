@@ -3,8 +3,6 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
-#include <span>
-#include <sstream>
 #include <sys/file.h>
 #include <unistd.h>
 #include <utility>
@@ -14,18 +12,11 @@
 
 #include "partition/job/problem.h"
 #include "runtime/files/data_error.h"
-#include "runtime/files/output_file.h"
+#include "runtime/files/text_file.h"
 
 namespace smp::runtime {
 
 namespace {
-
-std::string read_all(const std::filesystem::path& path) {
-    std::ifstream stream(path, std::ios::binary);
-    std::ostringstream text;
-    text << stream.rdbuf();
-    return text.str();
-}
 
 constexpr const char* kLock = ".lock";
 
@@ -97,12 +88,8 @@ RunDirectory::RunDirectory(std::filesystem::path path) : path_(std::move(path)) 
 RunDirectory::~RunDirectory() { ::close(lock_); }
 
 void RunDirectory::write_file(const std::string& name, const std::string& content) const {
-    OutputFile file(path_ / name, OutputFile::Existing::replace);
-    file.write(std::as_bytes(std::span(content)));
-    file.commit();
+    write_text(path_ / name, content);
 }
-
-std::string RunDirectory::read_file(const std::string& name) const { return read_all(path_ / name); }
 
 void RunDirectory::set_earlier_run_aside(const std::filesystem::path& checkpoints) const {
     std::vector<std::filesystem::path> left;

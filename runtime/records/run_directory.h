@@ -47,9 +47,6 @@ class RunDirectory {
     /// there. Throws DataError.
     void write_file(const std::string& name, const std::string& content) const;
 
-    /// A file of the directory, empty where it is not there.
-    std::string read_file(const std::string& name) const;
-
     /// Moves what an earlier run has left here (its exported model, too), and `checkpoints`, to earlier/N with the
     /// first N that is free. Nothing where there is nothing. Throws DataError.
     void set_earlier_run_aside(const std::filesystem::path& checkpoints) const;

@@ -1,12 +1,11 @@
 #include "runtime/records/run_files.h"
 
 #include <fstream>
-#include <span>
 #include <utility>
 
 #include <nlohmann/json.hpp>
 
-#include "runtime/files/output_file.h"
+#include "runtime/files/text_file.h"
 #include "runtime/records/plan_json.h"
 
 namespace smp::runtime {
@@ -33,9 +32,7 @@ void MetricsFile::keep_lines_until(std::int64_t step) const {
         const auto object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
         if (object.is_object() && object.value("step", step + 1) <= step) kept += line + '\n';
     }
-    OutputFile file(path_, OutputFile::Existing::replace);
-    file.write(std::as_bytes(std::span(kept)));
-    file.commit();
+    write_text(path_, kept);
 }
 
 void MetricsFile::stepped(const StepRecord& record) { lines_->write(to_json_line(record)); }

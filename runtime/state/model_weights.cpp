@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 #include <iterator>
 #include <set>
 #include <utility>
@@ -12,6 +11,7 @@
 
 #include "models/slice.h"
 #include "runtime/files/data_error.h"
+#include "runtime/files/text_file.h"
 
 namespace smp::runtime {
 
@@ -120,10 +120,9 @@ std::vector<std::string> ModelWeights::check_strays() const {
 /// Refuses what the config.json beside the weights says against the model.
 void ModelWeights::check_description(const std::filesystem::path& path) const {
     const auto folder = std::filesystem::is_directory(path) ? path : path.parent_path();
-    std::ifstream file(folder / "config.json", std::ios::binary);
-    if (!file) return;
-    const std::string text{std::istreambuf_iterator<char>(file), {}};
-    if (const auto sentences = model_.disagreements(text); !sentences.empty())
+    const auto text = read_text(folder / "config.json");
+    if (!text) return;
+    if (const auto sentences = model_.disagreements(*text); !sentences.empty())
         throw DataError(fmt::format("\"{}\", which describes {}: {}; make {} agree with it",
                                     (folder / "config.json").string(), weights_.path(), fmt::join(sentences, "; "),
                                     described_by_));
