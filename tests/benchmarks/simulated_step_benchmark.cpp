@@ -13,41 +13,14 @@
 #include "comms/backends/delayed.h"
 #include "partition/foresight/measured_durations.h"
 #include "partition/foresight/simulator.h"
-#include "runtime/trainer.h"
-#include "tests/runtime/local_ranks.h"
 #include "tests/runtime/small_training_job.h"
+#include "tests/runtime/traced_run.h"
 
 namespace smp::runtime {
 namespace {
 
 using partition::PipelineSchedule;
 using testing::ScratchFolder;
-
-struct Traced {
-    partition::Plan plan;
-    partition::ModuleGraph graph;
-    std::vector<partition::StepTimes> steps;
-};
-
-/// Trains `steps` steps and keeps the times of all but the first.
-Traced train(const Job& job, std::vector<std::unique_ptr<comms::Communicator>> worlds, int steps,
-             const TrainerOptions& options = {}) {
-    Traced traced;
-    testing::on_ranks(std::move(worlds), [&](comms::Communicator& world) {
-        Trainer trainer(job, world, options);
-        trainer.step();
-        for (int step = 1; step < steps; ++step) {
-            partition::StepTimes times;
-            trainer.step(times);
-            if (world.rank() == 0) traced.steps.push_back(times);
-        }
-        if (world.rank() == 0) {
-            traced.plan = trainer.plan();
-            traced.graph = trainer.graph();
-        }
-    });
-    return traced;
-}
 
 void whole_steps() {
     const ScratchFolder folder;
@@ -71,7 +44,7 @@ void whole_steps() {
         job.parallel.pipeline_parallel_degree = 4;
         job.parallel.virtual_pipeline_degree = c.chunks;
         job.parallel.pipeline = c.schedule;
-        const Traced traced = train(job, comms::local_world(4), /*steps=*/5);
+        const testing::TracedRun traced = testing::traced_run(job, comms::local_world(4), /*steps=*/5);
         for (const partition::StepTimes& times : traced.steps) {
             const auto simulated =
                 partition::simulate(traced.plan.training, partition::measured_durations(traced.plan, times)).makespan;
@@ -99,7 +72,8 @@ Job overlapping_job(const ScratchFolder& folder) {
 }
 
 /// How long rank 0's compute stood still for what it waited for, in nanoseconds.
-std::int64_t exposed(const Traced& traced, const partition::StepTimes& times, partition::ActionKind but_for) {
+std::int64_t exposed(const testing::TracedRun& traced, const partition::StepTimes& times,
+                     partition::ActionKind but_for) {
     std::int64_t sum = 0;
     const auto& actions = traced.plan.training.front().actions;
     for (const partition::ActionId i : actions.ids())
@@ -121,7 +95,7 @@ void reductions_over_a_slow_link() {
         constexpr double kRate = 10e6;
         auto worlds = comms::local_world(2);
         for (auto& world : worlds) world = comms::delayed(std::move(world), {.collective_bytes_per_second = kRate});
-        const Traced traced = train(job, std::move(worlds), /*steps=*/5);
+        const testing::TracedRun traced = testing::traced_run(job, std::move(worlds), /*steps=*/5);
         for (const partition::StepTimes& times : traced.steps) {
             auto durations = partition::measured_durations(traced.plan, times);
             const auto& actions = traced.plan.training.front().actions;
@@ -150,7 +124,7 @@ void copies_to_host_memory() {
     job.parallel.activation_checkpointing = "each";
     job.parallel.offload_activations = true;
     // A copy of one input takes a quarter of the layer's forward.
-    const auto forward_seconds = [](const Traced& traced) {
+    const auto forward_seconds = [](const testing::TracedRun& traced) {
         std::vector<std::int64_t> durations;
         const auto& actions = traced.plan.training.front().actions;
         for (const partition::ActionId i : actions.ids())
@@ -161,9 +135,10 @@ void copies_to_host_memory() {
         return 1e-9 * static_cast<double>(durations[durations.size() / 2]);
     };
     const double input_bytes = 4.0 * 8 * 64 * 128;
-    const double rate = input_bytes / (forward_seconds(train(job, comms::local_world(1), 2)) / 4);
-    const Traced traced = train(job, comms::local_world(1), 4,
-                                {.plan = {}, .executor = {.before_action = {}, .copies = {.bytes_per_second = rate}}});
+    const double rate = input_bytes / (forward_seconds(testing::traced_run(job, comms::local_world(1), 2)) / 4);
+    const testing::TracedRun traced =
+        testing::traced_run(job, comms::local_world(1), 4,
+                            {.plan = {}, .executor = {.before_action = {}, .copies = {.bytes_per_second = rate}}});
     for (const partition::StepTimes& times : traced.steps) {
         auto durations = partition::measured_durations(traced.plan, times);
         int copies = 0;

@@ -18,6 +18,7 @@
 #include "runtime/trainer.h"
 #include "tests/runtime/local_ranks.h"
 #include "tests/runtime/small_training_job.h"
+#include "tests/runtime/traced_run.h"
 
 namespace smp::runtime {
 namespace {
@@ -45,44 +46,16 @@ TEST(TracedStep, ClocksAreAlignedByTheQuickestAnswer) {
     });
 }
 
-struct Traced {
-    partition::Plan plan;
-    partition::ModuleGraph graph;
-    std::vector<partition::StepTimes> steps;
-};
-
-/// Trains `steps` steps and keeps the times of all but the first.
-Traced train(const Job& job, std::vector<std::unique_ptr<comms::Communicator>> worlds, int steps,
-             const TrainerOptions& options = {}) {
-    Traced traced;
-    testing::on_ranks(std::move(worlds), [&](comms::Communicator& world) {
-        Trainer trainer(job, world, options);
-        trainer.step();
-        for (int step = 1; step < steps; ++step) {
-            partition::StepTimes times;
-            trainer.step(times);
-            EXPECT_EQ(times.step, step + 1);
-            EXPECT_EQ(times.ranks.size(), world.rank() == 0 ? world.size() : 0);
-            if (world.rank() == 0) traced.steps.push_back(times);
-        }
-        if (world.rank() == 0) {
-            traced.plan = trainer.plan();
-            traced.graph = trainer.graph();
-        }
-    });
-    return traced;
-}
-
-Traced train(const Job& job, int rdp, int steps) {
+testing::TracedRun train(const Job& job, int rdp, int steps) {
     const int ranks = job.parallel.pipeline_parallel_degree * job.parallel.tensor_parallel_degree * rdp;
-    return train(job, comms::local_world(ranks), steps);
+    return testing::traced_run(job, comms::local_world(ranks), steps);
 }
 
 TEST(TracedStep, EveryActionOfEveryRankIsInTheFileInOrder) {
     const ScratchFolder folder;
     Job job = testing::small_training_job(folder);
     job.parallel.pipeline_parallel_degree = 2;
-    const Traced traced = train(job, /*rdp=*/2, /*steps=*/3);
+    const testing::TracedRun traced = train(job, /*rdp=*/2, /*steps=*/3);
     TraceFile file(folder / "trace.json");
     file.started({.job = job, .plan = traced.plan, .graph = traced.graph, .at = {}});
     for (const partition::StepTimes& times : traced.steps) file.traced(times);
@@ -124,7 +97,7 @@ TEST(TracedStep, TimesAreInTheOrderOfWhatHappened) {
     const ScratchFolder folder;
     Job job = testing::small_training_job(folder);
     job.parallel.pipeline_parallel_degree = 2;
-    const Traced traced = train(job, /*rdp=*/2, /*steps=*/3);
+    const testing::TracedRun traced = train(job, /*rdp=*/2, /*steps=*/3);
     for (const partition::StepTimes& times : traced.steps) {
         ASSERT_EQ(times.ranks.size(), 4U);
         for (int rank = 0; rank < 4; ++rank) {
@@ -316,8 +289,9 @@ TEST(TracedStep, CopiesToHostMemoryRunUnderCompute) {
     const auto first = std::find_if(actions.begin(), actions.end(), is_offload);
     ASSERT_NE(first, actions.end());
     const double rate = static_cast<double>(first->bytes) / 20e-3;
-    const Traced traced = train(job, comms::local_world(1), 2,
-                                {.plan = {}, .executor = {.before_action = {}, .copies = {.bytes_per_second = rate}}});
+    const testing::TracedRun traced =
+        testing::traced_run(job, comms::local_world(1), 2,
+                            {.plan = {}, .executor = {.before_action = {}, .copies = {.bytes_per_second = rate}}});
     int overlapped = 0, offloads = 0;
     const auto& times = traced.steps.front().ranks.front();
     for (const partition::ActionId i : times.ids()) {
