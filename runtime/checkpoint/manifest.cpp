@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "partition/job/fields.h"
 #include "runtime/files/data_error.h"
 #include "runtime/files/sum128.h"
 
@@ -100,6 +101,9 @@ class Reader {
 };
 
 // TrainingState -------------------------------------------------------------------------------------------------------
+
+// A member that were left out here would be lost without a word.
+static_assert(partition::member_count<TrainingState>() == 6 && partition::member_count<LossScale>() == 4);
 
 Json to_object(const TrainingState& state) {
     Json object = {{"steps", state.steps},
