@@ -39,7 +39,8 @@ void RunCheckpoints::begin() {
 RunCheckpoints::Saved RunCheckpoints::current() const {
     return {.step = writer_->step(),
             .path = checkpoint_path(trainer_.job().checkpoint.directory, writer_->step()).string(),
-            .failure = ""};
+            .failure = "",
+            .note = ""};
 }
 
 std::optional<RunCheckpoints::Saved> RunCheckpoints::completed() {
@@ -59,8 +60,11 @@ std::optional<RunCheckpoints::Saved> RunCheckpoints::settle() {
     };
     saved.failure = failure_of(writer_->join());
     const auto commit = world.rank() == 0 ? writer_->commit(saved.failure.empty()) : std::nullopt;
-    if (const std::string failure = failure_of(commit); saved.failure.empty()) saved.failure = failure;
-    const bool is_news = !is_told_ || !saved.failure.empty();
+    const bool is_complete = writer_->is_committed();  // and what follows may still go wrong; of rank 0
+    if (is_complete) saved.note = commit.value_or("");
+    if (const std::string failure = failure_of(is_complete ? std::nullopt : commit); saved.failure.empty())
+        saved.failure = failure;
+    const bool is_news = !is_told_ || !saved.failure.empty() || !saved.note.empty();
     is_told_ = true;
     return is_news ? std::optional(saved) : std::nullopt;
 }

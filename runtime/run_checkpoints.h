@@ -22,6 +22,7 @@ class RunCheckpoints {
         std::int64_t step = 0;
         std::string path;
         std::string failure;  // a sentence; empty where the checkpoint is complete
+        std::string note;     // of rank 0: a sentence about older ones that could not be removed; else empty
     };
 
     /// Begins to write the training as it is. With checkpoint.asynchronous training may go on at once.

@@ -68,7 +68,7 @@ void Session::tell(const std::optional<RunCheckpoints::Saved>& saved) {
     failure_ = saved->failure;
     if (is_first_)
         for (const auto& recorder : recorders_)
-            recorder->saved({.step = saved->step, .path = saved->path, .failure = saved->failure});
+            recorder->saved({.step = saved->step, .path = saved->path, .failure = saved->failure, .note = saved->note});
 }
 
 std::vector<std::pair<std::string, std::string>> Session::settings() const {
@@ -108,7 +108,7 @@ void Session::step() {
     StepRecord record = is_traced ? trainer_.step(times) : trainer_.step();
     const bool evaluates =
         training.evaluate_every > 0 && (record.step % training.evaluate_every == 0 || record.step == training.steps);
-    const auto tell = [&] {
+    const auto record_step = [&] {
         for (const auto& recorder : recorders_) recorder->stepped(record);
     };
     if (evaluates) {
@@ -116,12 +116,12 @@ void Session::step() {
         try {
             loss = trainer_.evaluate();
         } catch (...) {
-            tell();  // what was done is recorded, whatever follows
+            record_step();  // what was done is recorded, whatever follows
             throw;
         }
         if (std::isfinite(loss)) record.validation_loss = loss;
     }
-    tell();
+    record_step();
     if (evaluates && !record.validation_loss)  // the same on every rank
         throw_agreed(fmt::format("step {}: the validation loss is not finite, though that of training is; look for "
                                  "tokens in data.validation that the model never sees in training, and at "

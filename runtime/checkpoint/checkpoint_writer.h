@@ -45,7 +45,7 @@ class CheckpointWriter {
     /// Waits until this rank's file is on the disk. A sentence where it could not be written. Local.
     std::optional<std::string> join();
     /// Of rank 0, after join() on all ranks: waits for the commit; `all_written` false gives up. A sentence where the
-    /// checkpoint is not there.
+    /// checkpoint is not there, and, with is_committed(), where older ones could not be removed.
     std::optional<std::string> commit(bool all_written);
 
     bool is_running() const { return is_begun_; }

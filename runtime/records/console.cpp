@@ -89,6 +89,7 @@ void Console::saved(const SavedCheckpoint& checkpoint) {
     else
         say(LogLevel::warning, fmt::format("warning: step {} could not be saved, training goes on: {}", checkpoint.step,
                                            checkpoint.failure));
+    if (!checkpoint.note.empty()) say(LogLevel::warning, "warning: " + checkpoint.note);
 }
 
 void Console::finished(const RunEnd& end) {

@@ -39,6 +39,7 @@ struct SavedCheckpoint {
     std::int64_t step = 0;  // after which it was taken
     std::string path;
     std::string failure;  // a sentence; empty where it is complete
+    std::string note;     // a sentence about older ones that could not be removed; else empty
 };
 
 struct RunEnd {

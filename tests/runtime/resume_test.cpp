@@ -230,5 +230,37 @@ TEST_F(Resume, ALastCheckpointThatIsNotThereIsAFailureOnEveryRank) {
     });
 }
 
+// An older one that stays is no reason to call a complete one missing.
+TEST_F(Resume, AnOldCheckpointThatCannotBeRemovedIsSaidAndNoFailure) {
+    class Saves final : public runtime::Recorder {
+      public:
+        explicit Saves(std::vector<runtime::SavedCheckpoint>& saves) : saves_(saves) {}
+        void saved(const runtime::SavedCheckpoint& checkpoint) override { saves_.push_back(checkpoint); }
+
+      private:
+        std::vector<runtime::SavedCheckpoint>& saves_;
+    };
+    job_.training.steps = 2;
+    job_.checkpoint.every = job_.checkpoint.keep = 1;
+    job_.checkpoint.asynchronous = false;
+    std::vector<runtime::SavedCheckpoint> saves;
+    on_local_ranks(1, [&](comms::Communicator& world) {
+        runtime::Trainer trainer(job_, world);
+        runtime::Recorders recorders;
+        recorders.push_back(std::make_unique<Saves>(saves));
+        const auto block_removal = [&] {
+            if (trainer.steps_done() == 2)
+                std::filesystem::create_directories(folder_ / "checkpoints/step_00000001.partial/of somebody");
+            return runtime::Request::none;
+        };
+        runtime::Session(trainer, std::move(recorders), {.notes = {}, .request = block_removal}).run();
+    });
+    ASSERT_FALSE(saves.empty());
+    EXPECT_EQ(saves.back().step, 2);
+    EXPECT_EQ(saves.back().failure, "");
+    EXPECT_THAT(saves.back().note, HasSubstr("step_00000001\" is older than checkpoint.keep and cannot be removed"));
+    EXPECT_THAT(runtime::Checkpoint(checkpoint(2)).faults(), ::testing::IsEmpty());
+}
+
 }  // namespace
 }  // namespace smp
