@@ -1,6 +1,7 @@
 #include "runtime/trainer.h"
 
 #include <chrono>
+#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -45,7 +46,8 @@ class Trainer::Impl {
 
     StepRecord step(partition::StepTimes* times);
     double evaluate();
-    std::vector<std::int64_t> sample();
+    std::vector<std::int64_t> sample(const TextRequest& request, const std::function<void(std::int64_t)>& drawn);
+    at::Tensor logits(const at::Tensor& tokens);
     Snapshot snapshot() const { return take_snapshot(tensors(), state_, configuration()); }
     std::vector<std::string> load(const std::filesystem::path& folder);
 
@@ -69,7 +71,8 @@ class Trainer::Impl {
     std::int64_t predicted_memory_ = 0;  // of the largest rank: what the plan knows
 
   private:
-    void prepare_locally(std::optional<partition::Plan> plan);
+    void prepare_locally(TrainerOptions& options);
+    void open_data();
     RankParts parts() {
         return {.stage = *stage_, .groups = groups_, .meter = meter_, .exchange = *exchange_, .update = *update_};
     }
@@ -90,11 +93,12 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
       world_(world),
       meter_(memory_limit(job.cluster)),
       state_(first_state(job.training, partition::precision_of(job.parallel))) {
-    fail_together(world_, [&] { prepare_locally(std::move(options.plan)); });
+    fail_together(world_, [&] { prepare_locally(options); });
     require_equal_text(world_, fmt::format("{}\nplan={:016x}\n", configuration(), partition::hash_of(plan_)));
 
-    std::vector<const Dataset*> data = {&*train_};
-    if (validation_) data.push_back(&*validation_);
+    std::vector<const Dataset*> data;
+    for (const auto* set : {&train_, &validation_})
+        if (*set) data.push_back(&**set);
     require_same_data(world_, data);
 
     groups_ = make_groups(plan_, world_);
@@ -106,6 +110,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
         update_.emplace(world_, groups_.at, *stage_, job_.training, plan_.shard_optimizer_state, tokens_per_batch());
     }
     executor_.emplace(plan_, graph_.shared, parts(), std::move(options.executor));
+    if (options.loads_first) return;
     fail_together(world_, [this] {
         weight_warnings_ = set_initial_weights(
             *stage_, spec(), job_.training,
@@ -114,10 +119,11 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
     require_same_values(world_, groups_.at, *stage_, graph_.shared);
 }
 
-void Trainer::Impl::prepare_locally(std::optional<partition::Plan> plan) {
+void Trainer::Impl::prepare_locally(TrainerOptions& options) {
     if (!job_.model.spec || !job_.model.segments) throw std::logic_error("Trainer: the job has no model with segments");
-    require_valid(job_, world_.size());
-    plan_ = plan ? std::move(*plan) : plan_of(job_, world_.size());
+    require_valid(job_, world_.size(),
+                  options.has_data ? std::set<std::string>{} : std::set<std::string>{"data.train"});
+    plan_ = options.plan ? std::move(*options.plan) : plan_of(job_, world_.size());
     if (const auto faults = faults_of(plan_, job_, world_.size()); !faults.empty())
         throw std::logic_error(fmt::format("the plan cannot be executed: {}", faults.front()));
     const auto& degrees = plan_.topology.degrees;
@@ -131,12 +137,17 @@ void Trainer::Impl::prepare_locally(std::optional<partition::Plan> plan) {
         predicted_memory_ = std::max(predicted_memory_, memory_forecast(plan_, graph_, stage).device_peak);
     if (const auto limit = memory_limit(job_.cluster))
         if (const auto sentence = misfit(plan_, graph_, *limit)) throw MemoryError(*sentence);
+    if (options.has_data) open_data();
+    if (job_.training.sample_tokens > 0)  // refuses a prompt that cannot be
+        TextSampler(text_request(job_.training, 0), job_, cut_.length);
+}
+
+void Trainer::Impl::open_data() {
     const auto open = [&](DataSplit split) {
         return open_dataset(job_.data, split, spec().vocabulary(), cut_.length, job_.training.seed);
     };
     train_ = open(DataSplit::train);
     if (runtime::has_validation_data(job_.data)) validation_ = open(DataSplit::validation);
-    if (job_.training.sample_tokens > 0) TextSampler(job_, cut_.length, 0);  // refuses a prompt that cannot be
 }
 
 std::vector<models::Microbatch> Trainer::Impl::microbatches(const Dataset& data, std::int64_t first_sample,
@@ -152,6 +163,7 @@ std::vector<models::Microbatch> Trainer::Impl::microbatches(const Dataset& data,
 }
 
 StepRecord Trainer::Impl::step(partition::StepTimes* times) {
+    if (!train_) throw std::logic_error("Trainer::step: there are no data");
     const auto begin = std::chrono::steady_clock::now();
     meter_.reset_peaks();
     const auto batch = microbatches(*train_, state_.samples, /*training=*/true);
@@ -219,10 +231,16 @@ std::vector<std::string> Trainer::Impl::load(const std::filesystem::path& folder
     return change.allowed;
 }
 
-std::vector<std::int64_t> Trainer::Impl::sample() {
-    TextSampler text(job_, cut_.length, static_cast<std::uint64_t>(state_.steps));
-    draw_text(text, cut_.length, plan_, groups_.at, *executor_, world_);
+std::vector<std::int64_t> Trainer::Impl::sample(const TextRequest& request,
+                                                const std::function<void(std::int64_t)>& drawn) {
+    TextSampler text(request, job_, cut_.length);
+    draw_text(text, cut_.length, plan_, groups_.at, *executor_, world_, drawn);
     return text.drawn();
+}
+
+at::Tensor Trainer::Impl::logits(const at::Tensor& tokens) {
+    if (tokens.numel() != cut_.length) throw std::logic_error("Trainer::logits: not as many tokens as a sequence has");
+    return logits_of(tokens, plan_, groups_.at, *executor_);
 }
 
 Trainer::Trainer(const Job& job, comms::Communicator& world, TrainerOptions options)
@@ -233,12 +251,19 @@ StepRecord Trainer::step() { return impl_->step(nullptr); }
 StepRecord Trainer::step(partition::StepTimes& times) { return impl_->step(&times); }
 double Trainer::evaluate() { return impl_->evaluate(); }
 bool Trainer::has_validation_data() const { return impl_->validation_.has_value(); }
-std::vector<std::int64_t> Trainer::sample() { return impl_->sample(); }
+std::vector<std::int64_t> Trainer::sample() {
+    return impl_->sample(text_request(impl_->job_.training, impl_->state_.steps), {});
+}
+std::vector<std::int64_t> Trainer::sample(const TextRequest& request, const std::function<void(std::int64_t)>& drawn) {
+    return impl_->sample(request, drawn);
+}
+at::Tensor Trainer::logits(const at::Tensor& tokens) { return impl_->logits(tokens); }
 std::string Trainer::described_data() const {
     return described(*impl_->train_, impl_->job_.data, impl_->job_.training.steps * impl_->cut_.global_batch);
 }
 std::vector<std::string> Trainer::warnings() const {
     std::vector<std::string> all = impl_->weight_warnings_;
+    if (!impl_->train_) return all;
     all.insert(all.end(), impl_->train_->warnings().begin(), impl_->train_->warnings().end());
     if (!impl_->validation_) return all;
     const Dataset& validation = *impl_->validation_;

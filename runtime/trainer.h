@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +28,7 @@
 #include "partition/plan/plan.h"
 #include "runtime/checkpoint/checkpoint_writer.h"
 #include "runtime/execution/executor.h"
+#include "runtime/execution/text_sampler.h"
 #include "runtime/job/job.h"
 #include "runtime/records/step_record.h"
 #include "runtime/state/training_state.h"
@@ -37,8 +39,13 @@ namespace smp::runtime {
 struct TrainerOptions {
     /// Executed in place of the plan that is made from the job; it must be of the same model, degrees and microbatches.
     /// It is checked alike.
-    std::optional<partition::Plan> plan;
-    ExecutorOptions executor;
+    std::optional<partition::Plan> plan = {};
+    ExecutorOptions executor = {};
+    /// load() comes before anything else: no initial weights are drawn or read, all values are zero until then.
+    bool loads_first = false;
+    /// For text and logits alone: no data are opened, data.train may be empty, and there are neither steps nor
+    /// evaluations.
+    bool has_data = true;
 };
 
 class Trainer {
@@ -70,6 +77,13 @@ class Trainer {
     /// training.sample_tokens tokens drawn after training.sample_prompt from the model as it is, keyed by
     /// (training.seed, steps done); the same on every rank.
     std::vector<std::int64_t> sample();
+    /// The same for a request of one's own, keyed as it says; `drawn` gets each token as it comes. Throws
+    /// partition::ConfigError for a prompt that the model cannot take.
+    std::vector<std::int64_t> sample(const TextRequest& request,
+                                     const std::function<void(std::int64_t token)>& drawn = {});
+    /// Logits after each of `tokens` (int64 [T], T the job's sequence length): fp32 [T, vocabulary], on the ranks of
+    /// the last stage; undefined elsewhere.
+    at::Tensor logits(const at::Tensor& tokens);
 
     std::int64_t steps_done() const { return state().steps; }
     /// How far the training has come: all that it counts.

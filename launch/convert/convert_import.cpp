@@ -6,13 +6,12 @@
 #include <fmt/format.h>
 
 #include "launch/command/standard_output.h"
-#include "launch/config/preset.h"
 #include "launch/convert/convert_commands.h"
+#include "launch/convert/hugging_face_folder.h"
 #include "launch/convert/llmc_model.h"
 #include "models/gpt2/gpt2_spec.h"
 #include "runtime/checkpoint/pieces.h"
 #include "runtime/checkpoint/relaid.h"
-#include "runtime/files/data_error.h"
 #include "runtime/files/shown_text.h"
 #include "runtime/state/model_weights.h"
 
@@ -60,33 +59,8 @@ void write_first(const std::filesystem::path& folder, const models::Gpt2& model,
     runtime::write_checkpoint(folder, std::move(manifest), std::move(files));
 }
 
-/// What the config.json beside the weights says.
-models::Gpt2 described_model(const std::filesystem::path& source) {
-    std::error_code none;
-    if (!std::filesystem::exists(source, none))
-        throw runtime::DataError(
-            fmt::format("\"{}\" does not exist; name a Hugging Face GPT-2 folder, a .safetensors "
-                        "file in one, or llm.c's .bin",
-                        source.string()));
-    const auto config = (std::filesystem::is_directory(source, none) ? source : source.parent_path()) / "config.json";
-    if (!std::filesystem::exists(config, none))
-        throw runtime::DataError(
-            fmt::format("\"{}\" does not exist, and without it shapes alone say too little about "
-                        "the weights (heads, epsilon); put the model's config.json there",
-                        config.string()));
-    try {
-        std::vector<partition::Problem> problems;
-        const models::Gpt2Options options = read_hugging_face(config, problems);
-        if (problems.empty()) problems = models::validate(options);
-        if (!problems.empty()) throw partition::ConfigError(std::move(problems));
-        return models::Gpt2(options);
-    } catch (const partition::ConfigError& error) {  // it is no configuration of ours, but part of the model
-        throw runtime::DataError(error.what());
-    }
-}
-
 models::Gpt2 import_hugging_face(const ConvertArguments& arguments) {
-    models::Gpt2 model = described_model(arguments.source);
+    models::Gpt2 model(described_model(arguments.source));
     const runtime::ModelWeights weights(arguments.source, model, "config.json");
     for (int module = 0; module < model.module_count(); ++module) {
         for (const models::Parameter& parameter : model.parameters(module, 1, 0)) {

@@ -2,10 +2,16 @@
 
 #include <span>
 #include <string>
+#include <system_error>
+#include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
+#include "launch/config/preset.h"
 #include "launch/convert/model_of_checkpoint.h"
 #include "models/gpt2/hugging_face.h"
+#include "runtime/files/data_error.h"
 #include "runtime/files/output_file.h"
 #include "runtime/files/safetensors.h"
 
@@ -28,6 +34,30 @@ void export_hugging_face(runtime::Checkpoint& checkpoint, const std::filesystem:
     file.write(std::as_bytes(std::span(config)));
     file.commit();
     output.commit();
+}
+
+models::Gpt2Options described_model(const std::filesystem::path& source) {
+    std::error_code none;
+    if (!std::filesystem::exists(source, none))
+        throw runtime::DataError(
+            fmt::format("\"{}\" does not exist; name a Hugging Face GPT-2 folder, a .safetensors "
+                        "file in one, or llm.c's .bin",
+                        source.string()));
+    const auto config = (std::filesystem::is_directory(source, none) ? source : source.parent_path()) / "config.json";
+    if (!std::filesystem::exists(config, none))
+        throw runtime::DataError(
+            fmt::format("\"{}\" does not exist, and without it shapes alone say too little about "
+                        "the weights (heads, epsilon); put the model's config.json there",
+                        config.string()));
+    try {
+        std::vector<partition::Problem> problems;
+        models::Gpt2Options options = read_hugging_face(config, problems);
+        if (problems.empty()) problems = models::validate(options);
+        if (!problems.empty()) throw partition::ConfigError(std::move(problems));
+        return options;
+    } catch (const partition::ConfigError& error) {  // it is no configuration of ours, but part of the model
+        throw runtime::DataError(error.what());
+    }
 }
 
 }  // namespace smp::launch

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "models/gpt2/options.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/files/output_folder.h"
 
@@ -13,5 +14,9 @@ namespace smp::launch {
 /// memory. Throws DataError.
 void export_hugging_face(runtime::Checkpoint& checkpoint, const std::filesystem::path& folder,
                          runtime::OutputFolder::Existing existing);
+
+/// What the config.json of a folder of weights, or beside a file of them, says, by the rules of model.preset. Throws
+/// DataError where there is none, or it describes no GPT-2 that is known here.
+models::Gpt2Options described_model(const std::filesystem::path& source);
 
 }  // namespace smp::launch

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstring>
 #include <mutex>
 #include <sched.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 #include <vector>
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
@@ -124,6 +126,14 @@ int fair_thread_count(comms::Communicator& world) {
         neighbours +=
             std::memcmp(all.const_data_ptr<std::uint8_t>() + rank * own.numel(), &seat, sizeof seat) == 0 ? 1 : 0;
     return std::max(1, CPU_COUNT(&seat.processors) / neighbours);
+}
+
+void set_threads(const Config& config, comms::Communicator& world) {
+    at::set_num_threads(config.cluster.threads_per_rank.value_or(fair_thread_count(world)));
+}
+
+void set_timeout(comms::Communicator& world, double seconds) {
+    world.set_timeout(std::chrono::milliseconds(static_cast<std::int64_t>(1e3 * seconds)));
 }
 
 }  // namespace smp::launch

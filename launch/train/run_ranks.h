@@ -6,6 +6,7 @@
 #include <string>
 
 #include "comms/communicator.h"
+#include "launch/config/config.h"
 
 namespace smp::launch {
 
@@ -33,5 +34,10 @@ int run_under_mpi(const RankRun& run, const RankMain& body);
 /// Intra-op threads for this rank: the processors that it may use over the ranks of this host that may use the same
 /// ones, at least 1. Collective.
 int fair_thread_count(comms::Communicator& world);
+/// Gives this rank as many intra-op threads: those that the configuration says, else the fair count. Collective.
+void set_threads(const Config& config, comms::Communicator& world);
+
+/// Of any one wait from now on.
+void set_timeout(comms::Communicator& world, double seconds);
 
 }  // namespace smp::launch

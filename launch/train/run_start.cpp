@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "launch/command/config_arguments.h"
+#include "models/gpt2/gpt2.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/checkpoint_folder.h"
 #include "runtime/checkpoint/configurations.h"
@@ -92,25 +93,47 @@ RunBeginning shared(comms::Communicator& world, const RunBeginning& beginning) {
     return same;
 }
 
-std::vector<std::string> go_on(runtime::Trainer& trainer, const RunBeginning& beginning) {
-    std::vector<std::string> sentences;
-    for (const fs::path& checkpoint : beginning.checkpoints) {
+std::vector<fs::path> evaluated_checkpoints(const TrainArguments& arguments, const fs::path& checkpoints) {
+    if (!arguments.resume_from.empty()) return named_checkpoints(arguments.resume_from);
+    if (arguments.resume == Resume::never) return {};
+    if (auto found = paths_of(runtime::checkpoints_in(checkpoints)); !found.empty()) return found;
+    throw runtime::DataError(fmt::format(
+        "\"{}\" has no checkpoint to evaluate; name a run by --output, a run or a checkpoint by --resume, or evaluate "
+        "the initial weights by --resume never",
+        checkpoints.string()));
+}
+
+runtime::Job job_of(const Config& config, const std::string& output) {
+    runtime::Job job = config;
+    job.model = models::gpt2(config.gpt2);
+    if (job.checkpoint.directory.empty()) job.checkpoint.directory = fs::absolute(output) / "checkpoints";
+    return job;
+}
+
+LoadedCheckpoint load_newest(runtime::Trainer& trainer, const std::vector<fs::path>& checkpoints,
+                             const std::string& remedy) {
+    LoadedCheckpoint loaded;
+    for (const fs::path& checkpoint : checkpoints) {
         try {
-            const auto changed = trainer.load(checkpoint);
-            sentences.push_back(
-                fmt::format("goes on after step {} from {}", trainer.steps_done(), checkpoint.string()));
-            if (!changed.empty())
-                sentences.push_back(fmt::format("not as in the run that wrote it: {}", fmt::join(changed, "; ")));
-            return sentences;
+            loaded.changed = trainer.load(checkpoint);
+            loaded.path = checkpoint;
+            return loaded;
         } catch (const runtime::DataError& error) {
-            sentences.push_back(fmt::format("{} is passed over: {}", checkpoint.string(), error.what()));
+            loaded.passed_over.push_back(fmt::format("{} is passed over: {}", checkpoint.string(), error.what()));
         }
     }
-    if (beginning.checkpoints.empty()) return sentences;
-    runtime::throw_agreed(
-        fmt::format("no checkpoint is whole: {}; mend or remove them, or begin anew with --resume never",
-                    fmt::join(sentences, "; ")),
-        3, 0);
+    if (checkpoints.empty()) return loaded;
+    runtime::throw_agreed(fmt::format("no checkpoint is whole: {}; {}", fmt::join(loaded.passed_over, "; "), remedy), 3,
+                          0);
+}
+
+std::vector<std::string> sentences_about(const LoadedCheckpoint& loaded, std::int64_t steps_done) {
+    std::vector<std::string> sentences = loaded.passed_over;
+    if (loaded.path.empty()) return sentences;
+    sentences.push_back(fmt::format("goes on after step {} from {}", steps_done, loaded.path.string()));
+    if (!loaded.changed.empty())
+        sentences.push_back(fmt::format("not as in the run that wrote it: {}", fmt::join(loaded.changed, "; ")));
+    return sentences;
 }
 
 }  // namespace smp::launch

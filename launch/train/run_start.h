@@ -1,6 +1,7 @@
 // Where a run begins: anew, from a checkpoint, or not at all because it is finished.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -27,9 +28,27 @@ RunBeginning beginning_of(const TrainArguments& arguments, const Config& config,
 /// The same on every rank as on rank 0. Collective.
 RunBeginning shared(comms::Communicator& world, const RunBeginning& beginning);
 
-/// Loads the first of the checkpoints that is whole. Sentences for a person: which one, what of the configuration is
-/// another than in the run that wrote it, which ones were passed over and why. Throws what Trainer::load throws, and
-/// DataError where none is whole. Collective.
-std::vector<std::string> go_on(runtime::Trainer& trainer, const RunBeginning& beginning);
+/// What --evaluate is about: the checkpoints that --resume names, or those in `checkpoints`, the newest first; none
+/// with
+/// --resume never. Changes nothing there. Throws ConfigError for a --resume that names no checkpoint, DataError where
+/// there is none.
+std::vector<std::filesystem::path> evaluated_checkpoints(const TrainArguments& arguments,
+                                                         const std::filesystem::path& checkpoints);
+
+/// The job of a configuration, with what trains its model, and its checkpoints in `output` where it does not say where.
+runtime::Job job_of(const Config& config, const std::string& output);
+
+struct LoadedCheckpoint {
+    std::filesystem::path path;            // empty: there was none to load
+    std::vector<std::string> changed;      // since the run that has written it: "key: before -> now"
+    std::vector<std::string> passed_over;  // sentences: which ones, and why
+};
+
+/// Loads the first of the checkpoints that is whole. Throws what Trainer::load throws, and DataError where none is
+/// whole, which ends with `remedy`. Collective.
+LoadedCheckpoint load_newest(runtime::Trainer& trainer, const std::vector<std::filesystem::path>& checkpoints,
+                             const std::string& remedy);
+/// For a person, about a training that goes on from it.
+std::vector<std::string> sentences_about(const LoadedCheckpoint& loaded, std::int64_t steps_done);
 
 }  // namespace smp::launch

@@ -4,6 +4,7 @@
 #include "launch/command/standard_output.h"
 #include "launch/command/standard_streams.h"
 #include "launch/config/config.h"
+#include "launch/train/evaluation_run.h"
 #include "launch/train/launcher.h"
 #include "launch/train/run_ranks.h"
 #include "launch/train/train_arguments.h"
@@ -20,6 +21,11 @@ std::string place_of(const comms::Communicator& world, const launch::Config& con
     const auto topology = partition::make_topology(partition::degrees_in(config.parallel, world.size()),
                                                    config.parallel.placement_strategy);
     return partition::to_string(partition::coordinate_of(topology, world.rank()));
+}
+
+/// What a rank is here for. Collective.
+int work(const launch::TrainArguments& arguments, const launch::Config& config, comms::Communicator& world) {
+    return arguments.evaluate ? launch::evaluate(arguments, config, world) : launch::train(arguments, config, world);
 }
 
 /// The environment's rank 0 says it for all of its processes, which do not know of each other.
@@ -45,7 +51,7 @@ int under_mpi(int argc, char** argv) {
                     "--ranks", "is for local mode; under mpirun the number of ranks is mpirun's -np"});
             if (!arguments.answer) config = launch::load_config(arguments.config, arguments.sets, world.size());
         });
-        if (!arguments.answer) return launch::train(arguments, config, world);
+        if (!arguments.answer) return work(arguments, config, world);
         if (world.rank() == 0) launch::write_standard_output(*arguments.answer);
         return 0;
     });
@@ -79,7 +85,7 @@ int locally(int argc, char** argv) {
                               .communicator = {},
                               .place = [&](const comms::Communicator& world) { return place_of(world, config); }};
     return launch::run_as_threads(run, arguments.ranks.value_or(config.world()),
-                                  [&](comms::Communicator& world) { return launch::train(arguments, config, world); });
+                                  [&](comms::Communicator& world) { return work(arguments, config, world); });
 }
 
 }  // namespace

@@ -27,6 +27,8 @@ Examples:
   smp_train --config job.json --ranks 2           ranks are threads
   mpirun -np 2 smp_train --config job.json        ranks are processes
   smp_train --config job.json --set training.steps=10 --set model.n_layer=4
+  smp_train --config job.json --evaluate --resume runs/job \
+    --set data.validation_fraction=0.1
   smp_train --help training                       keys of that section
 
 Exit codes: 0 done, 1 internal error, 2 usage or configuration, 3 data missing
@@ -52,7 +54,9 @@ cxxopts::Options options() {
          cxxopts::value<std::string>(), "auto|mpi|none")                   //
         ("dry-run", "plan, check, print, stop")                            //
         ("emulate", "not yet", cxxopts::value<std::string>(), "RANK|all")  //
-        ("evaluate", "not yet")                                            //
+        ("evaluate",
+         "print the validation loss of the newest checkpoint in the output directory, or of the one that --resume "
+         "names (never: of the initial weights); trains and writes nothing")  //
         ("version", "versions of the program and of what it is built on, devices found");
     add_help(options);
     return options;
@@ -75,9 +79,7 @@ TrainArguments parse_train_arguments(int argc, const char* const* argv) {
         }
         if (!parsed.unmatched().empty())
             refuse_argument(parsed.unmatched().front(), "is no option of smp_train; see smp_train --help");
-        for (const char* later : {"emulate", "evaluate"})
-            if (parsed.count(later) != 0)
-                refuse_argument(fmt::format("--{}", later), "is not yet available in this version");
+        if (parsed.count("emulate") != 0) refuse_argument("--emulate", "is not yet available in this version");
         if (parsed.count("config") == 0)
             refuse_argument(
                 "--config",
@@ -106,6 +108,9 @@ TrainArguments parse_train_arguments(int argc, const char* const* argv) {
                 refuse_argument("--launcher", fmt::format("is {}; allowed are auto, mpi and none", launcher));
         }
         arguments.dry_run = parsed.count("dry-run") != 0;
+        arguments.evaluate = parsed.count("evaluate") != 0;
+        if (arguments.dry_run && arguments.evaluate)
+            refuse_argument("--evaluate", "and --dry-run are both given; leave one of them out");
     } catch (const partition::ConfigError&) {
         throw;
     } catch (const std::exception& error) {  // cxxopts' own class has another name in older versions

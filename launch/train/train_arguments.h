@@ -20,6 +20,7 @@ struct TrainArguments {
     std::optional<int> ranks;  // of local mode
     Launcher launcher = Launcher::automatic;
     bool dry_run = false;
+    bool evaluate = false;
     /// Text to print instead of training: --help, --version.
     std::optional<std::string> answer;
 };

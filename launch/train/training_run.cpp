@@ -1,12 +1,10 @@
 #include "launch/train/training_run.h"
 
-#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <unistd.h>
 
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include "launch/command/standard_output.h"
@@ -16,7 +14,6 @@
 #include "launch/train/run_inputs.h"
 #include "launch/train/run_ranks.h"
 #include "launch/train/run_start.h"
-#include "models/gpt2/gpt2.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/checkpoint_folder.h"
 #include "runtime/execution/agreement.h"
@@ -59,12 +56,8 @@ void export_model(const runtime::Job& job, const std::filesystem::path& output) 
 
 int train(const TrainArguments& arguments, const Config& config, comms::Communicator& world) {
     const bool leader = world.rank() == 0;
-    at::set_num_threads(config.cluster.threads_per_rank.value_or(fair_thread_count(world)));
-
-    runtime::Job job = config;
-    job.model = models::gpt2(config.gpt2);
-    if (job.checkpoint.directory.empty())
-        job.checkpoint.directory = std::filesystem::absolute(arguments.output) / "checkpoints";
+    set_threads(config, world);
+    const runtime::Job job = job_of(config, arguments.output);
     std::optional<runtime::RunDirectory> directory;  // rank 0's
     RunBeginning beginning;
     if (!arguments.dry_run) {
@@ -90,14 +83,13 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
         }
     }
 
-    const auto limit = [&](double seconds) {
-        world.set_timeout(std::chrono::milliseconds(static_cast<std::int64_t>(1e3 * seconds)));
-    };
-    limit(config.cluster.startup_timeout_seconds);
-    runtime::Trainer trainer(job, world);
+    set_timeout(world, config.cluster.startup_timeout_seconds);
+    runtime::Trainer trainer(job, world, {.loads_first = !beginning.checkpoints.empty()});
+    const auto loaded =
+        load_newest(trainer, beginning.checkpoints, "mend or remove them, or begin anew with --resume never");
     auto notes = config.notes;
-    for (std::string& sentence : go_on(trainer, beginning)) notes.push_back(std::move(sentence));
-    limit(config.cluster.timeout_seconds);
+    for (std::string& sentence : sentences_about(loaded, trainer.steps_done())) notes.push_back(std::move(sentence));
+    set_timeout(world, config.cluster.timeout_seconds);
     runtime::Session session(trainer, recorders_of(config, arguments.output, directory, world.rank()),
                              {.notes = std::move(notes), .request = requested});
     if (!arguments.dry_run) {

@@ -33,6 +33,12 @@ bool must_stay(std::string_view key) {
 
 }  // namespace
 
+std::optional<std::string_view> value_in(std::string_view configuration, std::string_view key) {
+    const auto values = values_of(configuration);
+    const auto value = values.find(key);
+    return value == values.end() ? std::nullopt : std::optional(value->second);
+}
+
 ConfigurationChange change_between(std::string_view before, std::string_view now) {
     ConfigurationChange change;
     const auto earlier = values_of(before);

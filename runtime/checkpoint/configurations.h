@@ -1,11 +1,15 @@
 // What may differ between the configuration that a checkpoint was made with and the one that goes on from it.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace smp::runtime {
+
+/// The value of a key in lines "section.key=value", as JSON, if it is there.
+std::optional<std::string_view> value_in(std::string_view configuration, std::string_view key);
 
 /// One line "key: before -> now" for each key whose value differs.
 struct ConfigurationChange {

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
+
+#include <ATen/core/Tensor.h>
 
 #include "comms/communicator.h"
 #include "partition/job/topology.h"
@@ -12,9 +15,15 @@
 
 namespace smp::runtime {
 
-/// Runs until `text` is complete: what it has drawn is the same on every rank. `length`: tokens that go through the
-/// model at once. Collective over `world`.
+/// Runs until `text` is complete: what it has drawn is the same on every rank, and `drawn` gets each token as it comes.
+/// `length`: tokens that go through the model at once. Collective over `world`.
 void draw_text(TextSampler& text, std::int64_t length, const partition::Plan& plan, const partition::Coordinate& at,
-               Executor& executor, comms::Communicator& world);
+               Executor& executor, comms::Communicator& world,
+               const std::function<void(std::int64_t token)>& drawn = {});
+
+/// Logits after each of `tokens`, of which there are `length`: fp32 [length, vocabulary] on the ranks of the last
+/// stage, undefined elsewhere. Collective over the world.
+at::Tensor logits_of(const at::Tensor& tokens, const partition::Plan& plan, const partition::Coordinate& at,
+                     Executor& executor);
 
 }  // namespace smp::runtime

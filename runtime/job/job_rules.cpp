@@ -119,8 +119,8 @@ std::vector<partition::Problem> problems_of(const Job& job, std::set<std::string
     return problems;
 }
 
-void require_valid(const Job& job, std::int64_t world) {
-    std::vector<partition::Problem> problems = problems_of(job);
+void require_valid(const Job& job, std::int64_t world, const std::set<std::string>& unused) {
+    std::vector<partition::Problem> problems = problems_of(job, unused);
     if (problems.empty()) problems = validate_job_on(job, world);
     if (!problems.empty()) throw partition::ConfigError(std::move(problems));
 }

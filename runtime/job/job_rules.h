@@ -33,7 +33,8 @@ bool takes_tensor_degree(const Job& job, int degree);
 /// Empty if it can.
 std::vector<partition::Problem> validate_job_on(const Job& job, std::int64_t world);
 
-/// Throws partition::ConfigError with problems_of(), or, where there are none, with validate_job_on().
-void require_valid(const Job& job, std::int64_t world);
+/// Throws partition::ConfigError with problems_of(), or, where there are none, with validate_job_on(). `unused`: keys
+/// that nobody will look at, so that nothing is wrong with them.
+void require_valid(const Job& job, std::int64_t world, const std::set<std::string>& unused = {});
 
 }  // namespace smp::runtime

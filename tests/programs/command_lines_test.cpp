@@ -107,9 +107,10 @@ TEST_F(CommandLines, OfTheReadme) {
 }
 
 TEST_F(CommandLines, OfTheHelp) {
-    for (const std::string name : {"smp_train", "smp_plan", "smp_data", "smp_data encode", "smp_data inspect",
-                                   "smp_data decode", "smp_convert", "smp_convert inspect", "smp_convert verify",
-                                   "smp_convert export", "smp_convert import", "smp_convert relayout"}) {
+    for (const std::string name :
+         {"smp_train", "smp_plan", "smp_data", "smp_data encode", "smp_data inspect", "smp_data decode", "smp_convert",
+          "smp_convert inspect", "smp_convert verify", "smp_convert export", "smp_convert import",
+          "smp_convert relayout", "smp_generate"}) {
         const Outcome help = in_folder(name + " --help");
         ASSERT_EQ(help.exit_code, 0);
         const auto lines = command_lines_of(help.output);
@@ -142,8 +143,8 @@ TEST_F(CommandLines, OfTheHelp) {
 
 /// As wide as the terminal, or as COLUMNS says; for one section on request.
 TEST_F(CommandLines, HelpFitsTheTerminal) {
-    for (const std::string name :
-         {"smp_train", "smp_plan", "smp_data encode", "smp_convert", "smp_convert import", "smp_convert relayout"}) {
+    for (const std::string name : {"smp_train", "smp_plan", "smp_data encode", "smp_convert", "smp_convert import",
+                                   "smp_convert relayout", "smp_generate"}) {
         for (const int columns : {50, 80, 110}) {
             if (columns < 80 && name != "smp_plan") continue;  // examples do not fold
             const Outcome help = in_folder(fmt::format("COLUMNS={} {} -h", columns, name));

@@ -96,7 +96,7 @@ TEST_F(ASession, OnlyTokensThatCanBeWrittenAreDrawn) {
         const at::Tensor logits = at::zeros({1, 300});
         logits.slice(1, 256).fill_(20);
         logits.select(1, 65).fill_(10);
-        EXPECT_EQ(TextSampler(job, 40, 1).draw(logits), 65);
+        EXPECT_EQ(TextSampler(text_request(job.training, 1), job, 40).draw(logits), 65);
     }
     testing::change_model(job, [](auto& model) { model.vocab_size = 97; });
     job.training.sample_prompt = "az";

@@ -1,0 +1,52 @@
+#include "launch/train/evaluation_run.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "launch/command/config_arguments.h"
+#include "launch/command/standard_output.h"
+#include "launch/train/run_ranks.h"
+#include "launch/train/run_start.h"
+#include "runtime/execution/agreement.h"
+#include "runtime/files/shown_text.h"
+#include "runtime/trainer.h"
+
+namespace smp::launch {
+
+int evaluate(const TrainArguments& arguments, const Config& config, comms::Communicator& world) {
+    set_threads(config, world);
+    const runtime::Job job = job_of(config, arguments.output);
+    RunBeginning beginning;
+    runtime::fail_together(world, [&] {
+        if (!runtime::has_validation_data(job.data))
+            refuse_argument("--evaluate", "has no validation data; set data.validation or data.validation_fraction");
+        if (world.rank() == 0) beginning.checkpoints = evaluated_checkpoints(arguments, job.checkpoint.directory);
+    });
+    beginning = shared(world, beginning);
+
+    set_timeout(world, config.cluster.startup_timeout_seconds);
+    runtime::Trainer trainer(job, world, {.loads_first = !beginning.checkpoints.empty()});
+    const LoadedCheckpoint loaded =
+        load_newest(trainer, beginning.checkpoints, "evaluate another one with --resume DIR");
+    set_timeout(world, config.cluster.timeout_seconds);
+    const double loss = trainer.evaluate();
+    if (!std::isfinite(loss))  // the same on every rank
+        runtime::throw_agreed(
+            "the validation loss is not finite; look at the checkpoint, and for tokens in the "
+            "validation data that the model never saw in training",
+            2, 0);
+    if (world.rank() != 0) return 0;
+    const auto row = [](const char* name, const std::string& value) {
+        write_standard_output(fmt::format("{:<15} | {}\n", name, runtime::escaped(value)));
+    };
+    for (const std::string& sentence : loaded.passed_over) row("passed over", sentence);
+    row("checkpoint", loaded.path.empty() ? "none: initial weights" : loaded.path.string());
+    if (!loaded.changed.empty()) row("changed since", fmt::format("{}", fmt::join(loaded.changed, "; ")));
+    row("step", fmt::format("{}", trainer.steps_done()));
+    row("validation loss", fmt::format("{}", loss));
+    return 0;
+}
+
+}  // namespace smp::launch
