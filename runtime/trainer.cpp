@@ -11,6 +11,7 @@
 #include "partition/foresight/memory_forecast.h"
 #include "partition/job/problem.h"
 #include "runtime/checkpoint/configurations.h"
+#include "runtime/checkpoint/pieces.h"
 #include "runtime/execution/agreement.h"
 #include "runtime/execution/batch_reader.h"
 #include "runtime/execution/executor.h"
@@ -48,7 +49,7 @@ class Trainer::Impl {
     double evaluate();
     std::vector<std::int64_t> sample(const TextRequest& request, const std::function<void(std::int64_t)>& drawn);
     at::Tensor logits(const at::Tensor& tokens);
-    Snapshot snapshot() const { return take_snapshot(tensors(), state_, configuration()); }
+    Snapshot snapshot() const;
     std::vector<std::string> load(const std::filesystem::path& folder);
 
     const models::ModelSpec& spec() const { return *job_.model.spec; }
@@ -68,6 +69,7 @@ class Trainer::Impl {
     std::optional<Update> update_;
     std::optional<Executor> executor_;
     TrainingState state_;
+    std::vector<HistoryEntry> history_;  // of the state
     std::int64_t predicted_memory_ = 0;  // of the largest rank: what the plan knows
 
   private:
@@ -101,6 +103,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
         if (*set) data.push_back(&**set);
     require_same_data(world_, data);
 
+    history_ = {{.after = 0, .by = "training", .from = job_.training.initial_weights, .layout = layout_text(plan_)}};
     groups_ = make_groups(plan_, world_);
     cut_.replica = groups_.at.rdp;
     stage_.emplace(job_.model, plan_, groups_, meter_, job_.parallel, at::kCPU);
@@ -211,9 +214,16 @@ double Trainer::Impl::evaluate() {
     return sum_over_world(world_, {&losses, 1}).front() / (tokens_per_batch() * static_cast<double>(batches));
 }
 
+Snapshot Trainer::Impl::snapshot() const {
+    Snapshot snapshot = take_snapshot(tensors(), state_, configuration());
+    snapshot.manifest.history = history_;
+    return snapshot;
+}
+
 std::vector<std::string> Trainer::Impl::load(const std::filesystem::path& folder) {
     ConfigurationChange change;
     TrainingState state;
+    std::vector<HistoryEntry> history;
     fail_together(world_, [&] {
         Checkpoint checkpoint(folder);
         change = change_between(checkpoint.manifest().configuration, configuration());
@@ -223,11 +233,18 @@ std::vector<std::string> Trainer::Impl::load(const std::filesystem::path& folder
                                 folder.string(), fmt::join(change.refused, "; "))});
         restore(tensors(), checkpoint);
         state = checkpoint.manifest().state;
+        history = checkpoint.manifest().history;
     });
     require_equal_text(world_, fmt::format("checkpoint.steps={}\n", state.steps));
     const auto fresh = first_state(job_.training, partition::precision_of(job_.parallel));
     if (!fresh.loss_scale || !state.loss_scale) state.loss_scale = fresh.loss_scale;
     state_ = state;
+    history_ = std::move(history);
+    history_.push_back({.after = state_.steps,
+                        .by = "training",
+                        .from = std::filesystem::absolute(folder).string(),
+                        .layout = layout_text(plan_),
+                        .changed = change.allowed});
     return change.allowed;
 }
 

@@ -22,13 +22,16 @@ namespace {
 using Values = std::function<void(const models::Parameter& parameter, const runtime::TakeBytes& take)>;
 
 /// A checkpoint before the first step.
-void write_first(const std::filesystem::path& folder, const models::Gpt2& model, const Values& values) {
+void write_first(const ConvertArguments& arguments, const models::Gpt2& model, const Values& values) {
     using runtime::StateKind;
-    runtime::Manifest manifest{.state = {},
-                               .plan = "",
-                               .configuration = model.canonical_text(),
-                               .tensors = runtime::tensors_of(model),
-                               .files = {}};
+    runtime::Manifest manifest{
+        .state = {},
+        .plan = "",
+        .configuration = model.canonical_text(),
+        .tensors = runtime::tensors_of(model),
+        .files = {},
+        .history = {
+            {.after = 0, .by = "import", .from = std::filesystem::absolute(arguments.source).string(), .layout = ""}}};
     std::vector<runtime::PieceSource> pieces;
     for (int module = 0; module < model.module_count(); ++module) {
         for (const models::Parameter& parameter : model.parameters(module, 1, 0)) {
@@ -56,7 +59,7 @@ void write_first(const std::filesystem::path& folder, const models::Gpt2& model,
     }
     std::vector<std::vector<runtime::PieceSource>> files;
     files.push_back(std::move(pieces));
-    runtime::write_checkpoint(folder, std::move(manifest), std::move(files));
+    runtime::write_checkpoint(arguments.target, std::move(manifest), std::move(files));
 }
 
 models::Gpt2 import_hugging_face(const ConvertArguments& arguments) {
@@ -68,7 +71,7 @@ models::Gpt2 import_hugging_face(const ConvertArguments& arguments) {
             weights.read(parameter, 0, {});  // is it there?
         }
     }
-    write_first(arguments.target, model, [&](const models::Parameter& parameter, const runtime::TakeBytes& take) {
+    write_first(arguments, model, [&](const models::Parameter& parameter, const runtime::TakeBytes& take) {
         constexpr std::int64_t kPart = std::int64_t{1} << 18;
         const std::int64_t elements = parameter.slice.global_numel();
         std::vector<float> part;
@@ -87,7 +90,7 @@ models::Gpt2 import_hugging_face(const ConvertArguments& arguments) {
 models::Gpt2 import_llmc(const ConvertArguments& arguments) {
     const LlmcModel source(arguments.source);
     models::Gpt2 model(source.options());
-    write_first(arguments.target, model, [&](const models::Parameter& parameter, const runtime::TakeBytes& take) {
+    write_first(arguments, model, [&](const models::Parameter& parameter, const runtime::TakeBytes& take) {
         take(std::as_bytes(std::span<const float>(source.read(parameter))));
     });
     return model;

@@ -50,6 +50,23 @@ std::uint64_t bytes_of(const runtime::Manifest& manifest) {
     return bytes;
 }
 
+/// A line for each entry.
+std::vector<std::string> history_lines(const runtime::Manifest& manifest) {
+    std::vector<std::string> lines;
+    for (std::size_t i = 0; i < manifest.history.size(); ++i) {
+        const runtime::HistoryEntry& entry = manifest.history[i];
+        const std::int64_t end = i + 1 < manifest.history.size() ? manifest.history[i + 1].after : manifest.state.steps;
+        std::string line = entry.by == "training" ? fmt::format("steps {} to {}", entry.after + 1, end)
+                                                  : fmt::format("{} after step {}", entry.by, entry.after);
+        if (entry.by == "training" && end == entry.after) line = fmt::format("no step after {}", end);
+        if (!entry.layout.empty()) line += fmt::format(", {}", entry.layout);
+        if (!entry.from.empty()) line += fmt::format(", from {}", entry.from);
+        for (const std::string& change : entry.changed) line += fmt::format("; {}", change);
+        lines.push_back(runtime::escaped(line));
+    }
+    return lines;
+}
+
 std::string as_text(runtime::Checkpoint& checkpoint) {
     const runtime::Manifest& manifest = checkpoint.manifest();
     const runtime::TrainingState& state = manifest.state;
@@ -69,6 +86,7 @@ std::string as_text(runtime::Checkpoint& checkpoint) {
     row("parameters", fmt::format("{}", parameters_of(manifest)));
     row("files", fmt::format("{}, {} bytes", manifest.files.size(), bytes_of(manifest)));
     row("hash", runtime::state_hash(checkpoint));
+    for (const std::string& line : history_lines(manifest)) row("history", line);
     std::vector<std::vector<std::string>> table = {{"tensor", "shape", "pieces", "files"}};
     auto where = whereabouts(manifest);
     for (const auto& [name, shape] : manifest.tensors)
@@ -91,9 +109,16 @@ std::string as_json(runtime::Checkpoint& checkpoint) {
                    {"parameters", parameters_of(manifest)},
                    {"bytes", bytes_of(manifest)},
                    {"hash", runtime::state_hash(checkpoint)},
+                   {"history", Json::array()},
                    {"files", Json::array()},
                    {"tensors", Json::array()}};
     if (state.loss_scale) object["loss_scale"] = state.loss_scale->scale;
+    for (const runtime::HistoryEntry& entry : manifest.history)
+        object["history"].push_back({{"after", entry.after},
+                                     {"by", entry.by},
+                                     {"from", entry.from},
+                                     {"layout", entry.layout},
+                                     {"changed", entry.changed}});
     for (const runtime::PartFile& file : manifest.files)
         object["files"].push_back({{"name", file.name}, {"bytes", file.bytes}, {"pieces", file.pieces.size()}});
     auto where = whereabouts(manifest);

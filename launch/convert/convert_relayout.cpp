@@ -1,3 +1,5 @@
+#include <filesystem>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -7,6 +9,7 @@
 #include "launch/convert/model_of_checkpoint.h"
 #include "partition/job/problem.h"
 #include "runtime/checkpoint/configurations.h"
+#include "runtime/checkpoint/pieces.h"
 #include "runtime/checkpoint/relaid.h"
 #include "runtime/files/shown_text.h"
 #include "runtime/job/job_plan.h"
@@ -26,14 +29,17 @@ void relayout_checkpoint(const ConvertArguments& arguments) {
     const partition::Plan plan = runtime::plan_of(config, config.world());
     manifest.plan = fmt::format("{:016x}", partition::hash_of(plan));
     manifest.configuration = config.canonical_text;
+    manifest.history.push_back({.after = manifest.state.steps,
+                                .by = "relayout",
+                                .from = std::filesystem::absolute(checkpoint.path()).string(),
+                                .layout = runtime::layout_text(plan),
+                                .changed = change.allowed});
     manifest.files.clear();
     runtime::write_checkpoint(
         arguments.target, manifest,
         runtime::relaid(checkpoint, plan, *config.model.spec, partition::precision_of(config.parallel)));
-    const partition::Degrees& degrees = plan.topology.degrees;
-    write_standard_output(fmt::format("{}: step {} as {} pipeline x {} tensor x {} data ranks write it\n",
-                                      runtime::escaped(arguments.target), manifest.state.steps, degrees.pp, degrees.tp,
-                                      degrees.rdp));
+    write_standard_output(fmt::format("{}: step {} as {} write it\n", runtime::escaped(arguments.target),
+                                      manifest.state.steps, runtime::layout_text(plan)));
 }
 
 }  // namespace smp::launch

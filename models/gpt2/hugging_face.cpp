@@ -11,9 +11,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-/// A sentence where `file` states another number for the key than the model has.
-template <typename Number>
-void compare(const Json& file, const char* key, Number own, std::vector<std::string>& sentences) {
+/// A sentence where `file` states another value for the key than the model has.
+template <typename Value>
+void compare(const Json& file, const char* key, Value own, std::vector<std::string>& sentences) {
     const auto stated = file.find(key);
     if (stated == file.end() || stated->is_null() || *stated == Json(own)) return;
     sentences.push_back(fmt::format("{} is {} there, and model.{} is {} here", key, stated->dump(), key, own));
@@ -72,6 +72,7 @@ std::vector<std::string> gpt2_disagreements(const Gpt2Options& options, const st
     compare(file, "vocab_size", options.vocab_size, sentences);
     compare(file, "n_inner", inner_width(options), sentences);
     compare(file, "layer_norm_epsilon", options.layer_norm_epsilon, sentences);
+    compare(file, "tie_word_embeddings", options.tie_word_embeddings, sentences);
     return sentences;
 }
 

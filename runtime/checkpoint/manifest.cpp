@@ -216,6 +216,33 @@ PartFile file_of(const Reader& reader, const Json& object) {
     return file;
 }
 
+// History -------------------------------------------------------------------------------------------------------------
+
+Json to_object(const HistoryEntry& entry) {
+    return {{"after", entry.after},
+            {"by", entry.by},
+            {"from", entry.from},
+            {"layout", entry.layout},
+            {"changed", entry.changed}};
+}
+
+std::vector<HistoryEntry> history_of(const Reader& reader, const Json& manifest, std::int64_t steps) {
+    std::vector<HistoryEntry> history;
+    if (!manifest.contains("history")) return history;
+    for (const Json& object : reader.array(manifest, "history")) {
+        const std::int64_t before = history.empty() ? 0 : history.back().after;
+        history.push_back({.after = reader.number_in(object, "after", before, steps),
+                           .by = reader.text_in(object, "by"),
+                           .from = reader.text_in(object, "from"),
+                           .layout = reader.text_in(object, "layout")});
+        for (const Json& change : reader.array(object, "changed")) {
+            if (!change.is_string()) reader.refuse("has a change that is no text");
+            history.back().changed.push_back(change.get<std::string>());
+        }
+    }
+    return history;
+}
+
 void require_known_format(const Reader& reader, const Json& object) {
     const std::int64_t format = reader.number_in(object, "format");
     if (format != kFormat)
@@ -250,10 +277,13 @@ std::string to_json(const Manifest& manifest) {
     for (const auto& [name, shape] : manifest.tensors) tensors[name] = shape;
     Json files = Json::array();
     for (const PartFile& file : manifest.files) files.push_back(to_object(file));
+    Json history = Json::array();
+    for (const HistoryEntry& entry : manifest.history) history.push_back(to_object(entry));
     return with_sum({{"format", kFormat},
                      {"state", to_object(manifest.state)},
                      {"plan", manifest.plan},
                      {"configuration", manifest.configuration},
+                     {"history", history},
                      {"tensors", tensors},
                      {"files", files}});
 }
@@ -267,6 +297,7 @@ Manifest parse_manifest(std::string_view text, const std::filesystem::path& path
                       .configuration = reader.text_in(object, "configuration"),
                       .tensors = {},
                       .files = {}};
+    manifest.history = history_of(reader, object, manifest.state.steps);
     std::map<std::string, std::int64_t, std::less<>> elements;
     const Json& tensors = reader.member(object, "tensors");
     if (!tensors.is_object()) reader.refuse("has no tensors");

@@ -53,12 +53,24 @@ struct PartFile {
     bool operator==(const PartFile&) const = default;
 };
 
+/// How the state came to be, one thing after another.
+struct HistoryEntry {
+    std::int64_t after = 0;                 // steps that had been done before it
+    std::string by;                         // "training", "relayout", "import"
+    std::string from;                       // where its state came from, as a path; empty: drawn
+    std::string layout;                     // of the ranks, for a person; empty: none
+    std::vector<std::string> changed = {};  // of the configuration since the entry before: "key: before -> now"
+
+    bool operator==(const HistoryEntry&) const = default;
+};
+
 struct Manifest {
     TrainingState state;
     std::string plan;           // hash of the plan that trained it
     std::string configuration;  // lines "section.key=value", sorted: Job::canonical_text
     std::vector<std::pair<std::string, std::vector<std::int64_t>>> tensors;  // names and shapes in order of the model
     std::vector<PartFile> files;
+    std::vector<HistoryEntry> history = {};  // the oldest first; none in what the first versions have written
 
     bool operator==(const Manifest&) const = default;
 };

@@ -1,5 +1,7 @@
 #include "runtime/checkpoint/pieces.h"
 
+#include <fmt/format.h>
+
 namespace smp::runtime {
 
 StateKind kind_of(Held held) {
@@ -28,6 +30,11 @@ Piece piece_of(const Shard& shard) {
             .kind = kind_of(shard.kind),
             .slice = shard.slice,
             .of_slice = shard.of_slice};
+}
+
+std::string layout_text(const partition::Plan& plan) {
+    const partition::Degrees& degrees = plan.topology.degrees;
+    return fmt::format("{} pipeline x {} tensor x {} data ranks", degrees.pp, degrees.tp, degrees.rdp);
 }
 
 std::vector<std::pair<std::string, std::vector<std::int64_t>>> tensors_of(const models::ModelSpec& model) {

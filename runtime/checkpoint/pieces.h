@@ -23,6 +23,9 @@ std::vector<Shard> written_shards(const partition::Plan& plan, const models::Mod
 
 Piece piece_of(const Shard& shard);
 
+/// The ranks of a plan, for a person: "2 pipeline x 1 tensor x 4 data ranks".
+std::string layout_text(const partition::Plan& plan);
+
 /// Names and shapes in the order of the model, as in a manifest.
 std::vector<std::pair<std::string, std::vector<std::int64_t>>> tensors_of(const models::ModelSpec& model);
 

@@ -240,6 +240,32 @@ TEST_F(SmpConvert, InspectTellsWhatAnyoneAsksOfACheckpoint) {
     FAIL();
 }
 
+TEST_F(SmpConvert, InspectTellsWhatACheckpointCameFrom) {
+    ASSERT_EQ(smp_convert(fmt::format("import {} {}", golden("tiny"), folder_ / "start")).exit_code, 0);
+    EXPECT_THAT(smp_convert("inspect " + (folder_ / "start")).output,
+                HasSubstr("history    import after step 0, from " + golden("tiny") + "\n"));
+    ASSERT_EQ(
+        smp_convert(fmt::format("relayout {} {} --config {}", checkpoint(), folder_ / "relaid", config(job(1, 1))))
+            .exit_code,
+        0);
+    const Outcome on = run(fmt::format("{} --config {} --ranks 2 --output {} --resume {}", program("smp_train"),
+                                       config(job(2, 1, 3)), folder_ / "on", folder_ / "relaid"));
+    ASSERT_EQ(on.exit_code, 0) << on.output;
+    const std::string text = smp_convert("inspect " + (folder_ / "on")).output;
+    EXPECT_THAT(text, HasSubstr(fmt::format("history    steps 1 to 1, 2 pipeline x 2 tensor x 2 data ranks, from {}\n"
+                                            "history    relayout after step 1, 1 pipeline x 1 tensor x 1 data ranks, "
+                                            "from {}; ",
+                                            golden("tiny/model.safetensors"), checkpoint())));
+    EXPECT_THAT(text, HasSubstr("; parallel.tensor_parallel_degree: 2 -> 1"));
+    EXPECT_THAT(text, HasSubstr(fmt::format("history    steps 2 to 3, 2 pipeline x 1 tensor x 1 data ranks, from {}; ",
+                                            folder_ / "relaid")));
+    EXPECT_THAT(text, HasSubstr("; training.steps: 1 -> 3\n"));
+    const Json history = Json::parse(smp_convert("inspect --format json " + (folder_ / "on")).output)["history"];
+    ASSERT_EQ(history.size(), 3U);
+    EXPECT_EQ(history[2]["after"], 1);
+    EXPECT_EQ(history[1]["by"], "relayout");
+}
+
 TEST_F(SmpConvert, TheSameStateInAnotherLayoutHasTheSameHash) {
     const std::string expected = hash_of(checkpoint());
     ASSERT_EQ(smp_convert(fmt::format("import {} {}", golden("tiny"), folder_ / "start")).exit_code, 0);

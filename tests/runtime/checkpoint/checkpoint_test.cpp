@@ -194,15 +194,32 @@ TEST(Checkpoints, AFaultIsMetWhereItIsReadAndNotBefore) {
     EXPECT_THROW(checkpoint.read("tensor", StateKind::weight, 0, values), DataError);
 }
 
+/// A manifest's text, changed in one place, with the sum that it then has.
+std::string changed(std::string text, const std::string& before, const std::string& now) {
+    text.replace(text.find(before), before.size(), now);
+    text.resize(text.rfind(",\n\t\"sum\""));
+    return text + fmt::format(",\n\t\"sum\": \"{}\"\n}}\n", sum128(std::as_bytes(std::span(text))));
+}
+
+TEST(Checkpoints, HistoryIsKeptAndMayBeMissing) {
+    Manifest manifest = snapshots(1, false, 5).front().manifest;
+    manifest.history = {{.after = 0, .by = "training", .from = "", .layout = "2 ranks"},
+                        {.after = 3, .by = "training", .from = "/a", .layout = "4 ranks", .changed = {"x: 2 -> 4"}}};
+    const std::string text = to_json(manifest);
+    EXPECT_EQ(parse_manifest(text, "m"), manifest);
+    const auto begin = text.find("\t\"history\""), end = text.find("\t\"tensors\"");
+    manifest.history.clear();
+    EXPECT_EQ(parse_manifest(changed(text, text.substr(begin, end - begin), ""), "m"), manifest);
+    EXPECT_THROW(parse_manifest(changed(text, "\"after\": 3", "\"after\": 6"), "m"), DataError);
+    EXPECT_THROW(parse_manifest(changed(text, "\"x: 2 -> 4\"", "7"), "m"), DataError);
+}
+
 TEST(Checkpoints, AManifestOfTheFutureIsNamed) {
     const Manifest manifest = snapshots(1, false, 5).front().manifest;
-    std::string text = to_json(manifest);
+    const std::string text = to_json(manifest);
     EXPECT_EQ(parse_manifest(text, "m"), manifest);
-    text.replace(text.find("\"format\": 1"), 11, "\"format\": 7");
-    text.resize(text.rfind(",\n\t\"sum\""));
-    text += fmt::format(",\n\t\"sum\": \"{}\"\n}}\n", sum128(std::as_bytes(std::span(text))));
     try {
-        parse_manifest(text, "m");
+        parse_manifest(changed(text, "\"format\": 1", "\"format\": 7"), "m");
         FAIL();
     } catch (const DataError& error) {
         EXPECT_THAT(error.what(), HasSubstr("is of format 7, and this program reads format 1 only"));

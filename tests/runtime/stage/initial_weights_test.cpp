@@ -88,6 +88,15 @@ TEST_F(InitialWeights, OfAFolderThatDescribesAnotherModelAreRefusedWithBothValue
     EXPECT_THAT(start(R"({"model_type": "llama", "n_head": 2})"),
                 AllOf(HasSubstr("\"llama\" there"), HasSubstr("n_head is 2 there")));
     EXPECT_THAT(start("{"), HasSubstr("it is no JSON object"));
+    // Tied or not, whichever tensors lie there: the values may be equal at first, and training would part them.
+    EXPECT_EQ(start(R"({"tie_word_embeddings": true})"), "");
+    EXPECT_THAT(start(R"({"tie_word_embeddings": false})"),
+                HasSubstr("tie_word_embeddings is false there, and model.tie_word_embeddings is true here"));
+    testing::change_model(job_, [](auto& model) { model.tie_word_embeddings = false; });
+    tensors_["lm_head.weight"] = tensors_.at("transformer.wte.weight").clone();
+    EXPECT_EQ(start(R"({"tie_word_embeddings": false})"), "");
+    EXPECT_THAT(start(R"({"tie_word_embeddings": true})"),
+                HasSubstr("tie_word_embeddings is true there, and model.tie_word_embeddings is false here"));
 }
 
 TEST_F(InitialWeights, WithTensorsThatTheModelHasNoPlaceForAreRefused) {
