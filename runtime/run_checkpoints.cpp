@@ -1,11 +1,13 @@
 #include "runtime/run_checkpoints.h"
 
+#include <algorithm>
 #include <chrono>
 #include <random>
 
 #include <fmt/format.h>
 
 #include "runtime/execution/agreement.h"
+#include "runtime/update/world_sum.h"
 
 namespace smp::runtime {
 
@@ -18,16 +20,16 @@ std::string random_name() {
 
 }  // namespace
 
-RunCheckpoints::RunCheckpoints(Trainer& trainer) : trainer_(trainer) {
+RunCheckpoints::RunCheckpoints(Trainer& trainer)
+    : trainer_(trainer), limit_(static_cast<std::int64_t>(1e3 * trainer.job().cluster.timeout_seconds)) {
     comms::Communicator& world = trainer.world();
     const Job& job = trainer.job();
-    writer_ = std::make_unique<CheckpointWriter>(CheckpointWriter::Place{
-        .folder = job.checkpoint.directory,
-        .keep = job.checkpoint.keep,
-        .rank = world.rank(),
-        .ranks = world.size(),
-        .run = text_of_first(world, random_name()),
-        .timeout = std::chrono::milliseconds(static_cast<std::int64_t>(1e3 * job.cluster.timeout_seconds))});
+    writer_ = std::make_unique<CheckpointWriter>(CheckpointWriter::Place{.folder = job.checkpoint.directory,
+                                                                         .keep = job.checkpoint.keep,
+                                                                         .rank = world.rank(),
+                                                                         .ranks = world.size(),
+                                                                         .run = text_of_first(world, random_name()),
+                                                                         .timeout = limit_});
 }
 
 void RunCheckpoints::begin() {
@@ -49,7 +51,24 @@ std::optional<RunCheckpoints::Saved> RunCheckpoints::completed() {
     return current();
 }
 
-std::optional<RunCheckpoints::Saved> RunCheckpoints::settle() {
+void RunCheckpoints::wait_for_all(const std::function<bool(std::chrono::milliseconds)>& is_done,
+                                  const Waiting& waiting) {
+    using std::chrono::milliseconds;
+    constexpr milliseconds kLongest{100};  // so that nobody waits in a message for another's disk
+    const auto begin = std::chrono::steady_clock::now();
+    auto patience = std::min(milliseconds(10'000), limit_ / 2);
+    for (milliseconds most{1}; largest_over_world(trainer_.world(), is_done(most) ? 0 : 1) > 0;
+         most = std::min(2 * most, kLongest)) {
+        const auto waited = std::chrono::steady_clock::now() - begin;
+        if (waited < patience) continue;
+        patience *= 2;
+        if (waiting)
+            waiting(fmt::format("waiting for the checkpoint of step {}, which has been written for {} s",
+                                writer_->step(), std::chrono::duration_cast<std::chrono::seconds>(waited).count()));
+    }
+}
+
+std::optional<RunCheckpoints::Saved> RunCheckpoints::settle(const Waiting& waiting) {
     if (!writer_->is_running()) return std::nullopt;
     comms::Communicator& world = trainer_.world();
     Saved saved = current();
@@ -58,8 +77,13 @@ std::optional<RunCheckpoints::Saved> RunCheckpoints::settle() {
             if (!failure.empty()) return failure;
         return std::string();
     };
+    const bool is_first = world.rank() == 0;
+    wait_for_all([&](auto most) { return writer_->wait_written(most); }, waiting);
     saved.failure = failure_of(writer_->join());
-    const auto commit = world.rank() == 0 ? writer_->commit(saved.failure.empty()) : std::nullopt;
+    const bool all_written = saved.failure.empty();
+    if (is_first) writer_->conclude(all_written);
+    wait_for_all([&](auto most) { return !is_first || writer_->wait_ended(most); }, waiting);
+    const auto commit = is_first ? writer_->commit(all_written) : std::nullopt;
     const bool is_complete = writer_->is_committed();  // and what follows may still go wrong; of rank 0
     if (is_complete) saved.note = commit.value_or("");
     if (const std::string failure = failure_of(is_complete ? std::nullopt : commit); saved.failure.empty())

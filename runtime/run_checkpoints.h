@@ -1,7 +1,9 @@
 // The checkpoints of one run: when they are written and that all ranks know how that went.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,8 +29,11 @@ class RunCheckpoints {
 
     /// Begins to write the training as it is. With checkpoint.asynchronous training may go on at once.
     void begin();
-    /// Waits for what was begun, if anything was, and says how that went; on rank 0 not what completed() has said.
-    std::optional<Saved> settle();
+    /// A save is still being written, and this rank waits for it: what a person may want to know.
+    using Waiting = std::function<void(const std::string& sentence)>;
+    /// Waits for what was begun, if anything was, and says how that went; on rank 0 not what completed() has said. A
+    /// disk may take its time, whatever cluster.timeout_seconds is: `waiting` is told now and then.
+    std::optional<Saved> settle(const Waiting& waiting = {});
     /// On rank 0, once for what was begun: that it is complete, as soon as it is. Local, does not wait.
     std::optional<Saved> completed();
     /// The newest step whose checkpoint is begun or complete, −1: none in this run.
@@ -36,8 +41,11 @@ class RunCheckpoints {
 
   private:
     Saved current() const;
+    /// Until `is_done` on all ranks, each of which waits in it for at most so long.
+    void wait_for_all(const std::function<bool(std::chrono::milliseconds most)>& is_done, const Waiting& waiting);
 
     Trainer& trainer_;
+    const std::chrono::milliseconds limit_;  // of any other wait
     std::unique_ptr<CheckpointWriter> writer_;
     std::int64_t last_step_ = -1;
     bool is_told_ = false;  // of what was begun last: completed() has said it

@@ -59,7 +59,10 @@ void Session::save() {
 
 std::string Session::settle() {
     if (!checkpoints_) return "";
-    tell(checkpoints_->settle());
+    tell(checkpoints_->settle([this](const std::string& sentence) {
+        if (is_first_)
+            for (const auto& recorder : recorders_) recorder->waiting(sentence);
+    }));
     return failure_;
 }
 

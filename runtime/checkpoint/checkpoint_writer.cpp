@@ -1,6 +1,7 @@
 #include "runtime/checkpoint/checkpoint_writer.h"
 
 #include <exception>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <utility>
@@ -29,27 +30,46 @@ void CheckpointWriter::begin(Snapshot snapshot) {
     snapshot_ = std::move(snapshot);
     step_ = snapshot_.manifest.state.steps;
     is_begun_ = true;
-    gives_up_ = own_written_ = is_committed_ = false;
+    gives_up_ = all_written_ = is_committed_ = false;
+    progress_ = Progress::begun;
     own_failure_.reset();
     commit_failure_.reset();
-    thread_ = std::thread([this] {
-        try {
-            write();
-        } catch (const std::exception& error) {
-            own_failure_ = error.what();
-        }
-        snapshot_.values = {};  // nobody needs the memory any more
-        own_written_ = true;
-        own_written_.notify_all();
-        if (place_.rank != 0) return;
+    thread_ = std::thread([this] { run(); });
+}
+
+void CheckpointWriter::run() {
+    try {
+        write();
+    } catch (const std::exception& error) {
+        own_failure_ = error.what();
+    }
+    snapshot_.values = {};  // nobody needs the memory any more
+    reach(Progress::written);
+    if (place_.rank == 0) {
         try {
             if (!own_failure_) gather_and_commit();
         } catch (const std::exception& error) {
             commit_failure_ = error.what();
         }
         if (own_failure_ || commit_failure_) PartialCheckpoint(place_.folder, step_).remove();
-    });
+    }
+    reach(Progress::ended);
 }
+
+void CheckpointWriter::reach(Progress progress) {
+    const std::lock_guard lock(mutex_);
+    progress_ = progress;
+    changed_.notify_all();
+}
+
+bool CheckpointWriter::wait_for(Progress progress, std::chrono::milliseconds most) {
+    if (!is_begun_) return true;
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, most, [&] { return progress_ >= progress; });
+}
+
+bool CheckpointWriter::wait_written(std::chrono::milliseconds most) { return wait_for(Progress::written, most); }
+bool CheckpointWriter::wait_ended(std::chrono::milliseconds most) { return wait_for(Progress::ended, most); }
 
 void CheckpointWriter::write() {
     const PartialCheckpoint partial(place_.folder, step_);
@@ -68,14 +88,16 @@ void CheckpointWriter::write() {
 
 void CheckpointWriter::gather_and_commit() {
     const PartialCheckpoint partial(place_.folder, step_);
-    const auto deadline = std::chrono::steady_clock::now() + place_.timeout;
     std::vector<PartFile>& files = snapshot_.manifest.files;
+    std::optional<std::chrono::steady_clock::time_point> deadline;  // how long writing may take, nobody can say
     while (!partial.collect(place_.ranks, place_.run, files)) {
         if (gives_up_) throw DataError("the checkpoint was given up");
-        if (std::chrono::steady_clock::now() > deadline)
+        const auto now = std::chrono::steady_clock::now();
+        if (all_written_ && !deadline) deadline = now + place_.timeout;
+        if (deadline && now > *deadline)
             throw DataError(fmt::format(
-                "rank {}'s part of the checkpoint is not in \"{}\" after {} s; checkpoint.directory must be one folder "
-                "for all nodes, and cluster.timeout_seconds long enough for writing",
+                "rank {}'s part of the checkpoint was written, and is not in \"{}\" after {} s; checkpoint.directory "
+                "must be one folder for all nodes",
                 files.size(), partial.part(static_cast<int>(files.size())).parent_path().string(),
                 std::chrono::duration_cast<std::chrono::seconds>(place_.timeout).count()));
         std::this_thread::sleep_for(kPollInterval);
@@ -87,7 +109,10 @@ void CheckpointWriter::gather_and_commit() {
 
 std::optional<std::string> CheckpointWriter::join() {
     if (!is_begun_) return std::nullopt;
-    own_written_.wait(false);
+    {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return progress_ >= Progress::written; });
+    }
     if (place_.rank != 0) {
         thread_.join();
         is_begun_ = false;
@@ -95,9 +120,11 @@ std::optional<std::string> CheckpointWriter::join() {
     return own_failure_;
 }
 
+void CheckpointWriter::conclude(bool all_written) { (all_written ? all_written_ : gives_up_) = true; }
+
 std::optional<std::string> CheckpointWriter::commit(bool all_written) {
     if (!is_begun_) return std::nullopt;
-    if (!all_written) gives_up_ = true;
+    conclude(all_written);
     thread_.join();
     is_begun_ = false;
     return own_failure_ ? own_failure_ : commit_failure_;

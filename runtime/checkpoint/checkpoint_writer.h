@@ -6,8 +6,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <filesystem>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -32,7 +34,7 @@ class CheckpointWriter {
         std::int64_t keep = 1;
         int rank = 0, ranks = 1;
         std::string run;                    // the same on all ranks, and another in every run
-        std::chrono::milliseconds timeout;  // of rank 0's wait for the others' files
+        std::chrono::milliseconds timeout;  // for files that are written to come in sight of rank 0
     };
 
     explicit CheckpointWriter(Place place);
@@ -42,28 +44,45 @@ class CheckpointWriter {
     /// Starts writing `snapshot`; a save before it must have been finished. Local.
     void begin(Snapshot snapshot);
 
-    /// Waits until this rank's file is on the disk. A sentence where it could not be written. Local.
+    /// Waits until this rank's file is on the disk, or could not be written; how that went, join() says. At most so
+    /// long: whether it is. Local, as all that follows.
+    bool wait_written(std::chrono::milliseconds most);
+    /// Waits until this rank's file is on the disk. A sentence where it could not be written.
     std::optional<std::string> join();
-    /// Of rank 0, after join() on all ranks: waits for the commit; `all_written` false gives up. A sentence where the
-    /// checkpoint is not there, and, with is_committed(), where older ones could not be removed.
+
+    /// Of rank 0, after join() on all ranks: says whether all files are written, without which the save is given up.
+    void conclude(bool all_written);
+    /// Of rank 0, after conclude(): waits for the commit. At most so long: whether it has ended.
+    bool wait_ended(std::chrono::milliseconds most);
+    /// Of rank 0: concludes, and waits for the commit. A sentence where the checkpoint is not there, and, with
+    /// is_committed(), where older ones could not be removed.
     std::optional<std::string> commit(bool all_written);
 
     bool is_running() const { return is_begun_; }
-    /// Of rank 0: whether what was begun is complete by now. Local, does not wait.
+    /// Of rank 0: whether what was begun is complete by now. Does not wait.
     bool is_committed() const { return is_committed_; }
     std::int64_t step() const { return step_; }
 
   private:
+    /// How far the thread has come.
+    enum class Progress { begun, written, ended };
+
+    void run();
     void write();
     void gather_and_commit();
+    void reach(Progress progress);
+    bool wait_for(Progress progress, std::chrono::milliseconds most);
 
     const Place place_;
     Snapshot snapshot_;
     std::int64_t step_ = 0;
     bool is_begun_ = false;
     std::thread thread_;
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    Progress progress_ = Progress::begun;  // under the mutex
     std::atomic<bool> gives_up_ = false;
-    std::atomic<bool> own_written_ = false;  // or failed
+    std::atomic<bool> all_written_ = false;  // by what conclude() was told
     std::atomic<bool> is_committed_ = false;
     std::optional<std::string> own_failure_, commit_failure_;
 };

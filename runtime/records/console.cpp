@@ -92,6 +92,8 @@ void Console::saved(const SavedCheckpoint& checkpoint) {
     if (!checkpoint.note.empty()) say(LogLevel::warning, "warning: " + checkpoint.note);
 }
 
+void Console::waiting(const std::string& sentence) { say(LogLevel::info, sentence); }
+
 void Console::finished(const RunEnd& end) {
     if (end.memory.device_peak > 0)
         say(LogLevel::info, partition::memory_comparison(run_->plan, run_->graph, run_->at.stage(), end.memory));

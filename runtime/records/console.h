@@ -34,6 +34,7 @@ class Console final : public Recorder {
     void traced(const partition::StepTimes& times) override;
     void evaluated(const Evaluation& evaluation) override;
     void saved(const SavedCheckpoint& checkpoint) override;
+    void waiting(const std::string& sentence) override;
     void finished(const RunEnd& end) override;
 
   private:

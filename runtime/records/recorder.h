@@ -63,6 +63,8 @@ class Recorder {
     virtual void evaluated(const Evaluation& /*evaluation*/) {}
     /// A checkpoint is complete, or could not be written; the run may have gone on meanwhile.
     virtual void saved(const SavedCheckpoint& /*checkpoint*/) {}
+    /// The run waits for something, and why: a sentence.
+    virtual void waiting(const std::string& /*sentence*/) {}
     /// After the last step; never after a failure.
     virtual void finished(const RunEnd& /*end*/) {}
 };
