@@ -22,7 +22,7 @@ add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>)
 add_library(smp_warnings INTERFACE)
 target_compile_options(
     smp_warnings
-    INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Werror;-Wshadow;-Wnon-virtual-dtor;-Woverloaded-virtual;-Wcast-qual;-Wformat=2;-Wextra-semi;-Wvla;-Wno-stringop-overflow>"
+    INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Werror;-Wshadow;-Wnon-virtual-dtor;-Woverloaded-virtual;-Wcast-qual;-Wformat=2;-Wextra-semi;-Wvla;$<$<CXX_COMPILER_ID:GNU>:-Wno-stringop-overflow>>"
 )
 
 # Sanitizers see our own code; LibTorch and MPI are not instrumented (tests/sanitizers says what follows from that).
@@ -36,8 +36,15 @@ endif()
 if(SMP_SANITIZE)
     # Instrumented code makes g++ 12 warn of uninitialised values that are not.
     add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${smp_sanitize};-fno-omit-frame-pointer;-g1;-O1>")
-    target_compile_options(smp_warnings INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-maybe-uninitialized>)
+    target_compile_options(smp_warnings INTERFACE $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-maybe-uninitialized>)
     add_link_options("$<$<LINK_LANGUAGE:CXX,CUDA>:${smp_sanitize}>")
+endif()
+
+if(SMP_FUZZ)
+    if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+        message(FATAL_ERROR "SMP_FUZZ needs clang with libFuzzer, and the compiler is ${CMAKE_CXX_COMPILER_ID}: name it by CXX=clang++-14 and CC=clang-14.")
+    endif()
+    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fsanitize=fuzzer-no-link>)
 endif()
 
 # ccache takes precompiled headers only when told that their time stamps and macros may be trusted. Paths below the base folder are
