@@ -222,7 +222,11 @@ PlacedEntry entry_from(const std::string& file, const std::string& tensor, const
         throw refuse(fmt::format("has data_offsets {}, which are no begin and end", shown(offsets)));
     placed.begin = *begin;
     placed.end = *end;
-    if (placed.entry.dtype == SafetensorsType::other) return placed;
+    if (placed.entry.dtype == SafetensorsType::other) {
+        if (!size_of(SafetensorsType::U8, placed.entry.shape))
+            throw refuse(fmt::format("has shape {}, which is more than a file can hold", shown(shape)));
+        return placed;
+    }
     if (const std::optional<std::uint64_t> size = size_of(placed.entry.dtype, placed.entry.shape);
         size != placed.end - placed.begin) {
         throw refuse(fmt::format("has {} bytes (data_offsets {}), but {} of shape {} takes {}",

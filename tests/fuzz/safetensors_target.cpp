@@ -41,6 +41,7 @@ void fuzz_safetensors(std::span<const std::byte> input) {
         for (const runtime::SafetensorsEntry& entry : file.entries()) {
             bytes += entry.bytes.size();
             for (const std::byte byte : entry.bytes) sum += static_cast<unsigned>(byte);
+            if (entry.elements() < 0) throw std::logic_error("a shape has fewer elements than none");
             if (entry.dtype == runtime::SafetensorsType::other) continue;
             if (static_cast<std::size_t>(entry.elements()) * bytes_of(entry.dtype) != entry.bytes.size())
                 throw std::logic_error("a tensor is not as large as its shape says");

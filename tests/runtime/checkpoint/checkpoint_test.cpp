@@ -321,6 +321,31 @@ TEST(Checkpoints, WhatCannotBeWrittenIsSaidAndLeavesNothing) {
     EXPECT_EQ(faults_of(checkpoint_path(folder.path(), 5)), "");
 }
 
+// Nobody knows how long a disk takes; but what has been written and is not in sight will not come.
+TEST(Checkpoints, ARankThatWritesIsWaitedForAndOneThatHasWrittenElsewhereIsNot) {
+    const ScratchFolder here, elsewhere;
+    auto two = snapshots(2, false, 5);
+    const auto writer = [](const ScratchFolder& folder, int rank) {
+        return std::make_unique<CheckpointWriter>(CheckpointWriter::Place{.folder = folder.path(),
+                                                                          .keep = 1,
+                                                                          .rank = rank,
+                                                                          .ranks = 2,
+                                                                          .run = "a",
+                                                                          .timeout = std::chrono::milliseconds(1)});
+    };
+    const auto first = writer(here, 0), second = writer(elsewhere, 1);
+    first->begin(std::move(two[0]));
+    EXPECT_EQ(first->join(), std::nullopt);
+    EXPECT_FALSE(first->wait_ended(std::chrono::milliseconds(200)));  // much longer than the limit
+    second->begin(std::move(two[1]));
+    EXPECT_EQ(second->join(), std::nullopt);
+    EXPECT_THAT(first->commit(true).value_or(""),
+                AllOf(HasSubstr("rank 1's part of the checkpoint was written, and is not in"),
+                      HasSubstr("must be one folder for all nodes")));
+    EXPECT_FALSE(first->is_committed());
+    EXPECT_FALSE(std::filesystem::exists(here / "step_00000005.partial"));
+}
+
 TEST(Checkpoints, APartOfAnotherRunIsNotTaken) {
     const ScratchFolder folder;
     const PartialCheckpoint partial(folder.path(), 5);
