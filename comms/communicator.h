@@ -71,6 +71,7 @@ struct ReduceRequest {
     Reduction reduction;
     at::Tensor output;  // everywhere: the same tensor as `input`
     at::Tensor input;
+    at::Tensor scratch;  // uint8 [n]: where what arrives from others may lie; too short or undefined: memory of its own
 };
 
 struct CommunicatorOptions {
@@ -85,6 +86,8 @@ class Communicator {
     virtual int size() const = 0;
     /// What the group is for, in messages: "world", "tensor", …
     virtual const std::string& name() const = 0;
+    /// Whether reductions take no memory of a rank's beside the tensors, as where ranks reach each other's.
+    virtual bool reduces_in_place() const = 0;
 
     /// Collective, blocking. Ranks of equal `color` (>= 0) form a new group, ordered by `key`, then by rank here.
     virtual std::unique_ptr<Communicator> split(int color, int key, const std::string& name) = 0;
@@ -127,13 +130,16 @@ class Communicator {
 // every backend and in every run. fp32, fp64, int32, int64; fp16 and bf16 are added in fp32 and rounded once. A maximum
 // with a NaN is NaN. In groups of one they do nothing but copy where they must.
 
+/// `scratch`, where it is given, is used until the Work is complete, and should have what a rank receives: the others'
+/// pieces, or tensors (comms/collectives/message_collectives.h).
+
 /// In place. Moves 2·(size() − 1)/size() of the tensor's bytes in and out of each rank, as a ring does. numel need not
 /// divide by size().
-Work all_reduce(Communicator& group, at::Tensor tensor, Reduction reduction = Reduction::sum);
+Work all_reduce(Communicator& group, at::Tensor tensor, Reduction reduction = Reduction::sum, at::Tensor scratch = {});
 /// `output` gets this rank's piece of the sum of all `input`s: input.numel() = size() · output.numel(). `output` may be
 /// the own piece of `input`; the rest of `input` is left as it was.
 Work reduce_scatter(Communicator& group, at::Tensor output, const at::Tensor& input,
-                    Reduction reduction = Reduction::sum);
+                    Reduction reduction = Reduction::sum, at::Tensor scratch = {});
 
 /// n ranks in this process, one thread each, over CPU or CUDA tensors; element i belongs to rank i. A rank that aborts
 /// makes all others' waits throw at once, with its reason.

@@ -75,7 +75,7 @@ partition::ModuleGraph module_graph(const ModelSpec& model, const MicrobatchShar
                                .stash_bytes = kept_bytes(stash, Pass::forward),
                                .deferred_bytes = kept_bytes(stash, Pass::backward_input),
                                .logits_bytes = work.logits_bytes,
-                               .memory = model.memory(module, share)};
+                               .passes = model.passes(module, share)};
         if (module + 1 < count) cost.output_bytes = share.boundary_rows() * model.width() * share.value_bytes();
         for (const Parameter& parameter : model.parameters(module, share.tensor_degree, 0)) {
             cost.parameter_count += parameter.slice.local_numel();

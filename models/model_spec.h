@@ -70,9 +70,9 @@ class ModelSpec {
     /// What the module's segment keeps: entry i is the i-th tensor of its Stash.
     virtual std::vector<StashEntry> stash(int module, const MicrobatchShare& share) const = 0;
     virtual ModuleWork work(int module, const MicrobatchShare& share) const = 0;
-    /// What the passes of its segment take of memory while they run (models/pass_sketch.h). Where a family states
-    /// nothing, a forecast counts what they leave and no more.
-    virtual partition::ModuleMemory memory(int /*module*/, const MicrobatchShare& /*share*/) const { return {}; }
+    /// What the passes of its segment take while they run (models/pass_sketch.h). Where a family states nothing, a
+    /// forecast counts what they leave and no more, and no exchange with the tensor group.
+    virtual partition::ModulePasses passes(int /*module*/, const MicrobatchShare& /*share*/) const { return {}; }
 
     /// Names under which files of weights may have a parameter that is tied to no other, the likeliest first.
     virtual std::vector<std::string> names_in_files(const std::string& parameter) const { return {parameter}; }

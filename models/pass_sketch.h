@@ -1,5 +1,5 @@
-// What a pass of a segment takes of memory, found by writing down what it makes and lets go, in its order. A family
-// writes one such sketch a pass beside the pass itself; the plan takes the sums (partition::PassMemory).
+// What a pass of a segment takes, found by writing down what it makes, lets go and exchanges, in its order. A family
+// writes one such sketch a pass beside the pass itself; the plan takes the sums (partition::PassUse).
 #pragma once
 
 #include <algorithm>
@@ -25,7 +25,12 @@ class PassSketch {
     void make_logits(std::int64_t bytes) { change(0, bytes); }
     void drop_logits(std::int64_t bytes) { change(0, -bytes); }
 
-    partition::PassMemory memory() const { return {.scratch = most_made_, .growth = growth_, .left = live_}; }
+    /// With the tensor group.
+    void exchange(const partition::Exchange& exchange) { exchange_ += exchange; }
+
+    partition::PassUse use() const {
+        return {.scratch = most_made_, .growth = growth_, .left = live_, .exchange = exchange_};
+    }
 
   private:
     void change(std::int64_t made, std::int64_t all) {
@@ -37,6 +42,7 @@ class PassSketch {
 
     std::int64_t made_ = 0, most_made_ = 0;  // of its own
     std::int64_t live_ = 0, growth_ = 0;     // beyond what it found
+    partition::Exchange exchange_;
 };
 
 }  // namespace smp::models

@@ -59,7 +59,8 @@ class Trainer::Impl {
     partition::Plan plan_;
     partition::ModuleGraph graph_;
     MemoryMeter meter_;
-    partition::MemoryUse memory_;  // in the last step
+    partition::MemoryUse memory_;             // in the last step
+    partition::MemoryUse evaluation_memory_;  // in the last evaluation
     std::optional<Dataset> train_, validation_;
     std::vector<std::string> weight_warnings_;
     RankGroups groups_;
@@ -107,7 +108,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
     groups_ = make_groups(plan_, world_);
     cut_.replica = groups_.at.rdp;
     stage_.emplace(job_.model, plan_, groups_, meter_, job_.parallel, at::kCPU);
-    exchange_.emplace(groups_, *stage_, meter_, plan_.shard_optimizer_state);
+    exchange_.emplace(groups_, *stage_, meter_, plan_.training[groups_.at.stage()], plan_.shard_optimizer_state);
     {
         const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::optimizer);
         update_.emplace(world_, groups_.at, *stage_, job_.training, plan_.shard_optimizer_state, tokens_per_batch());
@@ -126,7 +127,9 @@ void Trainer::Impl::prepare_locally(TrainerOptions& options) {
     if (!job_.model.spec || !job_.model.segments) throw std::logic_error("Trainer: the job has no model with segments");
     require_valid(job_, world_.size(),
                   options.has_data ? std::set<std::string>{} : std::set<std::string>{"data.train"});
-    plan_ = options.plan ? std::move(*options.plan) : plan_of(job_, world_.size());
+    const auto transport =
+        world_.reduces_in_place() ? partition::Transport::shared_memory : partition::Transport::messages;
+    plan_ = options.plan ? std::move(*options.plan) : plan_of(job_, world_.size(), transport);
     if (const auto faults = faults_of(plan_, job_, world_.size()); !faults.empty())
         throw std::logic_error(fmt::format("the plan cannot be executed: {}", faults.front()));
     const auto& degrees = plan_.topology.degrees;
@@ -135,7 +138,7 @@ void Trainer::Impl::prepare_locally(TrainerOptions& options) {
             .replicas = degrees.rdp,
             .replica = 0,
             .microbatches = plan_.microbatches};
-    graph_ = graph_of(job_, world_.size());
+    graph_ = graph_of(job_, world_.size(), plan_.transport);
     for (const partition::StageId stage : plan_.training.ids())
         predicted_memory_ = std::max(predicted_memory_, memory_forecast(plan_, graph_, stage).device_peak);
     if (const auto limit = memory_limit(job_.cluster))
@@ -204,6 +207,7 @@ StepRecord Trainer::Impl::step(partition::StepTimes* times) {
 
 double Trainer::Impl::evaluate() {
     if (!validation_) throw std::logic_error("Trainer::evaluate: there are no validation data");
+    meter_.reset_peaks();
     ExactSum losses;
     const std::int64_t batches = job_.training.evaluation_batches;
     for (std::int64_t i = 0; i < batches; ++i) {
@@ -211,6 +215,7 @@ double Trainer::Impl::evaluate() {
         const RunResult run = executor_->run({.program = plan_.evaluation[groups_.at.stage()], .microbatches = batch});
         losses.add(counted_losses(run.losses, groups_.at));
     }
+    evaluation_memory_ = meter_.use();
     return sum_over_world(world_, {&losses, 1}).front() / (tokens_per_batch() * static_cast<double>(batches));
 }
 
@@ -307,6 +312,7 @@ std::vector<std::string> Trainer::load(const std::filesystem::path& checkpoint) 
 std::vector<std::string> Trainer::parameter_names() const { return models::parameter_names(impl_->spec()); }
 
 partition::MemoryUse Trainer::memory() const { return impl_->memory_; }
+partition::MemoryUse Trainer::evaluation_memory() const { return impl_->evaluation_memory_; }
 std::int64_t Trainer::optimizer_bytes() const { return impl_->update_->optimizer().bytes(); }
 
 at::Tensor Trainer::gather_value(const std::string& name) {

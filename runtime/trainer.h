@@ -99,6 +99,8 @@ class Trainer {
 
     /// What this rank's tensors took in the last training step: at its end, and at most.
     partition::MemoryUse memory() const;
+    /// The same of its last evaluation, without the sums over the world behind it.
+    partition::MemoryUse evaluation_memory() const;
 
     /// Of AdamW's moments on this rank: 8 a parameter, with its master copy in 16 bits 12; of its own shard alone with
     /// parallel.shard_optimizer_state.

@@ -71,6 +71,7 @@ class DelayedCommunicator final : public Communicator {
     int rank() const override { return group_->rank(); }
     int size() const override { return group_->size(); }
     const std::string& name() const override { return group_->name(); }
+    bool reduces_in_place() const override { return group_->reduces_in_place(); }
     std::unique_ptr<Communicator> split(int color, int key, const std::string& name) override {
         return delayed(group_->split(color, key, name), link_);
     }

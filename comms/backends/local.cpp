@@ -106,6 +106,7 @@ class LocalCommunicator final : public Communicator {
     int rank() const override { return rank_; }
     int size() const override { return group_->size(); }
     const std::string& name() const override { return name_; }
+    bool reduces_in_place() const override { return true; }
     void progress() override { progress_->step_all(); }
     const std::shared_ptr<Progress>& in_flight() const override { return progress_; }
 

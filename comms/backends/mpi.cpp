@@ -52,6 +52,7 @@ class MpiBackend final : public Communicator {
     int rank() const override { return communicator_->rank(); }
     int size() const override { return communicator_->size(); }
     const std::string& name() const override { return name_; }
+    bool reduces_in_place() const override { return false; }
     void progress() override { progress_->step_all(); }
     const std::shared_ptr<Progress>& in_flight() const override { return progress_; }
 

@@ -90,6 +90,7 @@ class NcclBackend final : public Communicator {
     int rank() const override { return communicator_->seat().rank; }
     int size() const override { return communicator_->seat().size; }
     const std::string& name() const override { return communicator_->seat().name; }
+    bool reduces_in_place() const override { return true; }  // in buffers that NCCL has anyway
     void progress() override { progress_->step_all(); }
     const std::shared_ptr<Progress>& in_flight() const override { return progress_; }
 

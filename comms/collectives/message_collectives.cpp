@@ -183,10 +183,15 @@ std::shared_ptr<Operation> reduce_by_messages(MessageGroup messages, const Reduc
         else
             pieces.push_back(everywhere ? piece_of(input.numel(), ranks, peer) : equal_piece(output.numel(), peer));
     }
+    at::Tensor scratch = request.scratch;
+    const std::int64_t piece_bytes = pieces[rank].numel() * static_cast<std::int64_t>(input.element_size());
+    if (!scratch.defined() || scratch.numel() < (ranks - 1) * piece_bytes)
+        scratch = at::empty({(ranks - 1) * piece_bytes}, input.options().dtype(at::kByte));
     std::vector<at::Tensor> terms;  // by rank
-    for (int peer = 0; peer < ranks; ++peer)
-        terms.push_back(peer == rank ? view_of(input, pieces[rank])
-                                     : at::empty({pieces[rank].numel()}, input.options()));
+    for (int peer = 0, others = 0; peer < ranks; ++peer)
+        terms.push_back(peer == rank
+                            ? view_of(input, pieces[rank])
+                            : scratch.narrow(0, others++ * piece_bytes, piece_bytes).view(input.scalar_type()));
     const at::Tensor own = everywhere ? terms[rank] : output;
 
     std::vector<RoundsOperation::Step> steps;

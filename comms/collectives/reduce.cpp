@@ -1,16 +1,19 @@
+#include <utility>
+
 #include "comms/collectives/arguments.h"
 
 namespace smp::comms {
 
-Work all_reduce(Communicator& group, at::Tensor tensor, Reduction reduction) {
-    const ReduceRequest request{ReduceRequest::Result::everywhere, reduction, tensor, tensor};
+Work all_reduce(Communicator& group, at::Tensor tensor, Reduction reduction, at::Tensor scratch) {
+    const ReduceRequest request{ReduceRequest::Result::everywhere, reduction, tensor, tensor, std::move(scratch)};
     check_reduce(group, request);
     if (group.size() == 1 || tensor.numel() == 0) return {};
     return group.reduce(request);
 }
 
-Work reduce_scatter(Communicator& group, at::Tensor output, const at::Tensor& input, Reduction reduction) {
-    const ReduceRequest request{ReduceRequest::Result::scattered, reduction, output, input};
+Work reduce_scatter(Communicator& group, at::Tensor output, const at::Tensor& input, Reduction reduction,
+                    at::Tensor scratch) {
+    const ReduceRequest request{ReduceRequest::Result::scattered, reduction, output, input, std::move(scratch)};
     check_reduce(group, request);
     if (output.numel() == 0) return {};
     if (group.size() > 1) return group.reduce(request);

@@ -46,7 +46,11 @@ cxxopts::Options options() {
         ("set", "override SECTION.KEY=VALUE (JSON or a bare string); any number of times",
          cxxopts::value<std::vector<std::string>>(), "KEY=VALUE")  //
         ("ranks", "plan for this many ranks (default: cluster.nodes * cluster.devices_per_node)", cxxopts::value<int>(),
-         "N")                                                          //
+         "N")  //
+        ("launcher",
+         "plan for ranks that are processes of an MPI job (mpi) or threads of one process (none); auto (default): "
+         "threads, unless the job has several nodes",
+         cxxopts::value<std::string>(), "NAME")                        //
         ("check", "prove the schedule, say so in one line, and stop")  //
         ("format",
          "text: for people (default); json: everything; summary: json without actions; trace: predicted timeline for "
@@ -76,7 +80,7 @@ PlanArguments take(const cxxopts::ParseResult& parsed) {
     if (!parsed.unmatched().empty())
         refuse_argument(parsed.unmatched().front(), "is no option of smp_plan; see smp_plan --help");
     if (parsed.count("plan") != 0) {
-        for (const char* of_job : {"config", "set", "ranks"})
+        for (const char* of_job : {"config", "set", "ranks", "launcher"})
             if (parsed.count(of_job) != 0)
                 refuse_argument(fmt::format("--{}", of_job),
                                 "has no place beside --plan, whose file is planned already; leave one out");
@@ -93,6 +97,15 @@ PlanArguments take(const cxxopts::ParseResult& parsed) {
         arguments.ranks = parsed["ranks"].as<int>();
         if (*arguments.ranks < 1)
             refuse_argument("--ranks", fmt::format("is {}; at least 1 rank is needed", *arguments.ranks));
+    }
+    if (parsed.count("launcher") != 0) {
+        const auto word = parsed["launcher"].as<std::string>();
+        if (word == "mpi")
+            arguments.transport = partition::Transport::messages;
+        else if (word == "none")
+            arguments.transport = partition::Transport::shared_memory;
+        else if (word != "auto")
+            refuse_argument("--launcher", fmt::format("is \"{}\"; allowed are auto, mpi, none", word));
     }
     arguments.check_only = parsed.count("check") != 0;
     if (parsed.count("format") != 0) {

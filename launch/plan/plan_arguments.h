@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "partition/job/reduction_scratch.h"
 #include "partition/job/words.h"
 
 namespace smp::launch {
@@ -24,6 +25,8 @@ struct PlanArguments {
     std::string plan;               // a saved plan.json; exactly one of the two
     std::vector<std::string> sets;  // "SECTION.KEY=VALUE", in order
     std::optional<int> ranks;       // else what the configuration states
+    /// Of --launcher: processes exchange messages, threads of one process share memory; none: by the number of nodes.
+    std::optional<partition::Transport> transport;
     bool check_only = false;
     PlanFormat format = PlanFormat::text;
     /// Text to print instead of planning: --help, --version.

@@ -48,6 +48,9 @@ Json prediction_of(const PlanReport& report) {
                           {"peak_microbatches", peak_microbatches(report.plan.training[stage])},
                           {"peak_bytes", memory.device_peak},
                           {"peak_bytes_by_category", categories}});
+        if (report.plan.evaluates)
+            stages.back()["evaluation_peak_bytes"] =
+                partition::evaluation_forecast(report.plan, report.graph, stage).device_peak;
     }
     return {{"step_seconds", seconds_of(timeline.makespan)}, {"bubble", timeline.bubble()}, {"stages", stages}};
 }

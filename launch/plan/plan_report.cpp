@@ -46,17 +46,22 @@ std::string proof_sentence(const partition::Plan& plan) {
         stages, stages == 1 ? "" : "s", actions, messages);
 }
 
+/// A saved plan says nothing of nodes: all its ranks are taken to be on one.
 void simulate_step(PlanReport& report) {
-    const auto durations = partition::modelled_durations(report.plan, report.plan.training, report.graph, report.rates);
+    const int ranks_per_node = report.config ? report.plan.topology.degrees.world() / report.config->cluster.nodes : 0;
+    const auto durations =
+        partition::modelled_durations(report.plan, report.plan.training, report.graph, report.rates, ranks_per_node);
     report.timeline = partition::simulate(report.plan.training, durations);
 }
 
 }  // namespace
 
-PlanReport report_on(const Config& config, int ranks) {
+PlanReport report_on(const Config& config, int ranks, std::optional<partition::Transport> stated) {
+    const partition::Transport transport = stated.value_or(
+        config.cluster.nodes > 1 ? partition::Transport::messages : partition::Transport::shared_memory);
     PlanReport report{.config = config,
-                      .graph = runtime::graph_of(config, ranks),
-                      .plan = runtime::plan_of(config, ranks),
+                      .graph = runtime::graph_of(config, ranks, transport),
+                      .plan = runtime::plan_of(config, ranks, transport),
                       .proof = {},
                       .rates = {},
                       .timeline = {},

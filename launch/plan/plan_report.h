@@ -27,9 +27,10 @@ struct PlanReport {
     std::vector<std::string> notes;
 };
 
-/// The plan that smp_train would execute on `ranks` ranks, as the trainer makes it, and what it costs. Throws
+/// The plan that smp_train would execute on `ranks` ranks, as the trainer makes it, and what it costs. `transport`: how
+/// these reach each other; none: as processes where the job has several nodes, else as threads. Throws
 /// partition::ConfigError, and std::logic_error as proof_of() does.
-PlanReport report_on(const Config& config, int ranks);
+PlanReport report_on(const Config& config, int ranks, std::optional<partition::Transport> transport = {});
 
 /// A plan that was read from `origin`. What only the job says is not known: tokens, nodes, options, and the warnings
 /// about them. Throws runtime::DataError as proof_of() does.

@@ -54,9 +54,13 @@ std::string ranks_text(const PlanReport& report) {
     const auto& degrees = topology.degrees;
     std::string text = fmt::format("{} = {} pipeline x {} tensor x {} data, placement {}", degrees.world(), degrees.pp,
                                    degrees.tp, degrees.rdp, partition::placement_letters(topology));
-    if (!report.config) return text;
-    const int nodes = report.config->cluster.nodes;
-    return text + fmt::format(", on {} of {}", counted(nodes, "node"), degrees.world() / nodes);
+    if (report.config) {
+        const int nodes = report.config->cluster.nodes;
+        text += fmt::format(", on {} of {}", counted(nodes, "node"), degrees.world() / nodes);
+    }
+    if (degrees.world() == 1) return text;
+    return text + (report.plan.transport == partition::Transport::messages ? ", as processes that exchange messages"
+                                                                           : ", as threads of one process");
 }
 
 /// "0, 1, 2, 3, …, 63", of numbers in ascending order.
@@ -101,19 +105,12 @@ std::string batch_text(const PlanReport& report) {
 }
 
 std::string schedule_text(const partition::Plan& plan) {
-    const auto meaning = [&]() -> std::string {
-        switch (plan.schedule) {
-            case partition::PipelineSchedule::simple: return "all forwards, then all backwards";
-            case partition::PipelineSchedule::interleaved: return "backward first";
-            case partition::PipelineSchedule::zero_bubble: return "backward first, weight gradients in the gaps";
-        }
-        throw std::logic_error("smp_plan: no such schedule");
-    }();
     const auto chunks = static_cast<std::int64_t>(plan.chunks.size()) / plan.topology.degrees.pp;
     int reached = 0;
     for (const auto& program : plan.training) reached = std::max(reached, peak_microbatches(program));
-    return fmt::format("{} ({}), {} a stage, at most {} active (K = {})", partition::word_of(plan.schedule), meaning,
-                       counted(chunks, "chunk"), counted(reached, "microbatch"), plan.active_microbatches);
+    return fmt::format("{} ({}), {} a stage, at most {} active (K = {})", partition::word_of(plan.schedule),
+                       facts_of(plan.schedule).meaning, counted(chunks, "chunk"), counted(reached, "microbatch"),
+                       plan.active_microbatches);
 }
 
 std::string chunks_table(const PlanReport& report) {
@@ -142,7 +139,7 @@ struct Column {
 
 std::vector<Column> action_columns(const partition::Plan& plan) {
     std::vector<Column> columns = {{"F", {ActionKind::forward}}};
-    if (plan.schedule == partition::PipelineSchedule::zero_bubble) {
+    if (facts_of(plan.schedule).splits_backward) {
         columns.push_back({"BI", {ActionKind::backward_input}});
         columns.push_back({"BW", {ActionKind::backward_weight}});
     } else {
@@ -150,16 +147,17 @@ std::vector<Column> action_columns(const partition::Plan& plan) {
     }
     columns.push_back({"sends", {ActionKind::send}});
     columns.push_back({"receives", {ActionKind::receive}});
-    columns.push_back({"reductions", {ActionKind::sum_tied_gradients, ActionKind::reduce_gradients}});
+    columns.push_back(
+        {"reductions", {ActionKind::sum_tied_gradients, ActionKind::sum_row_gradients, ActionKind::reduce_gradients}});
     return columns;
 }
 
 std::string step_legend(const partition::Plan& plan) {
     return fmt::format(
         "F: forwards, {}, of a microbatch through a chunk or a group of it; in flight: microbatches held at "
-        "once between the two; bubble: waiting for other stages\n",
-        plan.schedule == partition::PipelineSchedule::zero_bubble ? "BI and BW: input and weight parts of backwards"
-                                                                  : "B: backwards");
+        "once between the two; waits for transfers: for messages under way, and in collectives over the tensor group; "
+        "bubble: waiting for other stages\n",
+        facts_of(plan.schedule).splits_backward ? "BI and BW: input and weight parts of backwards" : "B: backwards");
 }
 
 std::string step_table(const PlanReport& report) {
@@ -205,6 +203,11 @@ std::string memory_table(const PlanReport& report) {
     rows[0].emplace_back("all at once");
     for (std::size_t stage = 0; stage < stages.size(); ++stage)
         rows[stage + 1].push_back(partition::shown_bytes(stages[stage].device_peak));
+    if (!report.plan.evaluates) return text_table(rows);
+    rows[0].emplace_back("in an evaluation");
+    for (const partition::StageId stage : report.plan.training.ids())
+        rows[stage.index() + 1].push_back(
+            partition::shown_bytes(partition::evaluation_forecast(report.plan, report.graph, stage).device_peak));
     return text_table(rows);
 }
 
@@ -282,10 +285,11 @@ std::string path_text(const PlanReport& report) {
 
 std::string rates_text(const partition::Rates& rates) {
     return fmt::format(
-        "{}FLOP/s, links {}B/s each way and {}, copies to host memory {}B/s each way, memory {}B/s: a guess, not this "
-        "machine",
-        shown_si(rates.flops_per_second), shown_si(rates.link_bytes_per_second),
-        shown_seconds(rates.link_latency_seconds), shown_si(rates.copy_bytes_per_second),
+        "{}FLOP/s, links {}B/s each way and {} inside a node, {}B/s and {} between nodes, copies to host memory {}B/s "
+        "each way, memory {}B/s: a guess, not this machine",
+        shown_si(rates.flops_per_second), shown_si(rates.inside_node.bytes_per_second),
+        shown_seconds(rates.inside_node.latency_seconds), shown_si(rates.between_nodes.bytes_per_second),
+        shown_seconds(rates.between_nodes.latency_seconds), shown_si(rates.copy_bytes_per_second),
         shown_si(rates.memory_bytes_per_second));
 }
 

@@ -34,7 +34,7 @@ std::string answer_to(const launch::PlanArguments& arguments) {
     if (!arguments.plan.empty())
         return shown(launch::report_on(runtime::read_plan(arguments.plan), arguments.plan), arguments);
     const launch::Config config = launch::load_config(arguments.config, arguments.sets, arguments.ranks);
-    return shown(launch::report_on(config, arguments.ranks.value_or(config.world())), arguments);
+    return shown(launch::report_on(config, arguments.ranks.value_or(config.world()), arguments.transport), arguments);
 }
 
 }  // namespace

@@ -5,8 +5,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "models/gpt2/gpt2_memory.h"
 #include "models/gpt2/gpt2_parameters.h"
+#include "models/gpt2/gpt2_passes.h"
 #include "models/gpt2/gpt2_stash.h"
 #include "models/gpt2/gpt2_work.h"
 #include "models/gpt2/hugging_face.h"
@@ -69,8 +69,8 @@ std::vector<StashEntry> Gpt2::stash(int module, const MicrobatchShare& share) co
 
 ModuleWork Gpt2::work(int module, const MicrobatchShare& share) const { return gpt2_work(options_, module, share); }
 
-partition::ModuleMemory Gpt2::memory(int module, const MicrobatchShare& share) const {
-    return gpt2_memory(options_, module, share);
+partition::ModulePasses Gpt2::passes(int module, const MicrobatchShare& share) const {
+    return gpt2_passes(options_, module, share);
 }
 
 std::vector<std::string> Gpt2::names_in_files(const std::string& parameter) const {

@@ -29,7 +29,7 @@ class Gpt2 final : public ModelSpec {
     std::vector<Parameter> parameters(int module, int tensor_degree, int tensor_rank) const override;
     std::vector<StashEntry> stash(int module, const MicrobatchShare& share) const override;
     ModuleWork work(int module, const MicrobatchShare& share) const override;
-    partition::ModuleMemory memory(int module, const MicrobatchShare& share) const override;
+    partition::ModulePasses passes(int module, const MicrobatchShare& share) const override;
     /// Hugging Face writes them with and without "transformer.".
     std::vector<std::string> names_in_files(const std::string& parameter) const override;
     StrayTensor meaning_of(const std::string& tensor) const override;

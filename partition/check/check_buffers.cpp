@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <optional>
 
 #include <fmt/format.h>
 
@@ -61,20 +60,34 @@ class BufferPass {
     std::string shown_buffer() const { return name_of(*buffer_); }
     void add(std::string finding) { findings_.push_back(std::move(finding)); }
 
-    /// Lives longer than the step: never freed, conflicting accesses ordered as listed.
+    const Action& action(const Access& access) const { return program().actions[access.position]; }
+    /// One of several collectives on a chunk, each of which touches elements of its own.
+    bool is_of_bucket(const Access& access) const { return action(access).bucket != kNone; }
+
+    /// Lives longer than the step: never freed, conflicting accesses ordered as listed, but for those of buckets.
     void check_lasting(const std::vector<Access>& accesses) {
-        std::optional<std::size_t> last_write;
+        // The last write, or collectives on buckets, and what has come since; and the write before, likewise.
+        std::size_t written = 0, written_before = 0;
+        bool in_buckets = false;
         for (std::size_t i = 0; i < accesses.size(); ++i) {
             const Access& later = accesses[i];
             if (later.frees) add(fmt::format("{} frees {}, which outlives the step", name(later), shown_buffer()));
-            // Against the write before and, for a write, what has read that: all else is ordered through these.
-            const std::size_t end = later.writes ? i : last_write ? *last_write + 1 : 0;
-            for (std::size_t j = end; j-- > last_write.value_or(0);) {
+            const bool joins = later.writes && is_of_bucket(later) && in_buckets;
+            // A write against the write before and what has read that, a read against the write: all else is ordered
+            // through these.
+            const std::size_t first = joins ? written_before : written, end = joins ? written : i;
+            for (std::size_t j = end; j-- > first;) {
                 const Access& earlier = accesses[j];
                 if ((earlier.writes || later.writes) && !order_.ends_before(earlier.position, later.position))
                     refuse_order(earlier, later);
             }
-            if (later.writes) last_write = i;
+            if (!later.writes) {
+                in_buckets = false;
+            } else if (!joins) {
+                written_before = written;
+                written = i;
+                in_buckets = is_of_bucket(later);
+            }
         }
     }
 
@@ -84,9 +97,19 @@ class BufferPass {
             const Access& access = accesses[i];
             if (!access.is_scratch || access.writes || access.frees)
                 add(fmt::format("{} uses {}, which is scratch elsewhere", name(access), shown_buffer()));
-            if (i > 0 && !order_.ends_before(accesses[i - 1].position, access.position))
+            if (i > 0 && !order_.ends_before(accesses[i - 1].position, access.position) &&
+                !are_kept_apart(accesses[i - 1], access))
                 refuse_order(accesses[i - 1], access);
         }
+    }
+
+    /// Collectives of which one has ended before the other begins, since no more are under way at once.
+    bool are_kept_apart(const Access& earlier, const Access& later) const {
+        if (action(earlier).channel != Channel::data || action(later).channel != Channel::data) return false;
+        int between = 0;
+        for (ActionId i = earlier.position + 1; i < later.position; ++i)
+            if (program().actions[i].channel == Channel::data) ++between;
+        return between + 1 >= kDataCollectivesAtOnce;
     }
 
     /// Written once, read only then, freed once, at last.

@@ -46,14 +46,21 @@ Findings check_action(const Programs& programs, Place place) {
         if (const BufferId twice = repeated(*list); twice != kNone) add(fmt::format("lists buffer {} twice", twice));
     }
     const bool computes = facts_of(action.kind).computation || action.kind == ActionKind::recompute;
-    if (!computes && (!action.consumes.empty() || action.growth_bytes != 0))
-        add("has no passes, which alone consume buffers and take memory");
-    const bool reduces = action.kind == ActionKind::reduce_gradients;
+    const bool sums_rows = action.kind == ActionKind::sum_row_gradients;
+    if (!computes && !action.consumes.empty()) add("has no passes, which alone consume buffers");
+    if (!computes && !sums_rows && (action.growth_bytes != 0 || action.tensor != Exchange()))
+        add("has no passes and sums no rows, which alone take memory and meet the tensor group");
+    if (action.tensor.rounds < 0 || action.tensor.bytes < 0 ||
+        (action.tensor.rounds == 0) != (action.tensor.bytes == 0))
+        add(fmt::format("has {} rounds of {} bytes", action.tensor.rounds, action.tensor.bytes));
+    if (action.bucket != kNone && action.channel != Channel::data) add("has a bucket, which collectives alone have");
     for (const BufferId b : action.scratch) {
         if (computes || !program.buffers.has(b)) continue;
         const Buffer& buffer = program.buffers[b];
-        if (!reduces || buffer.kind != BufferKind::reduction_scratch || buffer.chunk != action.chunk)
-            add(fmt::format("must not use {} as scratch", name_of(buffer)));
+        const bool is_own =
+            sums_rows ? buffer.kind == BufferKind::scratch && buffer.chunk == action.chunk
+                      : action.kind == ActionKind::reduce_gradients && buffer.kind == BufferKind::reduction_scratch;
+        if (!is_own) add(fmt::format("must not use {} as scratch", name_of(buffer)));
     }
     const EventId end(program.events);
     for (const EventId event : action.waits) {

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "partition/check/checker_passes.h"
+#include "partition/job/flat_padding.h"
 
 namespace smp::partition::passes {
 namespace {
@@ -118,13 +119,47 @@ void check_counts(const Plan& plan, Findings& findings) {
     check("sampling", plan.sampling, 1, /*in_groups=*/false);
 }
 
+/// As long as the buffers that they cut, in buckets that are no more than the actions they would take.
+void check_sections(const Plan& plan, Findings& findings) {
+    if (plan.sections.size() != plan.chunks.size()) {
+        findings.push_back(
+            fmt::format("{} sections of flat buffers for {} chunks", plan.sections.size(), plan.chunks.size()));
+        return;
+    }
+    for (const ChunkId chunk : plan.chunks.ids()) {
+        const FlatSection& section = plan.sections[chunk];
+        const bool is_cut = section.elements >= 0 && section.elements <= kMostBytes && section.bucket_elements >= 0 &&
+                            section.bucket_elements <= kMostBytes;
+        const auto actions = std::ssize(plan.training[plan.chunks[chunk].stage].actions);
+        if (!is_cut || (section.bucket_elements > 0 && section.elements / section.bucket_elements > actions))
+            findings.push_back(fmt::format("the section of chunk {} has {} elements in buckets of {}", chunk,
+                                           section.elements, section.bucket_elements));
+    }
+    if (!findings.empty()) return;
+    for (const auto* programs : {&plan.training, &plan.evaluation, &plan.sampling}) {
+        for (const RankProgram& program : *programs) {
+            for (const Buffer& buffer : program.buffers) {
+                const bool are_gradients = buffer.kind == BufferKind::gradients;
+                if ((!are_gradients && buffer.kind != BufferKind::parameters) || !plan.sections.has(buffer.chunk))
+                    continue;
+                const std::int64_t elements = plan.sections[buffer.chunk].elements;
+                if (buffer.bytes != kGradientBytes * elements && (are_gradients || buffer.bytes != 2 * elements))
+                    findings.push_back(fmt::format("{} has {} bytes, its section {} elements", name_of(buffer),
+                                                   buffer.bytes, elements));
+            }
+        }
+    }
+}
+
 void check_bounds(const Plan& plan, Findings& findings) {
+    if (plan.evaluation_boundaries < 1)
+        findings.push_back(fmt::format("{} boundary tensors of an evaluation", plan.evaluation_boundaries));
     if (plan.active_microbatches < 1 || plan.active_microbatches > plan.microbatches)
         findings.push_back(
             fmt::format("{} of {} microbatches may be active", plan.active_microbatches, plan.microbatches));
     if (plan.loading_horizon < 0) findings.push_back(fmt::format("a loading horizon of {}", plan.loading_horizon));
     const std::size_t bounds =
-        plan.schedule == PipelineSchedule::zero_bubble ? static_cast<std::size_t>(plan.topology.degrees.pp) : 0;
+        facts_of(plan.schedule).splits_backward ? static_cast<std::size_t>(plan.topology.degrees.pp) : 0;
     if (plan.held_bytes.size() != bounds)
         findings.push_back(fmt::format("{} bounds on held bytes, where {} needs {}", plan.held_bytes.size(),
                                        word_of(plan.schedule), bounds));
@@ -140,6 +175,7 @@ Findings check_frame(const Plan& plan) {
     if (findings.empty()) check_programs(plan, findings);
     if (findings.empty()) check_chunks(plan, findings);
     if (findings.empty()) check_counts(plan, findings);
+    if (findings.empty()) check_sections(plan, findings);
     if (findings.empty()) check_bounds(plan, findings);
     return findings;
 }
@@ -150,8 +186,9 @@ Findings check_graph(const ModuleGraph& graph) {
     Total<double> work{kMostFlops};
     for (const Module& module : graph.modules) {
         bool are_costs = module.weight_flops <= module.backward_flops;
-        for (const std::int64_t count : {module.parameter_count, module.stash_bytes, module.deferred_bytes,
-                                         module.logits_bytes, module.output_bytes})
+        for (const std::int64_t count :
+             {module.parameter_count, module.padding_elements, module.stash_bytes, module.deferred_bytes,
+              module.logits_bytes, module.output_bytes, module.row_gradient_bytes})
             are_costs = counts.takes(count) && are_costs;
         for (const double flops : {module.forward_flops, module.backward_flops, module.weight_flops})
             are_costs = work.takes(flops) && are_costs;
@@ -162,7 +199,8 @@ Findings check_graph(const ModuleGraph& graph) {
         const bool ascends =
             std::adjacent_find(modules.begin(), modules.end(), std::greater_equal<>()) == modules.end();
         if (modules.size() < 2 || !ascends || modules.front() < 0 ||
-            modules.back() >= static_cast<int>(graph.modules.size()) || !counts.takes(shared.parameter_count))
+            modules.back() >= static_cast<int>(graph.modules.size()) || !counts.takes(shared.parameter_count) ||
+            !counts.takes(shared.padding_elements))
             findings.push_back(fmt::format("the modules of {} are no modules of the model", shared.name));
     }
     return findings;
@@ -173,6 +211,31 @@ Findings check_model(const Plan& plan, const ModuleGraph& graph) {
     if (plan.chunks.back().end_module != static_cast<int>(graph.modules.size()))
         findings.push_back(fmt::format("the chunks hold {} modules, the model has {}", plan.chunks.back().end_module,
                                        graph.modules.size()));
+    const Degrees& degrees = plan.topology.degrees;
+    const std::int64_t multiple = flat_multiple(graph.precision, degrees.rdp);
+    for (const ChunkId chunk : plan.chunks.ids()) {
+        if (!findings.empty()) return findings;  // modules are looked up
+        const FlatSection& section = plan.sections[chunk];
+        const std::int64_t elements = section_elements(graph, plan.chunks, chunk, degrees.rdp);
+        if (section.elements != elements)
+            findings.push_back(fmt::format("the section of chunk {} has {} elements, its parameters take {}", chunk,
+                                           section.elements, elements));
+        if (section.bucket_elements % multiple != 0)
+            findings.push_back(fmt::format("the buckets of chunk {} have {} elements, no multiple of {}", chunk,
+                                           section.bucket_elements, multiple));
+        std::int64_t row_bytes = 0;
+        for (int m = plan.chunks[chunk].first_module; m < plan.chunks[chunk].end_module; ++m)
+            row_bytes += graph.modules[static_cast<std::size_t>(m)].row_gradient_bytes;
+        const auto& actions = plan.training[plan.chunks[chunk].stage].actions;
+        const Exchange wanted = row_bytes > 0 ? two_rounds(row_bytes, degrees.tp) : Exchange();
+        Exchange found;
+        for (const Action& action : actions)
+            if (action.kind == ActionKind::sum_row_gradients && action.chunk == chunk) found += action.tensor;
+        if (found != wanted)
+            findings.push_back(
+                fmt::format("training: the row gradients of chunk {} are summed in {} bytes, where {} are", chunk,
+                            found.bytes, wanted.bytes));
+    }
     const auto is_copy = [&](const Buffer& buffer) {
         if (buffer.shared < 0 || buffer.shared >= static_cast<int>(graph.shared.size())) return false;
         const auto& modules = graph.shared[static_cast<std::size_t>(buffer.shared)].modules;

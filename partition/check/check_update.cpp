@@ -1,5 +1,5 @@
-// What becomes of gradients once they are complete, and where parameters come from: sums of tied copies, reductions,
-// the update, gathering.
+// What becomes of gradients once they are complete, and where parameters come from: sums of tied copies and of rows,
+// reductions, the update, gathering.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -46,22 +46,61 @@ class UpdatePass {
         for (const ActionId i : actions.ids()) read({stage_, i});
         const std::string last = actions.empty() ? "nothing" : name({stage_, actions.last_id()});
         for (const ChunkId chunk : duty_.placement.chunks_of(stage_)) {
-            if (duty_.training && !reductions_.contains(chunk)) miss(ActionKind::reduce_gradients, chunk, last);
-            if (duty_.gathers_parameters && !gathers_.contains(chunk)) miss(ActionKind::gather_parameters, chunk, last);
+            if (duty_.training) require_all_buckets(ActionKind::reduce_gradients, chunk, reductions_, last);
+            if (duty_.gathers_parameters) require_all_buckets(ActionKind::gather_parameters, chunk, gathers_, last);
         }
         if (duty_.training && !update_) miss(ActionKind::optimizer_step, kNone, last);
     }
 
   private:
     using PlaceOfChunk = std::map<ChunkId, Place>;
+    using PlacesOfChunk = std::map<ChunkId, std::vector<Place>>;
 
     std::string name(Place place) const { return shown(programs_, place); }
     const Action& action(Place place) const { return at(programs_, place); }
     const Buffer& buffer(Place here, BufferId id) const { return buffer_of(programs_, here, id); }
     void add(std::string finding) { findings_.push_back(std::move(finding)); }
-    void miss(ActionKind kind, ChunkId chunk, const std::string& last) {
+    void miss(ActionKind kind, ChunkId chunk, const std::string& last, BucketId bucket = {}) {
         add(fmt::format("stage {} ends with {} without {}", stage_, last,
-                        name_of(Action{.kind = kind, .chunk = chunk})));
+                        name_of(Action{.kind = kind, .chunk = chunk, .bucket = bucket})));
+    }
+
+    FlatSection section(ChunkId chunk) const {
+        return duty_.sections.has(chunk) ? duty_.sections[chunk] : FlatSection{};
+    }
+    /// Which bucket of a chunk is due when so many have been: none, where it is all at once.
+    BucketId bucket_due(ChunkId chunk, int done) const {
+        return section(chunk).buckets() == 0 ? BucketId() : BucketId(done);
+    }
+    void require_all_buckets(ActionKind kind, ChunkId chunk, const PlacesOfChunk& places, const std::string& last) {
+        const auto found = places.find(chunk);
+        const int done = found == places.end() ? 0 : static_cast<int>(found->second.size());
+        if (done < std::max(1, section(chunk).buckets())) miss(kind, chunk, last, bucket_due(chunk, done));
+    }
+    /// Buckets come one after another, each once, with its share of the bytes of the chunk's buffer.
+    void read_bucket(Place here, BufferKind kind, PlacesOfChunk& places) {
+        const Action& collective = action(here);
+        const FlatSection cut = section(collective.chunk);
+        auto& before = places[collective.chunk];
+        const auto done = static_cast<int>(before.size());
+        const BucketId due = bucket_due(collective.chunk, done);
+        const bool are_over = done >= std::max(1, cut.buckets());
+        if (are_over) {
+            refuse_after(here, before.back());
+        } else if (collective.bucket != due) {
+            add(fmt::format("{} comes where {} is due", name(here),
+                            name_of(Action{.kind = collective.kind, .chunk = collective.chunk, .bucket = due})));
+        } else {
+            for (const BufferId b : collective.writes) {
+                const Buffer& flat = buffer(here, b);
+                if (flat.kind != kind) continue;
+                const std::int64_t bytes = due == kNone ? flat.bytes : flat.bytes / cut.elements * cut.elements_of(due);
+                if (collective.bytes != bytes)
+                    add(fmt::format("{} has {} bytes of {}, where its part has {}", name(here), collective.bytes,
+                                    name_of(flat), bytes));
+            }
+        }
+        before.push_back(here);
     }
     void refuse_after(Place here, const std::optional<Place>& earlier) {
         if (earlier) add(fmt::format("{} comes after {}", name(here), name(*earlier)));
@@ -69,6 +108,10 @@ class UpdatePass {
     static std::optional<Place> find(const PlaceOfChunk& places, ChunkId chunk) {
         const auto found = places.find(chunk);
         return found == places.end() ? std::nullopt : std::optional(found->second);
+    }
+    static std::optional<Place> first_of(const PlacesOfChunk& places, ChunkId chunk) {
+        const auto found = places.find(chunk);
+        return found == places.end() ? std::nullopt : std::optional(found->second.front());
     }
 
     void read(Place here) {
@@ -83,10 +126,12 @@ class UpdatePass {
             case ActionKind::backward:
             case ActionKind::backward_input:
             case ActionKind::backward_weight:
-                refuse_after(here, last_sum_ ? last_sum_ : find(reductions_, action(here).chunk));
+                refuse_after(here, last_sum_ ? last_sum_ : first_of(reductions_, action(here).chunk));
+                refuse_after(here, find(row_sums_, action(here).chunk));
                 refuse_after(here, update_);
                 break;
             case ActionKind::sum_tied_gradients: read_sum(here); break;
+            case ActionKind::sum_row_gradients: read_row_sum(here); break;
             case ActionKind::reduce_gradients: read_reduction(here); break;
             case ActionKind::optimizer_step: read_update(here); break;
             case ActionKind::gather_parameters: read_gather(here); break;
@@ -98,7 +143,8 @@ class UpdatePass {
 
     bool belongs(Place here, bool wanted) {
         const ChunkId chunk = action(here).chunk;
-        const bool needs_chunk = action(here).channel == Channel::data;
+        const bool needs_chunk =
+            action(here).channel == Channel::data || action(here).kind == ActionKind::sum_row_gradients;
         if (!wanted) {
             add(fmt::format("{} does not belong into {} program", name(here),
                             duty_.training ? "this" : "a forward-only"));
@@ -110,32 +156,31 @@ class UpdatePass {
         return false;
     }
 
-    void require_bytes(Place here, BufferKind kind) {
-        for (const BufferId b : action(here).writes) {
-            if (buffer(here, b).kind == kind && action(here).bytes != buffer(here, b).bytes)
-                add(fmt::format("{} has {} bytes of {}, which has {}", name(here), action(here).bytes,
-                                name_of(buffer(here, b)), buffer(here, b).bytes));
-        }
-    }
-
     void read_gather(Place here) {
         if (!belongs(here, duty_.gathers_parameters)) return;
         const ChunkId chunk = action(here).chunk;
         require_chunk_buffer(programs_, here, BufferKind::parameters, chunk, findings_);
-        require_bytes(here, BufferKind::parameters);
-        refuse_after(here, find(gathers_, chunk));
+        read_bucket(here, BufferKind::parameters, gathers_);
         refuse_after(here, find(forwards_, chunk));
-        gathers_.try_emplace(chunk, here);
+    }
+
+    void read_row_sum(Place here) {
+        if (!belongs(here, duty_.training)) return;
+        const ChunkId chunk = action(here).chunk;
+        require_chunk_buffer(programs_, here, BufferKind::gradients, chunk, findings_);
+        if (action(here).tensor.rounds == 0) add(fmt::format("{} sums nothing", name(here)));
+        refuse_after(here, find(row_sums_, chunk));
+        refuse_after(here, first_of(reductions_, chunk));
+        refuse_after(here, update_);
+        row_sums_.try_emplace(chunk, here);
     }
 
     void read_reduction(Place here) {
         if (!belongs(here, duty_.training)) return;
         const ChunkId chunk = action(here).chunk;
         require_chunk_buffer(programs_, here, BufferKind::gradients, chunk, findings_);
-        require_bytes(here, BufferKind::gradients);
-        refuse_after(here, find(reductions_, chunk));
+        read_bucket(here, BufferKind::gradients, reductions_);
         refuse_after(here, update_);
-        reductions_.try_emplace(chunk, here);
     }
 
     void read_update(Place here) {
@@ -170,7 +215,7 @@ class UpdatePass {
             if (std::find(reads.begin(), reads.end(), b) == reads.end())
                 add(fmt::format("{} frees {} without adding it", name(here), name_of(buffer(here, b))));
         }
-        for (const BufferId b : action(here).writes) refuse_after(here, find(reductions_, buffer(here, b).chunk));
+        for (const BufferId b : action(here).writes) refuse_after(here, first_of(reductions_, buffer(here, b).chunk));
         refuse_after(here, update_);
         last_sum_ = here;
     }
@@ -179,7 +224,8 @@ class UpdatePass {
     const Duty& duty_;
     StageId stage_;
     Findings& findings_;
-    PlaceOfChunk forwards_, gathers_, reductions_;  // the first of each chunk
+    PlaceOfChunk forwards_, row_sums_;    // the first of each chunk
+    PlacesOfChunk gathers_, reductions_;  // all, in order
     std::optional<Place> last_sum_, update_;
 };
 

@@ -25,6 +25,7 @@ std::vector<std::string> check(const Programs& programs, const Duty& duty) {
     auto findings = passes::check_form(programs);
     if (findings.empty()) findings = passes::check_compute(programs, duty);
     if (findings.empty()) findings = passes::check_update(programs, duty);
+    if (findings.empty()) findings = passes::check_boundaries(programs, duty);
     if (findings.empty()) findings = passes::check_messages(programs);
     if (findings.empty()) findings = passes::check_end(programs);
     if (findings.empty()) findings = passes::check_buffers(programs);
@@ -48,14 +49,16 @@ std::vector<std::string> check(const Plan& plan) {
                   .gathers_parameters = plan.shard_optimizer_state,
                   .active_microbatches = plan.active_microbatches};
     training.loading_horizon = plan.loading_horizon;
+    training.sections = plan.sections;
+    training.boundaries = plan.evaluation_boundaries;
     for (const Chunk& chunk : plan.chunks) training.groups.push_back(static_cast<int>(chunk.groups.size()));
-    for (const StageId r : first_ids<StageId>(plan.schedule == PipelineSchedule::simple ? 0 : stages)) {
+    for (const StageId r : first_ids<StageId>(facts_of(plan.schedule).holds_all ? 0 : stages)) {
         const int per_stage = static_cast<int>(training.placement.chunks_of(r).size());
         training.in_flight.push_back(
             per_stage > 1 ? chunked_limit(r, stages, per_stage, largest_chunked_group(stages, plan.microbatches))
                           : in_flight_limit(r, stages, plan.active_microbatches));
     }
-    if (plan.schedule == PipelineSchedule::zero_bubble) training.held_bytes = plan.held_bytes;
+    if (facts_of(plan.schedule).splits_backward) training.held_bytes = plan.held_bytes;
     Duty evaluation = training, sampling = training;
     evaluation.training = sampling.training = false;
     evaluation.microbatches = plan.evaluation_microbatches;

@@ -32,6 +32,8 @@ void require_chunk_buffer(const Programs& programs, Place here, BufferKind kind,
 
 Findings check_compute(const Programs& programs, const Duty& duty);
 Findings check_update(const Programs& programs, const Duty& duty);
+/// In forward-only programs.
+Findings check_boundaries(const Programs& programs, const Duty& duty);
 Findings check_messages(const Programs& programs);
 /// With one communicator an edge, as ranks have them, or with as few as one a channel.
 Findings check_end(const Programs& programs, Communicators communicators = Communicators::one_an_edge);

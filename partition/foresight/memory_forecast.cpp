@@ -50,6 +50,21 @@ MemoryForecast memory_forecast(const Plan& plan, const ModuleGraph& graph, Stage
     return forecast;
 }
 
+MemoryForecast evaluation_forecast(const Plan& plan, const ModuleGraph& graph, StageId stage) {
+    const MemoryPeaks step = memory_peaks(plan.training[stage]), own = memory_peaks(plan.evaluation[stage]);
+    MemoryForecast forecast{.peak = own.of_category, .device_peak = own.device};
+    for (std::size_t c = 0; c < kMemoryCategories; ++c) {
+        forecast.peak[c] += step.lasting[c] - own.lasting[c];
+        forecast.device_peak += step.lasting[c] - own.lasting[c];
+    }
+    // Host memory for what leaves is taken once, for all steps.
+    constexpr auto kOffloaded = static_cast<std::size_t>(MemoryCategory::offloaded);
+    forecast.peak[kOffloaded] = step.of_category[kOffloaded];
+    forecast.peak[kOptimizer] = optimizer_bytes(plan, graph, stage);
+    forecast.device_peak += forecast.peak[kOptimizer];
+    return forecast;
+}
+
 std::optional<std::int64_t> memory_limit(const ClusterOptions& cluster) {
     if (!cluster.memory_limit_gib) return std::nullopt;
     return std::llround(*cluster.memory_limit_gib * static_cast<double>(std::int64_t{1} << 30));
@@ -62,7 +77,11 @@ std::optional<std::string> misfit(const Plan& plan, const ModuleGraph& graph, st
     std::int64_t ranks =
         1;  // data-parallel ranks over which optimizer states would have to be sharded; 0: no number does
     for (const StageId stage : plan.training.ids()) {
-        const MemoryForecast forecast = memory_forecast(plan, graph, stage);
+        MemoryForecast forecast = memory_forecast(plan, graph, stage);
+        if (plan.evaluates) {
+            const MemoryForecast evaluation = evaluation_forecast(plan, graph, stage);
+            if (evaluation.device_peak > forecast.device_peak) forecast = evaluation;
+        }
         // Optimizer states alone get smaller.
         const std::int64_t room = limit_bytes - (forecast.device_peak - forecast.peak[kOptimizer]);
         const std::int64_t states = all_optimizer_bytes(plan, graph, stage);

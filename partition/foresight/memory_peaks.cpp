@@ -19,7 +19,8 @@ bool is_second_copy(const RankProgram& program, const Buffer& buffer) {
 MemoryBytes lasting_bytes(const RankProgram& program) {
     MemoryBytes bytes = {};
     for (const Buffer& buffer : program.buffers) {
-        const bool lasts = buffer.kind == BufferKind::parameters || buffer.kind == BufferKind::gradients;
+        const bool lasts = buffer.kind == BufferKind::parameters || buffer.kind == BufferKind::gradients ||
+                           buffer.kind == BufferKind::reduction_scratch;
         if (lasts || is_second_copy(program, buffer))
             bytes[static_cast<std::size_t>(category_of(buffer))] += buffer.bytes;
     }
@@ -67,9 +68,9 @@ class Account {
         peaks_.device = std::max(peaks_.device, device);
     }
     MemoryPeaks peaks() const {
-        const MemoryBytes lasting = lasting_bytes(program_);
         MemoryPeaks all = peaks_;
-        all.device += std::accumulate(lasting.begin(), lasting.end(), std::int64_t{0});
+        all.lasting = lasting_bytes(program_);
+        all.device += std::accumulate(all.lasting.begin(), all.lasting.end(), std::int64_t{0});
         return all;
     }
 

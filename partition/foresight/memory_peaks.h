@@ -12,7 +12,8 @@ namespace smp::partition {
 /// own gradient of a second copy of a shared parameter, that of the first is a view.
 struct MemoryPeaks {
     MemoryBytes of_category = {};
-    std::int64_t device = 0;  // of all but `offloaded`
+    std::int64_t device = 0;   // of all but `offloaded`
+    MemoryBytes lasting = {};  // what is there throughout
 };
 
 /// `program` must pass the checker.

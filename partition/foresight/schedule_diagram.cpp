@@ -93,7 +93,7 @@ std::string legend(const Plan& plan, const Cells& cells) {
     std::string text = fmt::format(
         "{} on {} stage{}: {} microbatch{}, at most {} active{}\n", word_of(plan.schedule), stages,
         stages == 1 ? "" : "s", plan.microbatches, plan.microbatches == 1 ? "" : "es", plan.active_microbatches,
-        plan.schedule == PipelineSchedule::zero_bubble ? "; made for the model's costs, drawn with equal ones" : "");
+        facts_of(plan.schedule).splits_backward ? "; made for the model's costs, drawn with equal ones" : "");
     text += line({.kind = ActionKind::forward, .microbatch = MicrobatchId(0), .chunk = ChunkId(0)},
                  "forward of microbatch 0, one tick");
     if (has(ActionKind::backward))

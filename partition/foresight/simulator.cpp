@@ -30,8 +30,9 @@ void require_duration_of_each_action(const Programs& programs, const Durations& 
                                                durations[stage].size(), programs[stage].actions.size(), stage));
         }
         for (const ActionId i : durations[stage].ids()) {
-            if (durations[stage][i].duration >= 0 && durations[stage][i].latency >= 0) continue;
-            throw std::logic_error(fmt::format("simulator: {} of stage {} has a duration below 0",
+            const auto& [duration, latency, exchange] = durations[stage][i];
+            if (duration >= 0 && latency >= 0 && exchange >= 0 && exchange <= duration) continue;
+            throw std::logic_error(fmt::format("simulator: {} of stage {} has a duration below 0, or below its part",
                                                name_of(programs[stage].actions[i]), stage));
         }
     }
@@ -150,7 +151,8 @@ class Simulation : public Machine::Clock {
         r.start = is_joint ? joined_from_ : s.now;
         r.end = r.start + duration_of(here).duration;
         r.cause = is_joint ? joined_cause_ : s.cause;
-        timeline_.stages[here.stage].compute += duration_of(here).duration;
+        timeline_.stages[here.stage].compute += duration_of(here).duration - duration_of(here).exchange;
+        timeline_.stages[here.stage].exposed += duration_of(here).exchange;
         queue_.emplace(r.end, Happening::compute_ended, here.stage.number());
     }
 

@@ -32,7 +32,8 @@ struct ActionSpan {
 /// Time of one stage's compute stream, in ticks. compute + exposed + bubble = Timeline::makespan.
 struct StageTime {
     std::int64_t compute = 0;  // forwards, backwards, sums, optimizer
-    /// Stood still while all it waited for was on its way: posted by both sides, in a link or queueing for it.
+    /// Stood still while all it waited for was on its way: posted by both sides, in a link or queueing for it; or in a
+    /// collective over the tensor group.
     std::int64_t exposed = 0;
     /// Stood still otherwise: something it needed had not been made yet, another stage had not come to a collective
     /// over the world, or the step was over for it.

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "partition/foresight/node_borders.h"
 #include "partition/stages/chunk_costs.h"
 
 namespace smp::partition {
@@ -14,20 +15,10 @@ namespace {
 
 constexpr double kTolerableImbalance = 0.05;
 
-bool tensor_groups_stay_on_nodes(const Topology& topology, int ranks_per_node) {
-    for (int rank = 0; rank < topology.degrees.world(); ++rank) {
-        Coordinate at = coordinate_of(topology, rank);
-        at.tp = 0;
-        const int first = rank_of(topology, at);
-        if (first / ranks_per_node != rank / ranks_per_node) return false;
-    }
-    return true;
-}
-
 void warn_of_nodes(const Topology& topology, int nodes, std::vector<std::string>& warnings) {
     const Degrees& degrees = topology.degrees;
     const int ranks_per_node = degrees.world() / nodes;
-    if (degrees.tp == 1 || tensor_groups_stay_on_nodes(topology, ranks_per_node)) return;
+    if (degrees.tp == 1 || !NodeBorders(topology, ranks_per_node).cut(Axis::tensor)) return;
     const int common = std::gcd(degrees.tp, ranks_per_node);
     warnings.push_back(fmt::format(
         "tensor parallelism leaves the node: with placement {} and {} rank{} a node the {} shards of a layer lie on "
@@ -60,7 +51,7 @@ void warn_of_idle_stages(const Plan& plan, std::vector<std::string>& warnings) {
     const int stages = plan.topology.degrees.pp, microbatches = plan.microbatches, active = plan.active_microbatches;
     const int chunks_per_stage = static_cast<int>(plan.chunks.size()) / stages;
     // Where the backward is split, weight parts fill some of the time, how much depends on their costs.
-    const bool is_split = plan.schedule == PipelineSchedule::zero_bubble;
+    const bool is_split = facts_of(plan.schedule).splits_backward;
     if (microbatches < stages) {
         const double bubble = static_cast<double>(stages - 1) / microbatches / chunks_per_stage;
         warnings.push_back(fmt::format(

@@ -15,6 +15,10 @@ constexpr std::int64_t flat_alignment(Precision precision) { return 256 / value_
 /// an aligned share.
 constexpr std::int64_t flat_multiple(Precision precision, int replicas) { return flat_alignment(precision) * replicas; }
 
+/// What data-parallel ranks exchange at once of a chunk's gradients or parameters, about: 16 MiB of fp32, long enough
+/// to fill a link, short enough to overlap.
+inline constexpr std::int64_t kBucketElements = 4 << 20;
+
 constexpr std::int64_t round_up(std::int64_t elements, std::int64_t multiple) {
     return (elements + multiple - 1) / multiple * multiple;
 }

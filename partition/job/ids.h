@@ -65,6 +65,7 @@ class Id {
 using StageId = Id<struct StageKind>;
 using ChunkId = Id<struct ChunkKind>;            // among all chunks of the model
 using GroupId = Id<struct GroupKind>;            // of modules that are recomputed together, in their chunk
+using BucketId = Id<struct BucketKind>;          // of elements that are reduced together, in their chunk's section
 using MicrobatchId = Id<struct MicrobatchKind>;  // of a step
 using BufferId = Id<struct BufferIdKind>;        // of one stage's program, as are events and actions
 using EventId = Id<struct EventKind>;

@@ -11,35 +11,64 @@
 
 namespace smp::partition {
 
-/// Memory of one pass of a module, beside what was there when it began: its input, the gradient that it is given, and
-/// what it has kept before.
-struct PassMemory {
+/// Collectives over the tensor group, one after another. `rounds`: a gathering or a reduce-scatter is one, an
+/// all-reduce two. `bytes`: that each rank sends (and receives) as a ring does: of S bytes all together and t ranks (t
+/// − 1)/t·S a round.
+struct Exchange {
+    int rounds = 0;
+    std::int64_t bytes = 0;
+
+    Exchange& operator+=(const Exchange& other) {
+        rounds += other.rounds;
+        bytes += other.bytes;
+        return *this;
+    }
+    bool operator==(const Exchange&) const = default;
+};
+template <>
+struct Fields<Exchange> {
+    static constexpr auto list = fields<Exchange>(field("rounds", &Exchange::rounds), field("bytes", &Exchange::bytes));
+};
+
+/// One round over `ranks` ranks, of a tensor that has `bytes` when it is whole.
+constexpr Exchange one_round(std::int64_t bytes, int ranks) {
+    return ranks > 1 ? Exchange{.rounds = 1, .bytes = bytes - bytes / ranks} : Exchange{};
+}
+constexpr Exchange two_rounds(std::int64_t bytes, int ranks) {
+    const Exchange one = one_round(bytes, ranks);
+    return {.rounds = 2 * one.rounds, .bytes = 2 * one.bytes};
+}
+
+/// What one pass of a module takes. Memory is beside what was there when it began: its input, the gradient that it is
+/// given, and what it has kept before.
+struct PassUse {
     std::int64_t scratch = 0;  // the most at once of what it makes itself, which stays or goes when it ends; no logits
     std::int64_t growth = 0;   // the most at once beyond what it found, some of which it lets go on its way
     std::int64_t left = 0;     // beyond what it found when it has ended; below 0 where it lets go of more than it keeps
+    Exchange exchange = {};    // with the tensor group
 
-    bool operator==(const PassMemory&) const = default;
+    bool operator==(const PassUse&) const = default;
 };
 template <>
-struct Fields<PassMemory> {
-    static constexpr auto list = fields<PassMemory>(
-        field("scratch", &PassMemory::scratch), field("growth", &PassMemory::growth), field("left", &PassMemory::left));
+struct Fields<PassUse> {
+    static constexpr auto list = fields<PassUse>(field("scratch", &PassUse::scratch), field("growth", &PassUse::growth),
+                                                 field("left", &PassUse::left), field("exchange", &PassUse::exchange));
 };
 
-/// Of the passes of one microbatch. What they make without a backward to come is evaluation's.
-struct ModuleMemory {
-    PassMemory forward, evaluation;
-    PassMemory backward;                         // at once, or …
-    PassMemory backward_input, backward_weight;  // … in two parts
+/// The passes of one microbatch. What they make without a backward to come is evaluation's.
+struct ModulePasses {
+    PassUse forward, evaluation;
+    PassUse backward;                         // at once, or …
+    PassUse backward_input, backward_weight;  // … in two parts
 
-    bool operator==(const ModuleMemory&) const = default;
+    bool operator==(const ModulePasses&) const = default;
 };
 template <>
-struct Fields<ModuleMemory> {
-    static constexpr auto list = fields<ModuleMemory>(
-        field("forward", &ModuleMemory::forward), field("evaluation", &ModuleMemory::evaluation),
-        field("backward", &ModuleMemory::backward), field("backward_input", &ModuleMemory::backward_input),
-        field("backward_weight", &ModuleMemory::backward_weight));
+struct Fields<ModulePasses> {
+    static constexpr auto list = fields<ModulePasses>(
+        field("forward", &ModulePasses::forward), field("evaluation", &ModulePasses::evaluation),
+        field("backward", &ModulePasses::backward), field("backward_input", &ModulePasses::backward_input),
+        field("backward_weight", &ModulePasses::backward_weight));
 };
 
 /// One module of the chain. Bytes and FLOPs are of one rank (after tensor parallelism) and, where they depend on it, of
@@ -57,7 +86,7 @@ struct Module {
     std::int64_t logits_bytes = 0;    // of the last module: alive at once while it computes the loss
     std::int64_t output_bytes = 0;    // boundary tensor handed to the next module; 0 after the last
     std::int64_t row_gradient_bytes = 0;  // gradients of a rank's own rows only, which the tensor group sums
-    ModuleMemory memory = {};
+    ModulePasses passes = {};
 
     bool operator==(const Module&) const = default;
 };
@@ -70,7 +99,7 @@ struct Fields<Module> {
         field("weight_flops", &Module::weight_flops), field("stash_bytes", &Module::stash_bytes),
         field("deferred_bytes", &Module::deferred_bytes), field("logits_bytes", &Module::logits_bytes),
         field("output_bytes", &Module::output_bytes), field("row_gradient_bytes", &Module::row_gradient_bytes),
-        field("memory", &Module::memory));
+        field("passes", &Module::passes));
 };
 
 /// A parameter that several modules use (the tied embedding). Each stage that holds one of them keeps a copy; the

@@ -65,7 +65,7 @@ void check_chunks(const ParallelOptions& options, OptionChecks& checks) {
     const int degree = options.virtual_pipeline_degree;
     checks.between("virtual_pipeline_degree", degree, 1, kMostChunksPerStage);
     if (degree <= 1) return;
-    if (options.pipeline != PipelineSchedule::interleaved) {
+    if (!facts_of(options.pipeline).takes_chunks) {
         checks.conflict("virtual_pipeline_degree", degree,
                         fmt::format("parallel.pipeline = \"{}\" has one chunk a stage", word_of(options.pipeline)),
                         "set parallel.pipeline = \"interleaved\", or leave virtual_pipeline_degree out");
@@ -106,12 +106,11 @@ void check(const ParallelOptions& options, OptionChecks& checks) {
         checks.conflict("active_microbatches", active,
                         fmt::format("must not be above parallel.microbatches, which is {}", options.microbatches),
                         "lower it, or leave it out");
-    } else if (options.pipeline == PipelineSchedule::simple && active >= 1 && active < options.microbatches) {
+    } else if (facts_of(options.pipeline).holds_all && active >= 1 && active < options.microbatches) {
         checks.conflict(
             "active_microbatches", active,
-            fmt::format(
-                "parallel.pipeline = \"simple\" runs all forwards first, so that all {} microbatches are active",
-                options.microbatches),
+            fmt::format("parallel.pipeline = \"{}\" runs {}, so that all {} microbatches are active",
+                        word_of(options.pipeline), facts_of(options.pipeline).meaning, options.microbatches),
             "leave active_microbatches out, or set parallel.pipeline = \"interleaved\"");
     }
 }
@@ -146,7 +145,7 @@ double memory_weight(const ParallelOptions& options) {
 
 int active_microbatches(const ParallelOptions& options) {
     if (options.active_microbatches) return *options.active_microbatches;
-    if (options.pipeline == PipelineSchedule::simple) return options.microbatches;
+    if (facts_of(options.pipeline).holds_all) return options.microbatches;
     const int stages = options.pipeline_parallel_degree;
     const int wanted = options.virtual_pipeline_degree > 1 ? 2 * stages : stages + 2;
     return std::clamp(wanted, 1, std::max(1, options.microbatches));

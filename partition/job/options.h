@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "partition/job/pipeline_schedule.h"
 #include "partition/job/precision.h"
 #include "partition/job/problem.h"
 #include "partition/job/topology.h"
@@ -18,16 +19,6 @@
 namespace smp::partition {
 
 class OptionChecks;
-
-enum class PipelineSchedule {
-    simple,       // all forwards, then all backwards
-    interleaved,  // backward first
-    zero_bubble,  // backward first, split into input and weight parts
-};
-template <>
-struct Words<PipelineSchedule> {
-    static constexpr std::array<std::string_view, 3> list = {"simple", "interleaved", "zero_bubble"};
-};
 
 /// What tensor parallelism spares: with `memory` the tokens of a microbatch are cut over the tensor ranks wherever
 /// every rank would hold the same (sequence parallelism: Korthikanti et al. 2022, "Reducing Activation Recomputation in
@@ -44,7 +35,7 @@ struct ParallelOptions {
     int microbatches = 1;                    // a step is split into, on each data-parallel rank
     std::optional<int> active_microbatches;  // bound on those in flight; not given: see active_microbatches()
     PipelineSchedule pipeline = PipelineSchedule::interleaved;
-    int virtual_pipeline_degree = 1;  // chunks on each stage; above 1 with `interleaved` only
+    int virtual_pipeline_degree = 1;  // chunks on each stage; above 1 where the schedule takes them
     std::string placement_strategy = "cluster";
     Optimize optimize = Optimize::speed;
     /// `none`, `each` (a layer), `contiguous` (all layers of a chunk) or `group_N` (N layers) are recomputed together;

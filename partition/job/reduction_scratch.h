@@ -2,7 +2,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
+#include <string_view>
+
+#include "partition/job/words.h"
 
 namespace smp::partition {
 
@@ -10,6 +14,10 @@ namespace smp::partition {
 /// messages a rank receives the others' pieces beside its own and adds them up (comms/collectives/message_collectives.h
 /// has the rounds).
 enum class Transport { shared_memory, messages };
+template <>
+struct Words<Transport> {
+    static constexpr std::array<std::string_view, 2> list = {"shared_memory", "messages"};
+};
 
 /// Of `bytes`, to which each rank has 1/ranks in the end: the others' pieces of that.
 constexpr std::int64_t reduce_scatter_scratch(std::int64_t bytes, int ranks, Transport transport) {

@@ -33,6 +33,7 @@ std::string name_of(const Action& action) {
     const bool is_message = facts_of(action.kind).is_message();
     if (is_message) name += fmt::format(" {}", word_of(action.channel));
     name = with_place(std::move(name), action.microbatch, action.chunk, action.group);
+    if (action.bucket != kNone) name += fmt::format(" bucket{}", action.bucket);
     if (is_message) name += fmt::format(" {} stage {}", action.kind == ActionKind::send ? "->" : "<-", action.peer);
     return name;
 }
@@ -47,6 +48,8 @@ std::string name_of(const Buffer& buffer) {
 std::string describe(const RankProgram& program, const Action& action) {
     std::string line = name_of(action);
     if (action.bytes > 0) line += fmt::format(", {} bytes", action.bytes);
+    if (action.tensor.rounds > 0)
+        line += fmt::format("; {} rounds of {} bytes with the tensor group", action.tensor.rounds, action.tensor.bytes);
     if (!action.waits.empty()) {
         line += "; waits";
         for (const EventId event : action.waits) line += fmt::format(" e{}", event);

@@ -9,6 +9,7 @@
 
 #include "partition/job/fields.h"
 #include "partition/job/ids.h"
+#include "partition/job/module_graph.h"
 #include "partition/job/words.h"
 #include "partition/plan/action_kinds.h"
 
@@ -31,7 +32,7 @@ enum class BufferKind {
     gradients,      // a chunk's part of the flat gradient buffer of the rank
     parameters,     // a chunk's part of the flat parameter buffer of the rank
     scratch,        // what a computation makes besides and what stays of it, until it ends
-    reduction_scratch,  // what a reduction of gradients takes beside them
+    reduction_scratch,  // what reductions of gradients take beside them
 };
 template <>
 struct Words<BufferKind> {
@@ -58,11 +59,13 @@ struct Words<BufferKind> {
 /// tied_received: written by a receive; read and freed by sum_tied_gradients.
 /// The gradient of a second copy of a shared parameter on one stage is no such view: it exists throughout, like
 ///   `gradients`.
-/// gradients: read and written by backward, sum_tied_gradients and reduce_gradients; read by optimizer_step.
+/// gradients: read and written by backward, sum_tied_gradients, sum_row_gradients and reduce_gradients, those by
+///   buckets; read by optimizer_step.
 /// parameters: read by forward and backward; written by optimizer_step, and by gather_parameters where optimizer states
 ///   are sharded.
-/// scratch: one for each kind of computation of a chunk or group, used by them all in turn. reduction_scratch: one a
-///   chunk, used by its reduce_gradients.
+/// scratch: one for each kind of computation of a chunk or group, used by them all in turn, and one for each
+///   sum_row_gradients. reduction_scratch: as many as reductions are under way at once, used by these in turn; there
+///   throughout, like the flat buffers.
 /// Where the backward is split, its input part does what is said of the backward here, but that it leaves
 /// tied_gradient to the weight part, which adds to `gradients` too.
 ///
@@ -105,19 +108,21 @@ struct Fields<Buffer> {
 struct Action {
     ActionKind kind;
     MicrobatchId microbatch = {};
-    ChunkId chunk = {};  // for send and receive: the own chunk that made or will use the tensor; for reduce_gradients
-                         // and gather_parameters: whose
-    StageId peer = {};   // for send and receive
-    GroupId group = {};  // of the chunk, where it is recomputed in groups, for compute actions and copies
+    ChunkId chunk = {};    // for send and receive: the own chunk that made or will use the tensor; for row sums,
+                           // reductions and gatherings: whose
+    StageId peer = {};     // for send and receive
+    GroupId group = {};    // of the chunk, where it is recomputed in groups, for compute actions and copies
+    BucketId bucket = {};  // of the chunk's section, for collectives over the data-parallel group; none: all of it
     Channel channel = Channel::none;
     Stream stream = Stream::compute;
     std::int64_t bytes = 0;  // that travel; 0 for local work
+    Exchange tensor = {};    // with the tensor group, while a compute action runs
     std::vector<BufferId> reads = {}, writes = {};
     std::vector<BufferId> consumes = {};  // reads and lets go of piece by piece, while it makes what it writes
     std::vector<BufferId> scratch = {};   // has while it runs (a posted one: until it has been waited for)
     std::vector<BufferId> frees = {};
-    /// Of a computation: the most that it takes on the device, its scratch and what it writes included, beyond what is
-    /// alive when it begins.
+    /// Of a computation or a sum over the tensor group: the most that it takes on the device, its scratch and what it
+    /// writes included, beyond what is alive when it begins.
     std::int64_t growth_bytes = 0;
     std::vector<EventId> waits = {};
     EventId signals = {};
@@ -128,11 +133,12 @@ template <>
 struct Fields<Action> {
     static constexpr auto list = fields<Action>(
         stated("kind", &Action::kind), field("microbatch", &Action::microbatch), field("chunk", &Action::chunk),
-        field("group", &Action::group), field("peer", &Action::peer), field("channel", &Action::channel),
-        field("stream", &Action::stream), field("bytes", &Action::bytes), field("waits", &Action::waits),
-        field("reads", &Action::reads), field("writes", &Action::writes), field("consumes", &Action::consumes),
-        field("scratch", &Action::scratch), field("frees", &Action::frees),
-        field("growth_bytes", &Action::growth_bytes), field("signals", &Action::signals));
+        field("group", &Action::group), field("bucket", &Action::bucket), field("peer", &Action::peer),
+        field("channel", &Action::channel), field("stream", &Action::stream), field("bytes", &Action::bytes),
+        field("tensor", &Action::tensor), field("waits", &Action::waits), field("reads", &Action::reads),
+        field("writes", &Action::writes), field("consumes", &Action::consumes), field("scratch", &Action::scratch),
+        field("frees", &Action::frees), field("growth_bytes", &Action::growth_bytes),
+        field("signals", &Action::signals));
 };
 
 /// What one pipeline rank does in one step. Ranks of equal pipeline position and any tensor or data position share it.

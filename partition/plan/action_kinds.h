@@ -25,9 +25,10 @@ enum class ActionKind {
     sum_tied_gradients,  // local, one for each shared parameter on each stage that holds a copy: adds all copies'
                          // gradients, in ascending order of modules, which is the order in which `reads` lists them
                          // behind `gradients`
-    reduce_gradients,    // of one chunk, over the data-parallel group
+    sum_row_gradients,   // of one chunk, over the tensor group, each rank of which has seen its own rows only
+    reduce_gradients,    // of a bucket of one chunk, over the data-parallel group
     optimizer_step,      // norm, clipping and update; the norm is collective over the world
-    gather_parameters,   // of one chunk, over the data-parallel group, where each rank updates its own shard
+    gather_parameters,   // likewise, where each rank updates its own shard
     join,  // local: nothing but its waits. Ends a forward-only program, whose last messages no other action waits for
 };
 
@@ -51,8 +52,13 @@ struct Words<Stream> {
 };
 inline constexpr std::size_t kStreams = Words<Stream>::list.size();
 
-/// Who takes part in an action beside its rank: nobody, one other stage, the ranks of the same stage and shard, all.
-enum class Reach { rank, edge, data_group, world };
+/// Who takes part in an action beside its rank: nobody, one other stage, the ranks of the same stage and replica, those
+/// of the same stage and shard, all. (Computations reach the tensor group from within.)
+enum class Reach { rank, edge, tensor_group, data_group, world };
+
+/// Of the collectives over the data-parallel group, which begin in the order of issue, at most so many are under way on
+/// a rank: one moves while the other is being added up. Two that are further apart never meet.
+inline constexpr int kDataCollectivesAtOnce = 2;
 
 /// What a timeline shows it as: its category and its colour.
 enum class Activity { forward, backward, backward_weight, recompute, communication, reduction, optimizer, other };
@@ -89,6 +95,7 @@ inline constexpr auto kActionFacts = std::to_array<ActionFacts>({
     {ActionKind::offload,            "offload",            Stream::copy_out,      Reach::rank,       Activity::communication},
     {ActionKind::prefetch,           "prefetch",           Stream::copy_in,       Reach::rank,       Activity::communication},
     {ActionKind::sum_tied_gradients, "sum tied gradients", Stream::compute,       Reach::rank,       Activity::reduction},
+    {ActionKind::sum_row_gradients,  "sum row gradients",  Stream::compute,       Reach::tensor_group, Activity::reduction},
     {ActionKind::reduce_gradients,   "reduce gradients",   Stream::communication, Reach::data_group, Activity::reduction},
     {ActionKind::optimizer_step,     "optimizer step",     Stream::compute,       Reach::world,      Activity::optimizer},
     {ActionKind::gather_parameters,  "gather parameters",  Stream::communication, Reach::data_group, Activity::reduction},

@@ -11,7 +11,7 @@
 
 #include <fmt/format.h>
 
-#include "partition/plan/action_memory.h"
+#include "partition/plan/action_use.h"
 #include "partition/plan/chunk_parts.h"
 #include "partition/plan/messages.h"
 #include "partition/plan/offloading.h"
@@ -24,20 +24,21 @@ namespace {
 class ProgramBuilder {
   public:
     /// `messages` are those this stage sends or receives, in the order of messages_of.
-    ProgramBuilder(const ModuleGraph& graph, const Chunks& chunks, StageId stage, int microbatches,
-                   const LoweringOptions& options, std::span<const Message> messages)
+    ProgramBuilder(const ModuleGraph& graph, const Chunks& chunks, const Table<ChunkId, FlatSection>& sections,
+                   StageId stage, int microbatches, const LoweringOptions& options, std::span<const Message> messages)
         : graph_(graph),
           chunks_(chunks),
+          sections_(sections),
           stage_(stage),
           last_microbatch_(microbatches - 1),
           options_(options),
           messages_(messages),
           action_of_(messages.size()),
-          buffers_(graph, chunks, stage, microbatches, options.training, options.flat_multiple) {}
+          buffers_(graph, chunks, sections, stage, microbatches, options.training) {}
 
     RankProgram build(std::span<const Computation> steps) {
         const auto end = static_cast<int>(steps.size());
-        if (options_.gather_parameters) add_gathers(steps);
+        if (options_.sharded) add_gathers(steps);
         if (options_.training && options_.loading_horizon > 0)
             offloading_ = choose_offloads(chunks_, steps, options_.loading_horizon);
         std::vector<std::vector<const Message*>> made(steps.size() + 1), posted(steps.size() + 1),
@@ -70,7 +71,7 @@ class ProgramBuilder {
             if (position == end) break;
             add_step(steps[position], transfers_at(position));
             if (completes_gradients(steps[position]) && !holds_shared(steps[position].chunk))
-                add_reduction(steps[position].chunk, last_step_);
+                add_reductions(steps[position].chunk, last_step_);
         }
         if (options_.training) {
             add_end_of_step(transfers_at(end));
@@ -146,24 +147,24 @@ class ProgramBuilder {
                 action.writes.insert(action.writes.begin(), logits);
                 action.frees.push_back(logits);
             }
-            take_memory(action, part);
+            take_use(action, part);
             last_step_ = add(std::move(action), std::exchange(waits, {}));
             if (step.kind == ComputationKind::forward && is_offloaded(step, part)) add_offload(step, part);
         }
     }
 
-    void take_memory(Action& action, const Part& part) {
+    void take_use(Action& action, const Part& part) {
         const bool keeps = options_.training && (action.kind != ActionKind::forward || part.group == kNone);
-        const ActionMemory memory = memory_of(graph_, part, action.kind, options_.training, keeps);
-        if (memory.scratch > 0)
-            action.scratch = {buffers_.scratch(action.kind, action.chunk, part.group, memory.scratch)};
-        action.growth_bytes = std::max(memory.growth, buffers_.left_bytes(action));
+        const ActionUse use = use_of(graph_, part, action.kind, options_.training, keeps);
+        if (use.scratch > 0) action.scratch = {buffers_.scratch(action.kind, action.chunk, part.group, use.scratch)};
+        action.growth_bytes = std::max(use.growth, buffers_.left_bytes(action));
+        action.tensor = use.exchange;
     }
 
     void fill_forward(Action& action, std::vector<ActionId>& waits, const Computation& step, const Part& part) {
         action.reads = {buffers_.parameters(step.chunk)};
         if (const auto gathered = gathers_.find(step.chunk); gathered != gathers_.end()) {
-            waits.push_back(gathered->second);
+            waits.insert(waits.end(), gathered->second.begin(), gathered->second.end());
             gathers_.erase(gathered);  // what follows on this stream need not wait again
         }
         if (const Maybe in = buffers_.input(step, part)) {
@@ -191,7 +192,7 @@ class ProgramBuilder {
             action.frees = {buffers_.copy_of_input(BufferKind::offloaded, step, part)};
             waits = {fetches_.at(key_of(step, part))};
         }
-        take_memory(action, part);
+        take_use(action, part);
         add(std::move(action), std::move(waits));
     }
 
@@ -287,39 +288,63 @@ class ProgramBuilder {
     }
 
     // Begin and end of a step.
+    /// Of a collective over the data-parallel group on a chunk's buffer: one action a bucket, or one for all.
+    template <typename Add>
+    void for_each_bucket(const Action& whole, BufferId buffer, Add&& add_one) {
+        const FlatSection& section = sections_[whole.chunk];
+        const std::int64_t element_bytes = section.elements == 0 ? 0 : buffers_.bytes(buffer) / section.elements;
+        Action action = whole;
+        action.channel = Channel::data;
+        action.reads = action.writes = {buffer};
+        for (const BucketId bucket : section.bucket_ids()) {
+            action.bucket = bucket;
+            action.bytes = element_bytes * section.elements_of(bucket);
+            add_one(action);
+        }
+    }
+
     void add_gathers(std::span<const Computation> steps) {
         for (const Computation& step : steps) {
             if (step.kind != ComputationKind::forward || gathers_.contains(step.chunk)) continue;
-            const BufferId parameters = buffers_.parameters(step.chunk);
-            gathers_[step.chunk] = add({.kind = ActionKind::gather_parameters,
-                                        .chunk = step.chunk,
-                                        .channel = Channel::data,
-                                        .bytes = buffers_.bytes(parameters),
-                                        .reads = {parameters},
-                                        .writes = {parameters}});
+            for_each_bucket({.kind = ActionKind::gather_parameters, .chunk = step.chunk},
+                            buffers_.parameters(step.chunk),
+                            [&](const Action& gather) { gathers_[step.chunk].push_back(add(gather)); });
         }
     }
 
     /// Behind `made`, the last action that writes the chunk's gradients.
-    void add_reduction(ChunkId of_chunk, ActionId made) {
-        const BufferId gradients = buffers_.gradients(of_chunk);
-        reductions_.push_back(add({.kind = ActionKind::reduce_gradients,
-                                   .chunk = of_chunk,
-                                   .channel = Channel::data,
-                                   .bytes = buffers_.bytes(gradients),
-                                   .reads = {gradients},
-                                   .writes = {gradients},
-                                   .scratch = reduction_scratch(of_chunk)},
-                                  {made}));
+    void add_reductions(ChunkId of_chunk, ActionId made) {
+        made = add_row_sum(of_chunk, made);
+        for_each_bucket({.kind = ActionKind::reduce_gradients, .chunk = of_chunk}, buffers_.gradients(of_chunk),
+                        [&](Action reduction) {
+                            const std::int64_t scratch = reduction_scratch(reduction.bytes);
+                            const auto n = static_cast<int>(reductions_.size());
+                            if (scratch > 0) reduction.scratch = {buffers_.reduction_scratch(n, scratch)};
+                            reductions_.push_back(add(std::move(reduction), {made}));
+                        });
     }
 
-    std::vector<BufferId> reduction_scratch(ChunkId of_chunk) {
-        const Chunk& chunk = chunks_[of_chunk];
+    std::int64_t reduction_scratch(std::int64_t bytes) const {
+        return options_.sharded ? reduce_scatter_scratch(bytes, options_.replicas, options_.transport)
+                                : all_reduce_scratch(bytes, options_.replicas, options_.transport);
+    }
+
+    /// Where tensor ranks have gradients of their own rows only: one tensor of them all is summed and put back.
+    ActionId add_row_sum(ChunkId of_chunk, ActionId made) {
         std::int64_t bytes = 0;
-        for (int m = chunk.first_module; m < chunk.end_module; ++m)
+        for (int m = chunks_[of_chunk].first_module; m < chunks_[of_chunk].end_module; ++m)
             bytes += graph_.modules[static_cast<std::size_t>(m)].row_gradient_bytes;
-        if (bytes == 0) return {};
-        return {buffers_.reduction_scratch(of_chunk, bytes)};
+        if (bytes == 0) return made;
+        const std::int64_t scratch = bytes + all_reduce_scratch(bytes, options_.tensor_ranks, options_.transport);
+        const BufferId gradients = buffers_.gradients(of_chunk);
+        return add({.kind = ActionKind::sum_row_gradients,
+                    .chunk = of_chunk,
+                    .tensor = two_rounds(bytes, options_.tensor_ranks),
+                    .reads = {gradients},
+                    .writes = {gradients},
+                    .scratch = {buffers_.scratch(ActionKind::sum_row_gradients, of_chunk, kNone, scratch)},
+                    .growth_bytes = scratch},
+                   {made});
     }
 
     /// Adds up all copies of one shared parameter, if this stage holds one: returns the action, or none.
@@ -359,7 +384,7 @@ class ProgramBuilder {
             waited_for.insert(waited_for.end(), waits_[sum].begin(), waits_[sum].end());
         }
         for (const ChunkId c : buffers_.own_chunks()) {
-            if (holds_shared(c)) add_reduction(c, last_sum);
+            if (holds_shared(c)) add_reductions(c, last_sum);
         }
         Action step{.kind = ActionKind::optimizer_step,
                     .channel = Channel::world,
@@ -391,6 +416,7 @@ class ProgramBuilder {
 
     const ModuleGraph& graph_;
     const Chunks& chunks_;
+    const Table<ChunkId, FlatSection>& sections_;
     StageId stage_;
     MicrobatchId last_microbatch_;
     const LoweringOptions& options_;
@@ -399,9 +425,9 @@ class ProgramBuilder {
     StageBuffers buffers_;
     Offloading offloading_;
     std::vector<ActionId> reductions_;
-    std::map<ChunkId, ActionId> gathers_;  // those that are not waited for yet
-    ActionId last_step_;                   // the compute action added last
-    int tasks_ = 0;                        // added so far
+    std::map<ChunkId, std::vector<ActionId>> gathers_;  // those that are not waited for yet
+    ActionId last_step_;                                // the compute action added last
+    int tasks_ = 0;                                     // added so far
     std::map<InputKey, ActionId> offloads_, fetches_;
     std::deque<ActionId> leaving_;  // offloads that no forward has waited for
     RankProgram program_;
@@ -410,8 +436,8 @@ class ProgramBuilder {
 
 }  // namespace
 
-Programs lower(const ModuleGraph& graph, const Chunks& chunks, const ComputeOrders& orders, int microbatches,
-               const LoweringOptions& options) {
+Programs lower(const ModuleGraph& graph, const Chunks& chunks, const Table<ChunkId, FlatSection>& sections,
+               const ComputeOrders& orders, int microbatches, const LoweringOptions& options) {
     Table<StageId, std::vector<Message>> of_stage(orders.size());
     for (const Message& m : messages_of(graph, chunks, orders, microbatches, options)) {
         of_stage[m.from_stage].push_back(m);
@@ -419,8 +445,8 @@ Programs lower(const ModuleGraph& graph, const Chunks& chunks, const ComputeOrde
     }
     Programs programs;
     for (const StageId stage : orders.ids())
-        programs.push_back(
-            ProgramBuilder(graph, chunks, stage, microbatches, options, of_stage[stage]).build(orders[stage]));
+        programs.push_back(ProgramBuilder(graph, chunks, sections, stage, microbatches, options, of_stage[stage])
+                               .build(orders[stage]));
     return programs;
 }
 

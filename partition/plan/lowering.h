@@ -25,12 +25,16 @@
 //   leave only to return. The forward that makes the next input to be offloaded waits for the last copy but one, so
 //   that at most kOffloadsUnderWay are leaving.
 // - A chunk's gradients are reduced right behind its last backward, or behind the sum of tied gradients where it holds
-//   a copy. Sharded parameters are gathered at the start of the programs that read them, in the order of their first
-//   use, so that each chunk's first forward waits for its own only and the others travel under it.
+//   a copy, bucket by bucket; where tensor ranks have seen their own rows only, these are summed before. All are posted
+//   at once: the order in which they begin is that of the list. Sharded parameters are gathered at the start of the
+//   programs that read them, in the order of their first use, so that each chunk's first forward waits for its own only
+//   and the others travel under it.
 #pragma once
 
 #include "partition/job/module_graph.h"
+#include "partition/job/reduction_scratch.h"
 #include "partition/plan/action.h"
+#include "partition/plan/flat_section.h"
 #include "partition/schedule/schedule.h"
 #include "partition/stages/assignment.h"
 
@@ -39,18 +43,19 @@ namespace smp::partition {
 inline constexpr std::size_t kOffloadsUnderWay = 2;
 
 struct LoweringOptions {
-    bool training = true;            // otherwise forwards only: nothing is stashed, reduced or updated
-    int receives_ahead = 2;          // at least 1
-    bool gather_parameters = false;  // each data-parallel rank has updated its own shard of them
+    bool training = true;    // otherwise forwards only: nothing is stashed, reduced or updated
+    int receives_ahead = 2;  // at least 1
+    int tensor_ranks = 1, replicas = 1;
+    Transport transport = Transport::shared_memory;  // of both groups
+    /// Each data-parallel rank updates its own shard of the parameters, which are gathered before they are read.
+    bool sharded = false;
     /// Checkpointed inputs live in host memory and come back so many tasks ahead of their backward; 0: they stay.
     int loading_horizon = 0;
-    /// What the elements of a chunk's flat buffers are a multiple of.
-    std::int64_t flat_multiple = 1;
 };
 
-/// The program of each stage, whatever the placement of `chunks`. Values take what the graph's precision says,
-/// gradients 4 bytes. Throws std::logic_error for orders that cannot run.
-Programs lower(const ModuleGraph& graph, const Chunks& chunks, const ComputeOrders& orders, int microbatches,
-               const LoweringOptions& options);
+/// The program of each stage, whatever the placement of `chunks`, whose flat buffers are cut as `sections` say. Values
+/// take what the graph's precision says, gradients 4 bytes. Throws std::logic_error for orders that cannot run.
+Programs lower(const ModuleGraph& graph, const Chunks& chunks, const Table<ChunkId, FlatSection>& sections,
+               const ComputeOrders& orders, int microbatches, const LoweringOptions& options);
 
 }  // namespace smp::partition

@@ -30,7 +30,7 @@ MemoryCategory category_of(const Buffer& buffer) {
 
 bool is_passing(const Buffer& buffer) {
     return buffer.kind != BufferKind::parameters && buffer.kind != BufferKind::gradients &&
-           buffer.kind != BufferKind::tied_gradient;
+           buffer.kind != BufferKind::tied_gradient && buffer.kind != BufferKind::reduction_scratch;
 }
 
 std::int64_t left_bytes(const Table<BufferId, Buffer>& buffers, const Action& action) {

@@ -1,11 +1,11 @@
 #include "partition/plan/plan.h"
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
 #include <fmt/format.h>
 
-#include "partition/job/flat_padding.h"
 #include "partition/plan/lowering.h"
 #include "partition/stages/chunk_costs.h"
 
@@ -14,26 +14,18 @@ namespace {
 
 constexpr double kChainTicks = 1e9;
 constexpr int kReceivesAhead = 2;             // one being used, one on its way
-constexpr int kReceivesAheadForwardOnly = 4;  // no stash: boundary tensors are all that a forward-only program holds
+constexpr int kReceivesAheadForwardOnly = 4;  // no stash: boundary tensors are all that such a program holds
 
-/// `costs` of each chunk; `any` of them, where the order is the same for all.
-ComputeOrders training_orders(const Plan& plan, const CostsOfChunks& costs, const CostsOfChunks& any) {
-    const int stages = plan.topology.degrees.pp, m = plan.microbatches, active = plan.active_microbatches;
-    const int per_stage = static_cast<int>(plan.chunks.size()) / stages;
-    switch (plan.schedule) {
-        case PipelineSchedule::simple: return simple_orders(stages, m);
-        case PipelineSchedule::interleaved:
-            return per_stage > 1 ? chunked_orders(stages, per_stage, m, active, any)
-                                 : interleaved_orders(stages, m, active, any);
-        case PipelineSchedule::zero_bubble: return zero_bubble_orders(stages, m, active, costs);
-    }
-    throw std::logic_error("plan: no such schedule");
+/// Those ahead and the one that is used; with chunks as many microbatches as stages go through one before they come to
+/// the next.
+int forward_only_boundaries(int stages, int chunks_per_stage) {
+    return 1 + (chunks_per_stage > 1 ? std::max(kReceivesAheadForwardOnly, stages) : kReceivesAheadForwardOnly);
 }
 
 }  // namespace
 
 Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const Degrees& degrees,
-               int evaluation_microbatches, const CostsOfChunks& measured) {
+               int evaluation_microbatches, const CostsOfChunks& measured, Transport transport) {
     std::vector<Problem> problems = validate(options);
     if (problems.empty() &&
         (degrees.pp != options.pipeline_parallel_degree || degrees.tp != options.tensor_parallel_degree)) {
@@ -42,12 +34,15 @@ Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const D
     if (!problems.empty()) throw ConfigError(std::move(problems));
 
     Plan plan{.topology = make_topology(degrees, options.placement_strategy),
+              .transport = transport,
               .chunks = assign_stages(graph, options),
               .microbatches = options.microbatches,
               .active_microbatches = active_microbatches(options),
               .schedule = options.pipeline,
               .evaluation_microbatches = evaluation_microbatches,
-              .shard_optimizer_state = options.shard_optimizer_state && degrees.rdp > 1};
+              .shard_optimizer_state = options.shard_optimizer_state && degrees.rdp > 1,
+              .evaluation_boundaries = forward_only_boundaries(degrees.pp, options.virtual_pipeline_degree)};
+    plan.sections = flat_sections(graph, plan.chunks, degrees.rdp);
     const bool is_checkpointed = checkpointed_layers(options) > 0;
     if (options.offload_activations && is_checkpointed) plan.loading_horizon = options.activation_loading_horizon;
     CostsOfChunks costs = computation_costs(graph, plan.chunks);
@@ -60,28 +55,33 @@ Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const D
         costs[c].backward_input = measured[c].backward_input;
         costs[c].backward_weight = measured[c].backward_weight;
     }
-    if (plan.schedule == PipelineSchedule::zero_bubble) {
+    if (facts_of(plan.schedule).splits_backward) {
         for (const ChunkId c : costs.ids())
             plan.held_bytes.push_back(
                 zero_bubble_bound(plan.chunks[c].stage, degrees.pp, plan.active_microbatches, costs[c]));
     }
     // The longer warm-up above K = stages leaves time for one more gradient on its way; so does draining all of them.
-    const bool is_ample = plan.schedule == PipelineSchedule::simple || plan.active_microbatches > degrees.pp;
+    const bool is_ample = facts_of(plan.schedule).holds_all || plan.active_microbatches > degrees.pp;
     const int receives_ahead = is_ample ? kReceivesAhead + 1 : kReceivesAhead;
-    const std::int64_t multiple = flat_multiple(graph.precision, degrees.rdp);
-    plan.training = lower(graph, plan.chunks, training_orders(plan, costs, measured), plan.microbatches,
-                          {.training = true,
-                           .receives_ahead = receives_ahead,
-                           .gather_parameters = plan.shard_optimizer_state,
-                           .loading_horizon = plan.loading_horizon,
-                           .flat_multiple = multiple});
-    const LoweringOptions forward_only{.training = false,
-                                       .receives_ahead = kReceivesAheadForwardOnly,
-                                       .gather_parameters = plan.shard_optimizer_state,
-                                       .flat_multiple = multiple};
+    const LoweringOptions both{.tensor_ranks = degrees.tp,
+                               .replicas = degrees.rdp,
+                               .transport = transport,
+                               .sharded = plan.shard_optimizer_state};
+    LoweringOptions forward_and_backward = both, forward_only = both;
+    forward_and_backward.receives_ahead = receives_ahead;
+    forward_and_backward.loading_horizon = plan.loading_horizon;
+    forward_only.training = false;
+    forward_only.receives_ahead = kReceivesAheadForwardOnly;
+    const ScheduledJob order{.stages = degrees.pp,
+                             .chunks_per_stage = static_cast<int>(plan.chunks.size()) / degrees.pp,
+                             .microbatches = plan.microbatches,
+                             .active_microbatches = plan.active_microbatches};
+    plan.training = lower(graph, plan.chunks, plan.sections, training_orders(plan.schedule, order, costs, measured),
+                          plan.microbatches, forward_and_backward);
     const auto forwards = [&](int microbatches) {
-        return lower(graph, plan.chunks, forward_only_orders(degrees.pp, microbatches, options.virtual_pipeline_degree),
-                     microbatches, forward_only);
+        return lower(graph, plan.chunks, plan.sections,
+                     forward_only_orders(degrees.pp, microbatches, options.virtual_pipeline_degree), microbatches,
+                     forward_only);
     };
     plan.evaluation = forwards(evaluation_microbatches);
     plan.sampling = forwards(1);

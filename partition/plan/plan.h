@@ -7,8 +7,10 @@
 
 #include "partition/job/module_graph.h"
 #include "partition/job/options.h"
+#include "partition/job/reduction_scratch.h"
 #include "partition/job/topology.h"
 #include "partition/plan/action.h"
+#include "partition/plan/flat_section.h"
 #include "partition/schedule/schedule.h"
 #include "partition/stages/assignment.h"
 
@@ -16,7 +18,9 @@ namespace smp::partition {
 
 struct Plan {
     Topology topology;
+    Transport transport = Transport::shared_memory;  // between all ranks
     Chunks chunks = {};
+    Table<ChunkId, FlatSection> sections = {};  // of a rank's flat buffers
     int microbatches = 1;
     int active_microbatches = 1;  // the bound K
     PipelineSchedule schedule = PipelineSchedule::interleaved;
@@ -28,6 +32,10 @@ struct Plan {
     /// With a split backward: bound on the bytes that each stage keeps for a backward or its weight part
     /// (zero_bubble_bound).
     Table<StageId, std::int64_t> held_bytes = {};
+    /// Where a forward-only program lets a stage run ahead of the next one, what it has received and not used yet, and
+    /// what it has sent that is not known to have left: so many microbatches at most of each.
+    int evaluation_boundaries = 1;
+    bool evaluates = false;  // the job does, between steps: what that takes counts
     Programs training = {};
     Programs evaluation = {};  // forward only, `evaluation_microbatches` of them
     Programs sampling = {};    // forward only, one microbatch
@@ -37,11 +45,13 @@ struct Plan {
 template <>
 struct Fields<Plan> {
     static constexpr auto list = fields<Plan>(
-        stated("topology", &Plan::topology), stated("chunks", &Plan::chunks),
-        stated("microbatches", &Plan::microbatches), stated("active_microbatches", &Plan::active_microbatches),
-        stated("schedule", &Plan::schedule), stated("evaluation_microbatches", &Plan::evaluation_microbatches),
+        stated("topology", &Plan::topology), field("transport", &Plan::transport), stated("chunks", &Plan::chunks),
+        stated("sections", &Plan::sections), stated("microbatches", &Plan::microbatches),
+        stated("active_microbatches", &Plan::active_microbatches), stated("schedule", &Plan::schedule),
+        stated("evaluation_microbatches", &Plan::evaluation_microbatches),
         field("shard_optimizer_state", &Plan::shard_optimizer_state), field("loading_horizon", &Plan::loading_horizon),
-        field("held_bytes", &Plan::held_bytes), stated("training", &Plan::training),
+        field("held_bytes", &Plan::held_bytes), field("evaluation_boundaries", &Plan::evaluation_boundaries),
+        field("evaluates", &Plan::evaluates), stated("training", &Plan::training),
         stated("evaluation", &Plan::evaluation), stated("sampling", &Plan::sampling));
 };
 
@@ -53,10 +63,12 @@ CostsOfChunks computation_costs(const ModuleGraph& graph, const Chunks& chunks);
 /// The orders of `interleaved` come from unit costs, since that order is right for any; those of `zero_bubble` from
 /// computation_costs, which decide where a weight part fits. `measured` times, one entry a chunk of assign_stages,
 /// replace both; their bytes are not read. Whoever measures must give all ranks the same ones (rank 0's, broadcast):
-/// ranks compare plans. Throws ConfigError with all problems found (layers fewer than stages, stage_layers that do not
-/// add up, …), and std::logic_error for costs of another number of chunks.
+/// ranks compare plans. `transport`: how the job's ranks reach each other, by which reductions take memory. Throws
+/// ConfigError with all problems found (layers fewer than stages, stage_layers that do not add up, …), and
+/// std::logic_error for costs of another number of chunks.
 Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const Degrees& degrees,
-               int evaluation_microbatches, const CostsOfChunks& measured = {});
+               int evaluation_microbatches, const CostsOfChunks& measured = {},
+               Transport transport = Transport::shared_memory);
 
 /// 64-bit FNV-1a over a canonical text of every field that has not its usual value (partition/job/fields.h): equal
 /// values have equal hashes on every machine.

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "partition/job/flat_padding.h"
-
 namespace smp::partition {
 namespace {
 
@@ -12,8 +10,8 @@ constexpr std::size_t kPassingKinds = static_cast<std::size_t>(BufferKind::logit
 
 }  // namespace
 
-StageBuffers::StageBuffers(const ModuleGraph& graph, const Chunks& chunks, StageId stage, int microbatches,
-                           bool training, std::int64_t flat_multiple)
+StageBuffers::StageBuffers(const ModuleGraph& graph, const Chunks& chunks, const Table<ChunkId, FlatSection>& sections,
+                           StageId stage, int microbatches, bool training)
     : graph_(graph),
       chunks_(chunks),
       stage_(stage),
@@ -29,31 +27,11 @@ StageBuffers::StageBuffers(const ModuleGraph& graph, const Chunks& chunks, Stage
     passing_.resize(kPassingKinds * own_chunks_.size() * most_groups_ * microbatches_);
     for (const ChunkId c : own_chunks_) {
         const auto flat = [&](BufferKind kind, std::int64_t element_bytes) {
-            return buffers_.add(
-                {.kind = kind, .chunk = c, .bytes = element_bytes * round_up(flat_elements(chunks[c]), flat_multiple)});
+            return buffers_.add({.kind = kind, .chunk = c, .bytes = element_bytes * sections[c].elements});
         };
         parameters_.push_back(flat(BufferKind::parameters, value_bytes(graph.precision)));
         if (training) gradients_.push_back(flat(BufferKind::gradients, kGradientBytes));
     }
-}
-
-/// A shared parameter counts where its first copy on this stage is: the others use its values.
-std::int64_t StageBuffers::flat_elements(const Chunk& chunk) const {
-    std::int64_t count = 0;
-    for (int m = chunk.first_module; m < chunk.end_module; ++m) {
-        count += module(m).parameter_count + module(m).padding_elements;
-        for (const SharedParameter& shared : graph_.shared) {
-            const auto is_here = [&](int of_module) { return is_on_this_stage(of_module); };
-            const auto end = std::find(shared.modules.begin(), shared.modules.end(), m);
-            if (end != shared.modules.end() && std::any_of(shared.modules.begin(), end, is_here))
-                count -= shared.parameter_count + shared.padding_elements;
-        }
-    }
-    return count;
-}
-
-bool StageBuffers::is_on_this_stage(int of_module) const {
-    return std::any_of(own_chunks_.begin(), own_chunks_.end(), [&](ChunkId c) { return chunks_[c].holds(of_module); });
 }
 
 /// The one buffer of its kind, microbatch, chunk (one of this stage's) and group.
@@ -98,8 +76,11 @@ BufferId StageBuffers::scratch(ActionKind kind, ChunkId chunk, GroupId group, st
     return id;
 }
 
-BufferId StageBuffers::reduction_scratch(ChunkId chunk, std::int64_t bytes) {
-    return buffers_.add({.kind = BufferKind::reduction_scratch, .chunk = chunk, .bytes = bytes});
+BufferId StageBuffers::reduction_scratch(int n, std::int64_t bytes) {
+    BufferId& id = reduction_scratch_.at(static_cast<std::size_t>(n % kDataCollectivesAtOnce));
+    if (id == kNone) id = buffers_.add({.kind = BufferKind::reduction_scratch});
+    buffers_[id].bytes = std::max(buffers_[id].bytes, bytes);
+    return id;
 }
 
 /// The boundary tensor before a group that is not its chunk's first, or that tensor's gradient.

@@ -1,6 +1,7 @@
 // The memory of one stage's program: which buffer holds what, and how large it is.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -11,6 +12,7 @@
 #include "partition/job/module_graph.h"
 #include "partition/plan/action.h"
 #include "partition/plan/chunk_parts.h"
+#include "partition/plan/flat_section.h"
 #include "partition/plan/memory_category.h"
 
 namespace smp::partition {
@@ -20,11 +22,10 @@ namespace smp::partition {
 /// gradient is the later one's outgoing one.
 class StageBuffers {
   public:
-    /// Makes the flat buffers of each chunk: parameters and, in training, gradients. `graph` and `chunks` must outlive
-    /// the buffers.
-    /// The elements of a chunk's flat buffers are a multiple of `flat_multiple`.
-    StageBuffers(const ModuleGraph& graph, const Chunks& chunks, StageId stage, int microbatches, bool training,
-                 std::int64_t flat_multiple);
+    /// Makes the flat buffers of each chunk, of the elements of its section: parameters and, in training, gradients.
+    /// `graph` and `chunks` must outlive the buffers.
+    StageBuffers(const ModuleGraph& graph, const Chunks& chunks, const Table<ChunkId, FlatSection>& sections,
+                 StageId stage, int microbatches, bool training);
 
     using Maybe = std::optional<BufferId>;
 
@@ -39,7 +40,9 @@ class StageBuffers {
     BufferId logits(const Computation& step, const Part& part);
     /// What such actions on a chunk (or group) of this stage share, one after another.
     BufferId scratch(ActionKind kind, ChunkId chunk, GroupId group, std::int64_t bytes);
-    BufferId reduction_scratch(ChunkId chunk, std::int64_t bytes);
+    /// For the stage's n-th reduction of gradients, of which no more than kDataCollectivesAtOnce are under way: as many
+    /// buffers, which grow to the largest that is asked for.
+    BufferId reduction_scratch(int n, std::int64_t bytes);
     Maybe input(const Computation& step, const Part& part);
     Maybe output(const Computation& step, const Part& part);
     Maybe output_gradient(const Computation& step, const Part& part);
@@ -62,8 +65,6 @@ class StageBuffers {
   private:
     const Module& module(int index) const { return graph_.modules[static_cast<std::size_t>(index)]; }
     bool is_last(ChunkId chunk) const { return chunk == chunks_.last_id(); }
-    bool is_on_this_stage(int of_module) const;
-    std::int64_t flat_elements(const Chunk& chunk) const;
     std::int64_t boundary_bytes(ChunkId before) const {
         return module(chunks_[before - 1].end_module - 1).output_bytes;
     }
@@ -83,6 +84,7 @@ class StageBuffers {
     std::vector<BufferId> passing_;                              // by kind, own chunk, group and microbatch
     std::map<std::tuple<BufferKind, int, int>, BufferId> tied_;  // by kind, shared parameter and module
     std::map<std::tuple<ActionKind, ChunkId, GroupId>, BufferId> scratch_;
+    std::array<BufferId, kDataCollectivesAtOnce> reduction_scratch_;
 };
 
 }  // namespace smp::partition

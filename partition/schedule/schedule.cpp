@@ -167,4 +167,19 @@ ComputeOrders forward_only_orders(int stages, int microbatches, int chunks_per_s
     return orders;
 }
 
+ComputeOrders training_orders(PipelineSchedule schedule, const ScheduledJob& job, const CostsOfChunks& costs,
+                              const CostsOfChunks& measured) {
+    switch (schedule) {
+        case PipelineSchedule::simple: return simple_orders(job.stages, job.microbatches);
+        case PipelineSchedule::interleaved:
+            return job.chunks_per_stage > 1
+                       ? chunked_orders(job.stages, job.chunks_per_stage, job.microbatches, job.active_microbatches,
+                                        measured)
+                       : interleaved_orders(job.stages, job.microbatches, job.active_microbatches, measured);
+        case PipelineSchedule::zero_bubble:
+            return zero_bubble_orders(job.stages, job.microbatches, job.active_microbatches, costs);
+    }
+    throw std::logic_error("schedule: no such schedule");
+}
+
 }  // namespace smp::partition

@@ -1,6 +1,6 @@
 // Schedules as pure functions: from (stages, microbatches, bound K) to what each stage computes, in which order.
 // Nothing here sends, waits or owns memory; partition/plan/lowering.h adds all that. A new schedule is one more
-// function here.
+// function in schedule.cpp, and a row in partition/job/pipeline_schedule.h.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "partition/job/ids.h"
+#include "partition/job/pipeline_schedule.h"
 
 namespace smp::partition {
 
@@ -93,6 +94,17 @@ ComputeOrders zero_bubble_orders(int stages, int microbatches, int active_microb
 /// As many microbatches' stashes on each stage as the first stage holds with a backward that is not split, in bytes of
 /// stage `stage`: the activations of 1F1B's fullest stage. Never less than one microbatch's stash, or what it leaves.
 std::int64_t zero_bubble_bound(StageId stage, int stages, int active_microbatches, const ComputationCosts& costs);
+
+/// What training_orders makes orders for.
+struct ScheduledJob {
+    int stages = 1, chunks_per_stage = 1;
+    int microbatches = 1, active_microbatches = 1;
+};
+
+/// Those of a schedule by its name. `costs` of each chunk decide where a schedule splits its backwards; `measured`, or
+/// none, where any costs give an order that can run. Throws std::logic_error as the functions above do.
+ComputeOrders training_orders(PipelineSchedule schedule, const ScheduledJob& job, const CostsOfChunks& costs,
+                              const CostsOfChunks& measured);
 
 /// Forwards only, in ascending order of microbatches; with several chunks a stage, in groups of p microbatches.
 ComputeOrders forward_only_orders(int stages, int microbatches, int chunks_per_stage = 1);

@@ -11,7 +11,7 @@
 #include <ATen/ops/empty_like.h>
 #include <fmt/format.h>
 
-#include "runtime/execution/timed_work.h"
+#include "runtime/execution/issue.h"
 
 namespace smp::runtime {
 
@@ -21,7 +21,6 @@ using partition::Buffer;
 using partition::BufferId;
 using partition::BufferKind;
 using partition::ChunkId;
-using partition::EventId;
 using partition::GroupId;
 using partition::kNone;
 
@@ -34,13 +33,6 @@ using Kinds = std::initializer_list<BufferKind>;
 constexpr Kinds kInputs = {BufferKind::activation_in, BufferKind::activation_out, BufferKind::checkpoint,
                            BufferKind::prefetched};
 constexpr Kinds kGradients = {BufferKind::gradient_in, BufferKind::gradient_out, BufferKind::checkpoint_gradient};
-
-[[noreturn]] void refuse(const Action& action, const std::string& what) {
-    throw std::logic_error(fmt::format("executor: {} {}", partition::name_of(action), what));
-}
-
-/// Whether an action is posted and ends when it ends.
-bool is_posted(ActionKind kind) { return partition::facts_of(kind).is_posted(); }
 
 struct Offloaded {
     std::size_t at_once = 0;  // the most that are in host memory
@@ -66,77 +58,48 @@ Offloaded offloaded_in(const partition::RankProgram& program) {
 
 /// The state of one execution: gone, with everything in flight, when the run ends or fails. Uses of what is not there
 /// are refused, since a program may come from anywhere.
-struct Executor::Execution {
+struct Executor::Execution final : public Performer {
     struct Slot {
         at::Tensor tensor;                   // boundary tensors, received gradients of tied parameters
         std::vector<models::Stash> stashes;  // of a chunk's segments: stash and deferred
         at::Tensor piece;                    // of the host ring, which `tensor` is a view of
     };
-    struct Event {
-        const Action* signalled_by = nullptr;
-        comms::Work work;  // complete for compute actions
-        bool was_waited_for = false;
-    };
 
-    Execution(const Run& of_run, std::vector<at::Tensor> host_ring, MemoryMeter& of_rank)
-        : run(of_run),
+    Execution(Executor& of_rank, const Run& of_run)
+        : executor(of_rank),
+          run(of_run),
           program(of_run.program),
           slots(program.buffers.size()),
-          meter(of_rank),
-          free_pieces(std::move(host_ring)),
+          meter(of_rank.meter_),
+          free_pieces(of_rank.host_ring_),
           open_chunks(run.microbatches.size(), 0),
           has_backwards(std::ranges::any_of(program.actions, [](const Action& action) {
               return action.kind == ActionKind::backward || action.kind == ActionKind::backward_input;
           })) {
         result.losses.resize(run.microbatches.size());
-        events.resize(static_cast<std::size_t>(program.events));
         if (run.consumer != nullptr && has_backwards)
             throw std::logic_error("executor: a program with backwards has no consumer");
     }
 
+    void reach(const Action& action) override {
+        if (executor.options_.before_action) executor.options_.before_action(action);
+        meter.set_action(&action);
+    }
+    comms::Work perform(const Action& action, const std::function<void()>& on_copied) override {
+        return executor.perform(*this, action, on_copied);
+    }
+
+    Executor& executor;
     const Run& run;
     const partition::RankProgram& program;
     RunResult result;
     partition::Table<BufferId, Slot> slots;
-    partition::Table<EventId, Event> events;
     MemoryMeter& meter;
     std::vector<at::Tensor> free_pieces;  // of the host ring
     partition::Table<partition::MicrobatchId, int>
         open_chunks;  // chunks with a forward done and the backward still to come
     int active = 0;
     bool has_backwards;  // else no microbatch stays active
-
-    void wait(const Action& action, EventId index) {
-        Event& event = events[index];
-        if (event.signalled_by == nullptr) refuse(action, fmt::format("waits for event {}, which is to come", index));
-        event.work.wait();
-        if (!std::exchange(event.was_waited_for, true)) end(*event.signalled_by);
-    }
-    /// Gives back what an action frees: a posted one's when somebody has waited for it, not when it happens to end, so
-    /// that memory is what the plan says in any timing.
-    void end(const Action& action) {
-        if (is_posted(action.kind)) free_all(action);
-    }
-    void free_all(const Action& action) {
-        for (const BufferId buffer : action.frees) free(buffer);
-    }
-    void signal(const Action& action, comms::Work work) {
-        if (action.signals == kNone) {
-            if (is_posted(action.kind)) refuse(action, "is waited for by nobody");
-            return;
-        }
-        Event& event = events[action.signals];
-        if (event.signalled_by != nullptr)
-            refuse(action, fmt::format("signals event {}, which {} has signalled", action.signals,
-                                       partition::name_of(*event.signalled_by)));
-        event.signalled_by = &action;
-        event.work = std::move(work);
-    }
-    void require_everything_waited_for() const {
-        for (const Event& event : events)
-            if (event.signalled_by != nullptr && is_posted(event.signalled_by->kind) && !event.was_waited_for)
-                refuse(*event.signalled_by, "is waited for by nobody");
-    }
 
     const models::Microbatch& microbatch(const Action& action) const {
         if (action.microbatch == kNone || action.microbatch.index() >= run.microbatches.size())
@@ -188,7 +151,7 @@ struct Executor::Execution {
         put(action, id, piece.narrow(0, 0, bytes).view(like.scalar_type()).view(like.sizes()));
         slots[id].piece = piece;
     }
-    void free(BufferId id) {
+    void free(BufferId id) override {
         if (slots[id].piece.defined()) free_pieces.push_back(std::move(slots[id].piece));
         slots[id] = {};
     }
@@ -231,33 +194,9 @@ Executor::Executor(const partition::Plan& plan, const std::vector<partition::Sha
 }
 
 RunResult Executor::run(const Run& run) {
-    Execution execution(run, host_ring_, meter_);
+    Execution execution(*this, run);
     const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::other);
-    const auto& actions = run.program.actions;
-    const auto& times = run.times;
-    if (times) times->assign(actions.size(), {});
-    for (const partition::ActionId position : actions.ids()) {
-        const Action& action = actions[position];
-        if (options_.before_action) options_.before_action(action);
-        meter_.set_action(&action);
-        if (times) (*times)[position].reached = steady_nanoseconds();
-        for (const EventId event : action.waits) execution.wait(action, event);
-        if (times) (*times)[position].start = steady_nanoseconds();
-        std::function<void()> on_copied;  // the copying thread knows best
-        if (times) on_copied = [times, position] { (*times)[position].end = steady_nanoseconds(); };
-        comms::Work work = perform(execution, action, on_copied);
-        const bool copies = partition::facts_of(action.kind).is_copy();
-        if (times && is_posted(action.kind) && !copies) {
-            work = timed(std::move(work), *groups_.world->in_flight(),
-                         [times, position](std::int64_t now) { (*times)[position].end = now; });
-        } else if (times && !copies) {
-            (*times)[position].end = steady_nanoseconds();
-        }
-        execution.signal(action, std::move(work));
-        if (!is_posted(action.kind)) execution.free_all(action);
-        groups_.progress();
-    }
-    execution.require_everything_waited_for();
+    issue(run.program, execution, *groups_.world->in_flight(), run.times);
     meter_.set_action(nullptr);
     return std::move(execution.result);
 }
@@ -272,8 +211,9 @@ comms::Work Executor::perform(Execution& execution, const Action& action, const 
         case ActionKind::send: return send(execution, action);
         case ActionKind::receive: return receive(execution, action);
         case ActionKind::sum_tied_gradients: sum_tied_gradients(execution, action); return {};
-        case ActionKind::reduce_gradients: return exchange_.reduce_gradients(action.chunk);
-        case ActionKind::gather_parameters: return exchange_.gather_values(action.chunk);
+        case ActionKind::sum_row_gradients: exchange_.sum_row_gradients(action); return {};
+        case ActionKind::reduce_gradients: return exchange_.reduce_gradients(action);
+        case ActionKind::gather_parameters: return exchange_.gather_parameters(action);
         case ActionKind::optimizer_step: update(execution, action); return {};
         case ActionKind::join: return {};
         case ActionKind::offload:

@@ -7,7 +7,7 @@
 
 namespace smp::runtime {
 
-partition::ModuleGraph graph_of(const Job& job, int world) {
+partition::ModuleGraph graph_of(const Job& job, int world, partition::Transport transport) {
     const partition::Degrees degrees = partition::degrees_in(job.parallel, world);
     const std::int64_t sequences =
         global_batch(job.training, job.parallel, degrees.rdp) / degrees.rdp / job.parallel.microbatches;
@@ -15,16 +15,20 @@ partition::ModuleGraph graph_of(const Job& job, int world) {
                                 {.tensor_degree = degrees.tp,
                                  .sequences = sequences,
                                  .length = sequence_length(job.training, job.model.spec->longest_sequence()),
-                                 .storage = models::storage_of(job.parallel)});
+                                 .storage = models::storage_of(job.parallel),
+                                 .transport = transport});
 }
 
-partition::Plan plan_of(const Job& job, int world) {
-    return partition::make_plan(graph_of(job, world), job.parallel, partition::degrees_in(job.parallel, world),
-                                /*evaluation_microbatches=*/job.parallel.microbatches);
+partition::Plan plan_of(const Job& job, int world, partition::Transport transport) {
+    partition::Plan plan =
+        partition::make_plan(graph_of(job, world, transport), job.parallel, partition::degrees_in(job.parallel, world),
+                             /*evaluation_microbatches=*/job.parallel.microbatches, /*measured=*/{}, transport);
+    plan.evaluates = job.training.evaluate_every > 0;
+    return plan;
 }
 
 std::vector<std::string> faults_of(const partition::Plan& plan, const Job& job, int world) {
-    auto faults = partition::check(plan, graph_of(job, world));
+    auto faults = partition::check(plan, graph_of(job, world, plan.transport));
     const auto require = [&](const char* what, auto stated, auto wanted) {
         if (stated != wanted) faults.push_back(fmt::format("its {} {}, the job's {}", what, stated, wanted));
     };

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string>
 
+#include <fmt/format.h>
+
 #include "partition/job/flat_padding.h"
 
 namespace smp::runtime {
@@ -32,10 +34,10 @@ std::span<const Range> FlatLayout::buckets_of(int section) const {
     return std::span(buckets).subspan(indices.begin, indices.size());
 }
 
-FlatLayout lay_out(std::span<const std::vector<models::Parameter>> chunks, int shards, std::int64_t bucket_elements,
-                   partition::Precision precision) {
-    if (shards < 1 || bucket_elements < 1)
-        throw std::logic_error("lay_out: shards and bucket_elements must be at least 1");
+FlatLayout lay_out(std::span<const std::vector<models::Parameter>> chunks, int shards,
+                   std::span<const partition::FlatSection> sections, partition::Precision precision) {
+    if (shards < 1 || sections.size() != chunks.size())
+        throw std::logic_error("lay_out: shards must be at least 1, and each chunk has a section");
     FlatLayout layout;
     layout.shards = shards;
     std::vector<std::string> names;
@@ -44,10 +46,10 @@ FlatLayout lay_out(std::span<const std::vector<models::Parameter>> chunks, int s
 
     const std::int64_t alignment = partition::flat_alignment(precision);  // blocks of gradients
     const std::int64_t quantum = partition::flat_multiple(precision, shards);
-    const std::int64_t bucket = round_up(bucket_elements, quantum);
-    for (const auto& chunk : chunks) {
+    for (std::size_t i = 0; i < chunks.size(); ++i) {
+        const partition::FlatSection& section = sections[i];
         std::int64_t end = layout.elements;
-        for (const models::Parameter& parameter : chunk) {
+        for (const models::Parameter& parameter : chunks[i]) {
             const auto tied = std::find(names.begin(), names.end(), parameter.tied_to);
             if (tied != names.end()) {
                 const auto partner = static_cast<int>(tied - names.begin());
@@ -61,12 +63,19 @@ FlatLayout lay_out(std::span<const std::vector<models::Parameter>> chunks, int s
             layout.places.push_back({end, end + parameter.slice.local_numel()});
             end = round_up(layout.places.back().end, alignment);
         }
+        const std::int64_t begin = layout.elements, elements = round_up(end - begin, quantum);
+        if (section.elements != elements || section.bucket_elements % quantum != 0)
+            throw std::logic_error(fmt::format(
+                "lay_out: a section of {} elements in buckets of {}, where its parameters take {} and buckets are "
+                "multiples of {}",
+                section.elements, section.bucket_elements, elements, quantum));
         const auto first_bucket = static_cast<std::int64_t>(layout.buckets.size());
-        const std::int64_t section_end = layout.elements + round_up(end - layout.elements, quantum);
-        for (std::int64_t begin = layout.elements; begin < section_end; begin += bucket)
-            layout.buckets.push_back({begin, std::min(begin + bucket, section_end)});
+        for (const partition::BucketId bucket : section.bucket_ids()) {
+            const std::int64_t bucket_begin = begin + section.begin_of(bucket);
+            layout.buckets.push_back({bucket_begin, bucket_begin + section.elements_of(bucket)});
+        }
         layout.bucket_indices.push_back({first_bucket, static_cast<std::int64_t>(layout.buckets.size())});
-        layout.elements = section_end;
+        layout.elements += elements;
     }
     return layout;
 }

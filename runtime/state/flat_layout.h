@@ -7,6 +7,7 @@
 
 #include "models/parameter.h"
 #include "partition/job/precision.h"
+#include "partition/plan/flat_section.h"
 
 namespace smp::runtime {
 
@@ -27,8 +28,9 @@ Range intersection(const Range& a, const Range& b);
 
 /// Parameters of one rank in order of their modules, each at 256 bytes' edge of values and gradients: one section a
 /// chunk, padded so that each of its buckets divides by such lengths over the data-parallel ranks. Buckets lie inside
-/// sections, so that the gradients of a chunk can be reduced alone. A tied parameter whose partner lies on the same
-/// rank has no place of its own: it uses the partner's values, and its gradient is a separate buffer.
+/// sections, as the plan has them, so that the gradients of a chunk can be reduced alone. A tied parameter whose
+/// partner lies on the same rank has no place of its own: it uses the partner's values, and its gradient is a separate
+/// buffer.
 struct FlatLayout {
     std::vector<Range> places;          // for each parameter; a tied one that has no own place shows its partner's
     std::vector<int> partner;           // index of the parameter whose values it shares, −1 for all others
@@ -45,9 +47,11 @@ struct FlatLayout {
 };
 
 /// `chunks`: the parameters of each of the rank's chunks, in order. Indices of parameters count through all of them.
-/// `shards` = data-parallel degree. A bucket has about `bucket_elements` elements. Throws std::logic_error for a
-/// parameter that comes before what it is tied to.
-FlatLayout lay_out(std::span<const std::vector<models::Parameter>> chunks, int shards, std::int64_t bucket_elements,
+/// `shards` = data-parallel degree. `sections`: how the plan has each chunk. Throws std::logic_error for a section of
+/// another length than its parameters take, buckets that cannot be cut into shards, and a parameter that comes before
+/// what it is tied to.
+FlatLayout lay_out(std::span<const std::vector<models::Parameter>> chunks, int shards,
+                   std::span<const partition::FlatSection> sections,
                    partition::Precision precision = partition::Precision::fp32);
 
 }  // namespace smp::runtime

@@ -2,20 +2,16 @@
 
 namespace smp::runtime {
 
-namespace {
-
-// 16 MiB of fp32: long enough to fill a link, short enough to overlap.
-constexpr std::int64_t kBucketElements = 4 << 20;
-
-}  // namespace
-
 StageLayout stage_layout(const partition::Plan& plan, const models::ModelSpec& model, partition::Precision precision,
                          const partition::Coordinate& at) {
     const partition::Degrees& degrees = plan.topology.degrees;
     StageLayout layout;
     std::vector<std::vector<models::Parameter>> by_chunk;
-    for (const partition::Chunk& chunk : plan.chunks) {
+    std::vector<partition::FlatSection> sections;
+    for (const partition::ChunkId index : plan.chunks.ids()) {
+        const partition::Chunk& chunk = plan.chunks[index];
         if (chunk.stage != at.stage()) continue;
+        sections.push_back(plan.sections[index]);
         auto& of_chunk = by_chunk.emplace_back();
         for (int module = chunk.first_module; module < chunk.end_module; ++module) {
             const auto own = model.parameters(module, degrees.tp, at.tp);
@@ -26,7 +22,7 @@ StageLayout stage_layout(const partition::Plan& plan, const models::ModelSpec& m
         layout.parameters.insert(layout.parameters.end(), of_chunk.begin(), of_chunk.end());
         layout.section_parameters.push_back({first, static_cast<std::int64_t>(layout.parameters.size())});
     }
-    layout.flat = lay_out(by_chunk, degrees.rdp, kBucketElements, precision);
+    layout.flat = lay_out(by_chunk, degrees.rdp, sections, precision);
     return layout;
 }
 

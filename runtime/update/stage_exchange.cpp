@@ -1,53 +1,66 @@
 #include "runtime/update/stage_exchange.h"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 
 namespace smp::runtime {
 
-namespace {
+StageExchange::StageExchange(RankGroups& groups, const Stage& stage, MemoryMeter& meter,
+                             const partition::RankProgram& program, bool sharded)
+    : groups_(groups), stage_(stage), sharded_(sharded), lane_(*groups.data) {
+    const MemoryMeter::Scope scope(meter, partition::MemoryCategory::communication);
+    for (const partition::BufferId id : program.buffers.ids())
+        if (program.buffers[id].kind == partition::BufferKind::reduction_scratch)
+            scratch_[id] = at::empty({program.buffers[id].bytes}, at::kByte);
+}
 
-/// Sums tensors over a group, in place, as one message: the sum of each element is that of the ranks in order, however
-/// many are summed together. Collective, blocking.
-void sum_in_one(comms::Communicator& group, const std::vector<at::Tensor>& tensors) {
-    if (tensors.empty()) return;
+void StageExchange::sum_row_gradients(const partition::Action& action) {
     std::vector<at::Tensor> flat;
-    for (const at::Tensor& tensor : tensors) flat.push_back(tensor.view({-1}));
+    for (const at::Tensor& gradient : stage_.row_gradients(action.chunk)) flat.push_back(gradient.view({-1}));
+    if (flat.empty()) return;
     const at::Tensor all = at::cat(flat);
-    comms::all_reduce(group, all).wait();
+    comms::all_reduce(*groups_.tensor, all).wait();
     std::int64_t first = 0;
-    for (const at::Tensor& tensor : flat) {
-        at::Tensor(tensor).copy_(all.narrow(0, first, tensor.numel()));
-        first += tensor.numel();
+    for (at::Tensor& gradient : flat) {
+        gradient.copy_(all.narrow(0, first, gradient.numel()));
+        first += gradient.numel();
     }
 }
 
-}  // namespace
-
-StageExchange::StageExchange(RankGroups& groups, const Stage& stage, MemoryMeter& meter, bool sharded)
-    : groups_(groups),
-      stage_(stage),
-      meter_(meter),
-      sharded_(sharded),
-      shards_(*groups.data, stage.layout()),
-      stale_(stage.chunks().size(), false) {}
-
-comms::Work StageExchange::reduce_gradients(partition::ChunkId chunk) {
-    const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::communication);
-    // As in compute actions, the tensor ranks of a stage, which run one program, meet here.
-    sum_in_one(*groups_.tensor, stage_.row_gradients(chunk));
-    const int section = stage_.section(chunk);
-    return sharded_ ? shards_.reduce_scatter(stage_.flat_gradients(), section)
-                    : shards_.all_reduce(stage_.flat_gradients(), section);
+Range StageExchange::bucket_of(const partition::Action& action) const {
+    const auto buckets = stage_.layout().buckets_of(stage_.section(action.chunk));
+    return buckets[action.bucket == partition::kNone ? 0 : action.bucket.index()];
 }
 
-comms::Work StageExchange::gather_values(partition::ChunkId chunk) {
-    const int section = stage_.section(chunk);
-    if (!stale_[section]) return {};
-    stale_[section] = false;
-    const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::communication);
-    return shards_.gather(stage_.flat_values(), section);
+comms::Work StageExchange::reduce_gradients(const partition::Action& action) {
+    const Range bucket = bucket_of(action);
+    comms::Communicator& group = *groups_.data;
+    if (group.size() == 1 || bucket.size() == 0) return {};
+    const Range piece = stage_.layout().piece(bucket, group.rank());
+    const at::Tensor &flat = stage_.flat_gradients(), all = flat.narrow(0, bucket.begin, bucket.size());
+    const at::Tensor scratch = action.scratch.empty() ? at::Tensor() : scratch_.at(action.scratch.front());
+    if (!sharded_)
+        return lane_.add(name_of(action),
+                         [=, &group] { return comms::all_reduce(group, all, comms::Reduction::sum, scratch); });
+    const at::Tensor own = flat.narrow(0, piece.begin, piece.size());
+    return lane_.add(name_of(action),
+                     [=, &group] { return comms::reduce_scatter(group, own, all, comms::Reduction::sum, scratch); });
 }
 
-void StageExchange::values_updated() { stale_.assign(stale_.size(), sharded_); }
+comms::Work StageExchange::gather_parameters(const partition::Action& action) {
+    if (!are_stale_ || !gathered_.emplace(action.chunk, action.bucket).second) return {};
+    const Range bucket = bucket_of(action);
+    comms::Communicator& group = *groups_.data;
+    if (group.size() == 1 || bucket.size() == 0) return {};
+    const Range piece = stage_.layout().piece(bucket, group.rank());
+    const at::Tensor &flat = stage_.flat_values(), all = flat.narrow(0, bucket.begin, bucket.size()),
+                     own = flat.narrow(0, piece.begin, piece.size());
+    return lane_.add(name_of(action), [=, &group] { return group.all_gather(all, own); });
+}
+
+void StageExchange::values_updated() {
+    are_stale_ = sharded_;
+    gathered_.clear();
+}
 
 }  // namespace smp::runtime

@@ -1,40 +1,57 @@
-// What a rank exchanges of its stage's buffers, chunk by chunk, with the ranks that hold the same stage.
+// What a rank exchanges of its stage's flat buffers with the ranks that hold the same stage: one call for each of the
+// plan's actions.
 #pragma once
 
-#include <vector>
+#include <map>
+#include <set>
+#include <utility>
+
+#include <ATen/core/Tensor.h>
 
 #include "comms/communicator.h"
+#include "partition/plan/action.h"
 #include "runtime/stage/memory_meter.h"
 #include "runtime/stage/rank_groups.h"
 #include "runtime/stage/stage.h"
-#include "runtime/update/shard_exchange.h"
+#include "runtime/update/collective_lane.h"
 
 namespace smp::runtime {
 
 /// Gradients are summed over replicas, and over tensor ranks where each of those has seen its own rows only. Where
 /// optimizer states are `sharded`, the sum is made for the owner of each shard alone, and values that owners have
-/// updated are fetched before they are used.
+/// updated are fetched before they are used. A data group of one does nothing.
 class StageExchange {
   public:
-    /// `groups`, `stage` and `meter` must outlive it.
-    StageExchange(RankGroups& groups, const Stage& stage, MemoryMeter& meter, bool sharded);
+    /// Takes the memory that the reductions of `program` (its training program) use, once for all steps. `groups` and
+    /// `stage` must outlive it.
+    StageExchange(RankGroups& groups, const Stage& stage, MemoryMeter& meter, const partition::RankProgram& program,
+                  bool sharded);
 
-    /// Starts the sum of a chunk's gradients. Collective over the tensor and the data group; what tensor
-    /// ranks add is added when it returns.
-    comms::Work reduce_gradients(partition::ChunkId chunk);
-    /// Starts the gathering of a chunk's values from the ranks that have updated them: nothing where they are as they
-    /// were. Collective over the data group.
-    comms::Work gather_values(partition::ChunkId chunk);
+    /// In one message: the sum of each element is that of the ranks in order, however many are summed together.
+    /// Collective over the tensor group, blocking.
+    void sum_row_gradients(const partition::Action& action);
+    /// Starts the sum of a bucket of a chunk's gradients: this rank's piece of it where states are sharded (the rest
+    /// then holds nothing of use), else all of it, added in rank order. Until it is complete the bucket must stay
+    /// untouched. Collective over the data group.
+    comms::Work reduce_gradients(const partition::Action& action);
+    /// Starts the gathering of a bucket of a chunk's values from the ranks that have updated them: nothing where they
+    /// are as they were. Collective over the data group.
+    comms::Work gather_parameters(const partition::Action& action);
     /// The owners have updated their shards.
     void values_updated();
 
   private:
+    /// Of a flat buffer.
+    Range bucket_of(const partition::Action& action) const;
+
     RankGroups& groups_;
     const Stage& stage_;
-    MemoryMeter& meter_;
     const bool sharded_;
-    ShardExchange shards_;
-    std::vector<bool> stale_;  // by section: whether other ranks have updated their shards of the values since
+    CollectiveLane lane_;
+    std::map<partition::BufferId, at::Tensor> scratch_;  // uint8
+    /// Buckets of chunks whose values have been gathered since other ranks updated their shards of them.
+    std::set<std::pair<partition::ChunkId, partition::BucketId>> gathered_;
+    bool are_stale_ = false;
 };
 
 }  // namespace smp::runtime

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "comms/communicator.h"
+#include "tests/counted_group.h"
 #include "tests/models/reference_gpt2.h"
 #include "tests/models/tensor_group.h"
 
@@ -65,54 +66,13 @@ TEST(SequenceParallel, ChangesNoBitButOfLayerNormGradients) {
     }
 }
 
-/// Passes collectives on and adds up what they bring to this rank, as a ring would.
-class CountingGroup final : public comms::Communicator {
-  public:
-    explicit CountingGroup(comms::Communicator& group) : group_(group) {}
-
-    std::int64_t received = 0;  // bytes
-
-    int rank() const override { return group_.rank(); }
-    int size() const override { return group_.size(); }
-    const std::string& name() const override { return group_.name(); }
-    std::unique_ptr<comms::Communicator> split(int color, int key, const std::string& name) override {
-        return group_.split(color, key, name);
-    }
-    comms::Work send(const at::Tensor& tensor, int peer) override { return group_.send(tensor, peer); }
-    comms::Work receive(at::Tensor tensor, int peer) override { return group_.receive(tensor, peer); }
-    comms::Work all_gather(at::Tensor output, const at::Tensor& input) override {
-        add(output, 1);
-        return group_.all_gather(output, input);
-    }
-    comms::Work all_to_all(at::Tensor output, const at::Tensor& input) override {
-        add(output, 1);
-        return group_.all_to_all(output, input);
-    }
-    comms::Work broadcast(at::Tensor tensor, int root) override { return group_.broadcast(tensor, root); }
-    comms::Work reduce(const comms::ReduceRequest& request) override {
-        add(request.input, request.result == comms::ReduceRequest::Result::everywhere ? 2 : 1);
-        return group_.reduce(request);
-    }
-    void barrier() override { group_.barrier(); }
-    void progress() override { group_.progress(); }
-    void abort(const std::string& reason, int exit_code) noexcept override { group_.abort(reason, exit_code); }
-    const std::shared_ptr<comms::Progress>& in_flight() const override { return group_.in_flight(); }
-
-  private:
-    void add(const at::Tensor& whole, int times) {
-        received += times * static_cast<std::int64_t>(whole.nbytes()) * (size() - 1) / size();
-    }
-
-    comms::Communicator& group_;
-};
-
 // What a layer's forward and backward move of the tensor group, in all-gathers or reduce-scatters of [N, h]. For speed
 // four all-reduces, two each; for memory the eight that these are made of, two gathers for weight gradients, and two
 // more where the backward is split. The gradients are the same, split or not.
 TEST(SequenceParallel, MovesWhatItSays) {
     const auto weights = testing::random_weights(model(0.2), at::kFloat, 4);
     testing::on_tensor_ranks(2, [&](comms::Communicator& tensor_ranks) {
-        CountingGroup group(tensor_ranks);
+        smp::testing::CountedGroup group(tensor_ranks);
         const auto gradients_of = [&](partition::Optimize optimize, bool split, int passes) {
             SegmentContext context;
             context.tensor_group = &group;
@@ -123,9 +83,9 @@ TEST(SequenceParallel, MovesWhatItSays) {
             const std::int64_t rows = optimize == kMemory ? 60 : 120;
             const at::Tensor x = at::ones({rows, 24}), gradient = at::ones({rows, 24});
             Stash stash;
-            group.received = 0;
+            group.take();
             bound.segments[0]->forward(x, stash, microbatch, loss);
-            EXPECT_EQ(group.received, 4 * 60 * 24 * 4);
+            EXPECT_EQ(group.take().bytes, 4 * 60 * 24 * 4);
             if (split) {
                 bound.segments[0]->backward_input(gradient, stash, microbatch, loss);
                 bound.segments[0]->backward_weight(stash, microbatch);
@@ -133,7 +93,7 @@ TEST(SequenceParallel, MovesWhatItSays) {
                 bound.segments[0]->backward(gradient, stash, microbatch, loss);
             }
             EXPECT_TRUE(stash.empty());
-            EXPECT_EQ(group.received, passes * 60 * 24 * 4) << word_of(optimize) << ", split " << split;
+            EXPECT_EQ(group.take().bytes, (passes - 4) * 60 * 24 * 4) << word_of(optimize) << ", split " << split;
             std::vector<at::Tensor> gradients;
             for (const ParameterView& view : bound.views[0]) gradients.push_back(view.gradient.flatten());
             return at::cat(gradients);

@@ -36,6 +36,22 @@ inline ModuleGraph chain(int layers, bool tied) {
     return graph;
 }
 
+/// The same for two tensor ranks that hold activations by rows, and so long that its gradients are reduced in buckets.
+inline ModuleGraph large_chain(int layers, bool tied) {
+    ModuleGraph graph = chain(layers, tied);
+    for (Module& module : graph.modules) {
+        const auto i = static_cast<int>(&module - graph.modules.data());
+        module.parameter_count += 3 << 20;
+        module.row_gradient_bytes = 4 * (8 + i);
+        module.passes.forward.exchange = module.passes.evaluation.exchange = {.rounds = 2, .bytes = 100 + i};
+        module.passes.backward.exchange = {.rounds = 3, .bytes = 200 + i};
+        module.passes.backward_input.exchange = {.rounds = 2, .bytes = 150};
+        module.passes.backward_weight.exchange = {.rounds = 1, .bytes = 50 + i};
+    }
+    for (SharedParameter& shared : graph.shared) shared.parameter_count += 3 << 20;
+    return graph;
+}
+
 struct Job {
     int stages = 1;
     int microbatches = 1;

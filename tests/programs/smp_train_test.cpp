@@ -135,6 +135,40 @@ TEST_F(SmpTrain, LeavesTheRecordsOfTheContract) {
                 HasSubstr("step 4/4"));
 }
 
+// Processes exchange messages, which takes memory that threads do not need: the plan knows of it, by category, to the
+// byte. (Threads: tests/runtime/stage/memory_forecast_test.cpp.)
+TEST_F(SmpTrain, ProcessesTakeTheMemoryThatIsForecast) {
+    Json job = config();
+    job["model"]["n_embd"] = 64;
+    job["training"]["sample_tokens"] = 0;
+    folder_.write("job.json", job.dump());
+    int runs = 0;
+    for (const std::string layout :
+         {"parallel.tensor_parallel_degree=2 --set parallel.optimize=memory", "parallel.pipeline_parallel_degree=2",
+          "parallel.tensor_parallel_degree=2 --set parallel.shard_optimizer_state=true --set parallel.bf16=true",
+          "parallel.tensor_parallel_degree=1 --set parallel.shard_optimizer_state=true"}) {
+        const std::string output = fmt::format("processes{}", runs++);
+        const Outcome outcome =
+            train(mpirun(4), output, fmt::format("--set {} --set checkpoint.asynchronous=false", layout));
+        ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
+        std::ifstream metrics(folder_ / (output + "/metrics.jsonl"));
+        int records = 0;
+        for (std::string line; std::getline(metrics, line);) {
+            const Json record = Json::parse(line);
+            ++records;
+            EXPECT_EQ(record["memory_bytes"], record["predicted_memory_bytes"]) << layout << ": " << line;
+        }
+        EXPECT_EQ(records, 4);
+        // Rank 0 by category: what differs from its forecast says so.
+        const std::string log = read_text(folder_ / (output + "/log.txt"));
+        const auto at = log.find("memory of a rank of stage 0: ");
+        ASSERT_NE(at, std::string::npos) << log;
+        const std::string line = log.substr(at, log.find('\n', at) - at);
+        EXPECT_THAT(line, HasSubstr("communication "));
+        EXPECT_THAT(line, ::testing::Not(HasSubstr("(")));
+    }
+}
+
 TEST_F(SmpTrain, AnOutputDirectoryBelongsToOneRunAtATime) {
     folder_.write("job.json", config().dump());
     std::filesystem::create_directories(folder_ / "out");

@@ -368,6 +368,125 @@ TEST_F(ShardedMutants, ParametersGatheredTooLate) {
     expect_refusal("(gather parameters chunk1) comes after", "(F mb0 chunk1)", "");
 }
 
+/// Two stages of two layers, reduced in two or three buckets each; rows are sharded over two tensor ranks.
+class BucketMutants : public Mutants {
+  protected:
+    BucketMutants() { plan_ = plan(false); }
+
+    static ModuleGraph graph() { return testing::large_chain(4, false); }
+    static Plan plan(bool sharded) {
+        ParallelOptions options = testing::options_by_hand({2, 2}, 2);
+        options.tensor_parallel_degree = 2;
+        options.shard_optimizer_state = sharded;
+        return make_plan(graph(), options, {.pp = 2, .tp = 2, .rdp = 3}, 1, {}, Transport::messages);
+    }
+    BufferId scratch_of(const std::string& name) { return action(0, name).scratch.at(0); }
+};
+
+TEST_F(BucketMutants, AreSoundBeforeTheChange) {
+    for (const bool sharded : {false, true}) {
+        plan_ = plan(sharded);
+        EXPECT_THAT(check(plan_, graph()), IsEmpty());
+        EXPECT_EQ(plan_.sections[ChunkId(0)].buckets(), 3);
+        EXPECT_EQ(actions(0).back().kind, ActionKind::optimizer_step);
+        EXPECT_NE(scratch_of("reduce gradients chunk0 bucket0"), scratch_of("reduce gradients chunk0 bucket1"));
+        EXPECT_EQ(scratch_of("reduce gradients chunk0 bucket0"), scratch_of("reduce gradients chunk0 bucket2"));
+        std::int64_t bytes = 0;
+        for (const Action& a : actions(0))
+            if (a.kind == ActionKind::reduce_gradients) bytes += a.bytes;
+        EXPECT_EQ(bytes, 4 * plan_.sections[ChunkId(0)].elements);
+    }
+    EXPECT_EQ(name_of(actions(0).front()), "gather parameters chunk0 bucket0");
+}
+
+TEST_F(BucketMutants, DroppedReduction) {
+    forget_event_of(0, "reduce gradients chunk0 bucket2");
+    drop(0, "reduce gradients chunk0 bucket2");
+    expect_refusal("stage 0 ends with", "(optimizer step) without reduce gradients chunk0 bucket2", "");
+}
+
+TEST_F(BucketMutants, ReductionsInAnotherOrder) {
+    std::swap(action(0, "reduce gradients chunk0 bucket0").bucket, action(0, "reduce gradients chunk0 bucket1").bucket);
+    expect_refusal("(reduce gradients chunk0 bucket1) comes where reduce gradients chunk0 bucket0 is due", "", "");
+}
+
+TEST_F(BucketMutants, ReductionOfOtherBytes) {
+    action(0, "reduce gradients chunk0 bucket1").bytes -= 4;
+    expect_refusal("(reduce gradients chunk0 bucket1) has", "bytes of gradients chunk0, where its part has", "");
+}
+
+TEST_F(BucketMutants, ReductionThatNobodyOrdersBehindTheBackward) {
+    // Those behind the first one start after it.
+    const EventId summed = action(0, "sum row gradients chunk0").signals;
+    action(0, "reduce gradients chunk0 bucket0").waits.clear();
+    expect_refusal("(reduce gradients chunk0 bucket0) may write gradients chunk0",
+                   "(sum row gradients chunk0) has ended", "no event orders them");
+    action(0, "reduce gradients chunk0 bucket1").waits.clear();
+    action(0, "reduce gradients chunk0 bucket2").waits.clear();
+    action(0, "optimizer step").waits.push_back(summed);
+    expect_refusal("(reduce gradients chunk0 bucket2) may write gradients chunk0",
+                   "(sum row gradients chunk0) has ended", "no event orders them");
+}
+
+TEST_F(BucketMutants, ScratchOfTwoReductionsThatMeet) {
+    action(0, "reduce gradients chunk0 bucket1").scratch = action(0, "reduce gradients chunk0 bucket0").scratch;
+    expect_refusal("(reduce gradients chunk0 bucket1) may use reduction_scratch",
+                   "(reduce gradients chunk0 bucket0) has ended", "no event orders them");
+}
+
+TEST_F(BucketMutants, BucketOfAComputation) {
+    action(0, "F mb0 chunk0").bucket = BucketId(0);
+    expect_refusal("(F mb0 chunk0 bucket0) has a bucket", "", "");
+}
+
+TEST_F(BucketMutants, RowsThatAreNotSummed) {
+    forget_event_of(0, "sum row gradients chunk0");
+    drop(0, "sum row gradients chunk0");
+    EXPECT_THAT(check(plan_, graph()), Not(IsEmpty()));
+    // However the reductions are ordered: only the model says that there are rows to sum.
+    plan_ = plan(false);
+    const ActionId sum = position(0, "sum row gradients chunk0");
+    const EventId made = actions(0)[sum].waits.at(0), summed = actions(0)[sum].signals;
+    for (Action& a : actions(0)) std::replace(a.waits.begin(), a.waits.end(), summed, made);
+    actions(0)[sum] = {.kind = ActionKind::join, .signals = summed};
+    actions(0).back().waits.push_back(summed);
+    EXPECT_THAT(check(plan_), IsEmpty());
+    EXPECT_THAT(check(plan_, graph()), Contains(HasSubstr("the row gradients of chunk 0 are summed in 0 bytes")));
+}
+
+TEST_F(BucketMutants, RowsSummedBehindTheirReduction) {
+    std::swap(actions(0)[position(0, "sum row gradients chunk0")],
+              actions(0)[position(0, "reduce gradients chunk0 bucket0")]);
+    EXPECT_THAT(check(plan_), Not(IsEmpty()));
+}
+
+TEST_F(BucketMutants, SectionsThatAreNotTheModels) {
+    const auto refused = [&](const std::string& sentence) {
+        EXPECT_THAT(check(plan_, graph()), Contains(HasSubstr(sentence)));
+        plan_ = plan(false);
+    };
+    plan_.sections[ChunkId(0)].elements += 64;
+    refused("gradients chunk0 has");
+    plan_.sections[ChunkId(1)].bucket_elements = 1;
+    refused("the section of chunk 1 has");
+    plan_.sections[ChunkId(1)].bucket_elements = -1;
+    refused("the section of chunk 1 has");
+    plan_.sections.pop_back();
+    refused("1 sections of flat buffers for 2 chunks");
+    plan_.sections[ChunkId(0)].bucket_elements += 1;
+    EXPECT_THAT(check(plan_, graph()), Not(IsEmpty()));
+}
+
+// What a stage has received and sent and not used bounds how far it runs ahead.
+TEST_F(Mutants, EvaluationThatRunsFurtherAhead) {
+    plan_ = plan_of({.stages = 3, .evaluation_microbatches = 12});
+    EXPECT_THAT(check(plan_), IsEmpty());
+    plan_.evaluation_boundaries = 3;
+    EXPECT_THAT(check(plan_), Contains(AllOf(HasSubstr("evaluation: "), HasSubstr("where 3 are the most"))));
+    plan_.evaluation_boundaries = 0;
+    EXPECT_THAT(check(plan_), Contains(HasSubstr("0 boundary tensors of an evaluation")));
+}
+
 /// Two groups on the first stage, three on the last.
 class CheckpointedMutants : public Mutants {
   protected:

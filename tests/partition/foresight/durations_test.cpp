@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "partition/foresight/simulator.h"
 #include "tests/partition/small_jobs.h"
 
 namespace smp::partition {
@@ -9,8 +10,8 @@ namespace {
 
 // Sizes of chain(3): wte, h.0, h.1, h.2, lm_head; two stages of 2 and 1 layers.
 constexpr Rates kRates{.flops_per_second = 1e9,  // one FLOP is one tick
-                       .link_bytes_per_second = 0.5e9,
-                       .link_latency_seconds = 70e-9,
+                       .between_nodes = {.bytes_per_second = 0.25e9, .latency_seconds = 90e-9},
+                       .inside_node = {.bytes_per_second = 0.5e9, .latency_seconds = 70e-9},
                        .memory_bytes_per_second = 4e9};
 
 Plan two_stages(int rdp) {
@@ -102,15 +103,65 @@ TEST(Durations, CoverForwardOnlyPrograms) {
     EXPECT_EQ(durations[StageId(0)][ActionId(0)], ActionDuration{.duration = 303});
 }
 
+// A layer over tensor ranks waits for them: rounds of 70 ticks and bytes at half a byte a tick inside a node, 90 and a
+// quarter between nodes.
+TEST(Durations, ExchangeWithTheTensorGroupByRoundsBytesAndBorders) {
+    const ModuleGraph graph = testing::large_chain(3, false);
+    ParallelOptions options = testing::options_by_hand({2, 1}, 2);
+    options.tensor_parallel_degree = 2;
+    const Plan plan = make_plan(graph, options, {.pp = 2, .tp = 2, .rdp = 2}, 1);
+    const auto exchange_of = [&](ActionKind kind, int ranks_per_node) {
+        const Durations durations = modelled_durations(plan, plan.training, graph, kRates, ranks_per_node);
+        for (const auto i : plan.training[StageId(0)].actions.ids()) {
+            if (plan.training[StageId(0)].actions[i].kind != kind) continue;
+            const ActionDuration& found = durations[StageId(0)][i];
+            const std::int64_t work = kind == ActionKind::forward ? 303 : kind == ActionKind::backward ? 606 : 0;
+            EXPECT_EQ(found.duration, work + found.exchange);
+            return found.exchange;
+        }
+        throw std::logic_error("no such action");
+    };
+    // Three modules: embedding and two layers.
+    EXPECT_EQ(exchange_of(ActionKind::forward, 0), 6 * 70 + 2 * (100 + 101 + 102));
+    EXPECT_EQ(exchange_of(ActionKind::backward, 8), 9 * 70 + 2 * (200 + 201 + 202));
+    EXPECT_EQ(exchange_of(ActionKind::forward, 2), 6 * 70 + 2 * (100 + 101 + 102));
+    EXPECT_EQ(exchange_of(ActionKind::forward, 1), 6 * 90 + 4 * (100 + 101 + 102));
+    EXPECT_EQ(exchange_of(ActionKind::sum_row_gradients, 0), 2 * 70 + 2 * 4 * (8 + 9 + 10));
+    const Timeline timeline =
+        simulate(plan.training, modelled_durations(plan, plan.training, graph, kRates, /*ranks_per_node=*/1));
+    for (const StageTime& time : timeline.stages) {
+        EXPECT_GT(time.exposed, 0);
+        EXPECT_EQ(time.compute + time.exposed + time.bubble, timeline.makespan);
+    }
+}
+
+TEST(Durations, MessagesAndReductionsCrossBordersToo) {
+    const Plan plan = two_stages(4);
+    const ModuleGraph graph = testing::chain(3, true);
+    const auto price = [&](ActionKind kind, int ranks_per_node) {
+        const Durations durations = modelled_durations(plan, plan.training, graph, kRates, ranks_per_node);
+        for (const auto i : plan.training[StageId(0)].actions.ids())
+            if (plan.training[StageId(0)].actions[i].kind == kind) return durations[StageId(0)][i];
+        throw std::logic_error("no such action");
+    };
+    // Ranks by D, then P: 0 and 1 are the stages of the first pipeline.
+    EXPECT_EQ(price(ActionKind::send, 2), (ActionDuration{.duration = 144, .latency = 70}));
+    EXPECT_EQ(price(ActionKind::send, 1), (ActionDuration{.duration = 288, .latency = 90}));
+    EXPECT_EQ(price(ActionKind::reduce_gradients, 8), (ActionDuration{.duration = 12 * 768, .latency = 140}));
+    EXPECT_EQ(price(ActionKind::reduce_gradients, 2), (ActionDuration{.duration = 24 * 768, .latency = 180}));
+}
+
 TEST(Durations, RefuseWhatCannotBeARate) {
     const Plan plan = two_stages(2);
     const ModuleGraph graph = testing::chain(3, true);
     EXPECT_THROW(modelled_durations(plan, plan.training, graph, {.flops_per_second = 0}), std::logic_error);
-    EXPECT_THROW(modelled_durations(plan, plan.training, graph, {.link_bytes_per_second = -1}), std::logic_error);
+    EXPECT_THROW(modelled_durations(plan, plan.training, graph, {.between_nodes = {.bytes_per_second = -1}}),
+                 std::logic_error);
     EXPECT_THROW(modelled_durations(plan, plan.training, graph, {.memory_bytes_per_second = 0.0 / 0.0}),
                  std::logic_error);
     EXPECT_THROW(modelled_durations(plan, plan.training, graph, {.copy_bytes_per_second = 0}), std::logic_error);
-    EXPECT_THROW(modelled_durations(plan, plan.training, graph, {.link_latency_seconds = -1}), std::logic_error);
+    EXPECT_THROW(modelled_durations(plan, plan.training, graph, {.inside_node = {.latency_seconds = -1}}),
+                 std::logic_error);
 }
 
 TEST(Durations, CopiesCostTheirBytesEachDirection) {

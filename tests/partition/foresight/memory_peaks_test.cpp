@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include "partition/plan/action_memory.h"
+#include "partition/foresight/memory_forecast.h"
+#include "partition/plan/action_use.h"
+#include "tests/partition/small_jobs.h"
 
 namespace smp::partition {
 namespace {
@@ -74,6 +76,40 @@ TEST(MemoryPeaks, KeepWhatIsSentUntilSomebodyHasWaitedForIt) {
     EXPECT_EQ(memory_peaks(p).device, 1 + 100000);
 }
 
+// Reductions use it in turn, step after step.
+TEST(MemoryPeaks, CountWhatReductionsTakeThroughout) {
+    RankProgram p = program();
+    p.buffers.push_back({.kind = BufferKind::reduction_scratch, .bytes = 1000000});
+    p.actions = {{.kind = ActionKind::forward, .writes = {kStash}, .growth_bytes = 100}};
+    const MemoryPeaks peaks = memory_peaks(p);
+    EXPECT_EQ(peaks.lasting[static_cast<std::size_t>(MemoryCategory::communication)], 1000000);
+    EXPECT_EQ(peaks.device, 1000001 + 100);
+    EXPECT_EQ(of(peaks, MemoryCategory::communication), 1000000);
+}
+
+TEST(MemoryForecast, OfAnEvaluationCountsWhatStaysBesideIt) {
+    ModuleGraph graph = testing::chain(4, true);
+    graph.modules.back().passes.evaluation = {.scratch = 70000, .growth = 70000};
+    Plan plan = make_plan(graph, testing::options_by_hand({2, 2}, 3), {.pp = 2}, 5);
+    const MemoryForecast step = memory_forecast(plan, graph, StageId(1));
+    const MemoryForecast evaluation = evaluation_forecast(plan, graph, StageId(1));
+    for (const auto stays : {MemoryCategory::parameters, MemoryCategory::gradients, MemoryCategory::optimizer}) {
+        const auto c = static_cast<std::size_t>(stays);
+        EXPECT_EQ(evaluation.peak[c], step.peak[c]) << word_of(stays);
+    }
+    const auto other = static_cast<std::size_t>(MemoryCategory::other);
+    EXPECT_LT(step.peak[other], 70000);
+    EXPECT_GE(evaluation.peak[other], 70000);
+    EXPECT_GT(evaluation.device_peak, step.device_peak);
+    // A limit between the two is passed where the job evaluates.
+    const std::int64_t step_needs = std::max(step.device_peak, memory_forecast(plan, graph, StageId(0)).device_peak);
+    ASSERT_LT(step_needs, evaluation.device_peak);
+    EXPECT_FALSE(misfit(plan, graph, step_needs).has_value());
+    plan.evaluates = true;
+    EXPECT_TRUE(misfit(plan, graph, step_needs).has_value());
+    EXPECT_FALSE(misfit(plan, graph, evaluation.device_peak).has_value());
+}
+
 TEST(MemoryCategory, EachKindOfBufferHasOne) {
     const auto of = [](BufferKind kind, GroupId group = {}) {
         return category_of(Buffer{.kind = kind, .group = group});
@@ -96,22 +132,22 @@ TEST(MemoryCategory, EachKindOfBufferHasOne) {
 ModuleGraph three_modules() {
     ModuleGraph graph;
     for (int i = 0; i < 3; ++i) {
-        const PassMemory pass{.scratch = 10 * (i + 1), .growth = 10 * (i + 1), .left = 5};
+        const PassUse pass{.scratch = 10 * (i + 1), .growth = 10 * (i + 1), .left = 5};
         Module& module = graph.modules.emplace_back();
         module.stash_bytes = 4;
         module.output_bytes = 1;
-        module.memory.forward = module.memory.evaluation = pass;
+        module.passes.forward = module.passes.evaluation = pass;
     }
     return graph;
 }
 
-TEST(ActionMemory, AddsUpWhatPassesLeaveForTheNext) {
+TEST(ActionUse, AddsUpWhatPassesLeaveForTheNext) {
     const ModuleGraph graph = three_modules();
     const Part part{.first_module = 0, .end_module = 3};
-    const ActionMemory kept = memory_of(graph, part, ActionKind::forward, /*training=*/true, /*keeps=*/true);
+    const ActionUse kept = use_of(graph, part, ActionKind::forward, /*training=*/true, /*keeps=*/true);
     EXPECT_EQ(kept.growth, 5 + 5 + 30);
     EXPECT_EQ(kept.scratch, 30 + 1);  // beside the boundary tensor that the last but one has made
-    const ActionMemory gone = memory_of(graph, part, ActionKind::forward, /*training=*/true, /*keeps=*/false);
+    const ActionUse gone = use_of(graph, part, ActionKind::forward, /*training=*/true, /*keeps=*/false);
     EXPECT_EQ(gone.growth, 1 + 30);
 }
 

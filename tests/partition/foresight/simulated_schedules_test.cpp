@@ -57,7 +57,7 @@ Programs programs_of(const Job& job) {
                                  : job.schedule == PipelineSchedule::zero_bubble ? zero_bubble_orders(p, m, active)
                                  : job.chunks_per_stage > 1 ? chunked_orders(p, job.chunks_per_stage, m, active)
                                                             : interleaved_orders(p, m, active);
-    return lower(graph, chunks, orders, m, {.receives_ahead = 3});
+    return lower(graph, chunks, flat_sections(graph, chunks, 1), orders, m, {.receives_ahead = 3});
 }
 
 /// All schedules for a few stages, microbatches, chunks and bounds.

@@ -16,7 +16,8 @@ TEST(ActionKinds, EveryActionOfAPlanIsAsItsRowSays) {
     options.activation_checkpointing = "each";
     options.offload_activations = true;
     options.activation_loading_horizon = 1;
-    const Plan chunked = make_plan(testing::chain(9, true), options, {.pp = 2, .tp = 1, .rdp = 2}, 3);
+    options.tensor_parallel_degree = 2;
+    const Plan chunked = make_plan(testing::large_chain(9, true), options, {.pp = 2, .tp = 2, .rdp = 2}, 3);
     const Plan split =
         testing::plan_of({.stages = 3, .microbatches = 4, .schedule = PipelineSchedule::zero_bubble, .tied = true});
     std::set<ActionKind> seen;
@@ -31,6 +32,10 @@ TEST(ActionKinds, EveryActionOfAPlanIsAsItsRowSays) {
                     EXPECT_EQ(action.channel == Channel::data, facts.reach == Reach::data_group) << name_of(action);
                     EXPECT_EQ(action.channel == Channel::world, facts.reach == Reach::world) << name_of(action);
                     EXPECT_EQ(name_of(action).find(facts.word), 0U);
+                    EXPECT_EQ(action.tensor.rounds > 0,
+                              facts.reach == Reach::tensor_group ||
+                                  (plan == &chunked && (facts.computation || action.kind == ActionKind::recompute)))
+                        << name_of(action);
                     if (!facts.is_posted()) {
                         EXPECT_EQ(action.bytes, 0) << name_of(action);
                     }

@@ -420,7 +420,7 @@ TEST(Lowering, HandsOverBetweenChunksOfOneStage) {
                                    {ComputationKind::forward, MicrobatchId(0), ChunkId(1)},
                                    {ComputationKind::backward, MicrobatchId(0), ChunkId(1)},
                                    {ComputationKind::backward, MicrobatchId(0), ChunkId(0)}}};
-    const Programs programs = lower(graph, chunks, orders, 1, {});
+    const Programs programs = lower(graph, chunks, flat_sections(graph, chunks, 1), orders, 1, {});
     ASSERT_EQ(programs.size(), 1u);
     const RankProgram& program = programs[StageId(0)];
     EXPECT_EQ(program.actions.size(), 7u);  // with two reductions and the update
@@ -434,10 +434,10 @@ TEST(Lowering, RefusesOrdersThatCannotRun) {
     const Chunks chunks = {{StageId(0), 0, 2}, {StageId(1), 2, 4}};
     ComputeOrders orders = simple_orders(2, 2);
     std::swap(orders[StageId(1)][0], orders[StageId(1)][2]);  // a backward before its forward
-    EXPECT_THROW(lower(graph, chunks, orders, 2, {}), std::logic_error);
+    EXPECT_THROW(lower(graph, chunks, flat_sections(graph, chunks, 1), orders, 2, {}), std::logic_error);
     orders = simple_orders(2, 2);
     orders[StageId(0)].push_back(orders[StageId(0)].back());
-    EXPECT_THROW(lower(graph, chunks, orders, 2, {}), std::logic_error);
+    EXPECT_THROW(lower(graph, chunks, flat_sections(graph, chunks, 1), orders, 2, {}), std::logic_error);
 }
 
 }  // namespace

@@ -28,7 +28,8 @@ TEST(Plan, HashIsFnv1aOverTheCanonicalText) {
     empty.held_bytes = {7, -1};
     // Fields of their usual values are left out, but for stated ones.
     const std::string text =
-        "topology=degrees=pipeline=1;tensor=1;reduced_data=1;}order=data;pipeline;tensor;}chunks=0:microbatches=1;"
+        "topology=degrees=pipeline=1;tensor=1;reduced_data=1;}order=data;pipeline;tensor;}chunks=0:sections=0:"
+        "microbatches=1;"
         "active_microbatches=1;schedule=interleaved;evaluation_microbatches=1;held_bytes=2:7;-1;training=0:evaluation="
         "0:"
         "sampling=0:}";

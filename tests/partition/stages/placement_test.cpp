@@ -64,7 +64,9 @@ Chunks chunks_of(const Placement& placement) {
 
 void expect_proven(const Placement& placement, const ComputeOrders& orders, int microbatches) {
     const ModuleGraph graph = testing::chain(placement.chunks(), /*tied=*/true);
-    const Programs programs = lower(graph, chunks_of(placement), orders, microbatches, {.receives_ahead = 3});
+    const Chunks chunks = chunks_of(placement);
+    const Programs programs =
+        lower(graph, chunks, flat_sections(graph, chunks, 1), orders, microbatches, {.receives_ahead = 3});
     const Duty duty{.placement = placement, .microbatches = microbatches, .active_microbatches = microbatches};
     ASSERT_THAT(check(programs, duty), IsEmpty());
     Durations durations;

@@ -78,6 +78,8 @@ Drawn draw(const testing::ScratchFolder& folder, std::mt19937_64& random) {
     parallel.activation_checkpointing = one_of("none", "none", "selective", "each", "group_2");
     parallel.offload_activations = one_of(false, true);
     parallel.activation_loading_horizon = one_of(1, 2);
+    job.data.validation_fraction = 0.5;
+    job.training.evaluation_batches = 1;
     const std::int64_t step = parallel.microbatches * drawn.rdp * (parallel.tensor_parallel_degree > 1 ? 2 : 1);
     for (std::int64_t scale = 4;; scale += scale / 2) {
         job.training.global_batch_size = scale * step;
@@ -94,17 +96,23 @@ TEST(LargeJobs, TakeWhatIsForecastByCategoryOnEachRank) {
         std::vector<std::string> wrong(static_cast<std::size_t>(world_size(drawn)));
         testing::on_local_ranks(world_size(drawn), [&](comms::Communicator& world) {
             Trainer trainer(drawn.job, world);
-            trainer.step();
-            const partition::MemoryUse measured = trainer.memory();
-            const auto forecast =
-                partition::memory_forecast(trainer.plan(), trainer.graph(), trainer.coordinate().stage());
             std::string& all = wrong[static_cast<std::size_t>(world.rank())];
-            const auto compare = [&](std::string_view what, std::int64_t is, std::int64_t should) {
-                if (is != should) all += fmt::format("{}: {} bytes, {} forecast; ", what, is, should);
+            const auto compare = [&](std::string_view when, const partition::MemoryUse& measured,
+                                     const partition::MemoryForecast& forecast) {
+                const auto compare_bytes = [&](std::string_view what, std::int64_t is, std::int64_t should) {
+                    if (is != should) all += fmt::format("{}, {}: {} bytes, {} forecast; ", when, what, is, should);
+                };
+                for (std::size_t c = 0; c < partition::kMemoryCategories; ++c)
+                    compare_bytes(partition::Words<partition::MemoryCategory>::list[c], measured.peak[c],
+                                  forecast.peak[c]);
+                compare_bytes("all at once", measured.device_peak, forecast.device_peak);
             };
-            for (std::size_t c = 0; c < partition::kMemoryCategories; ++c)
-                compare(partition::Words<partition::MemoryCategory>::list[c], measured.peak[c], forecast.peak[c]);
-            compare("all at once", measured.device_peak, forecast.device_peak);
+            const partition::StageId stage = trainer.coordinate().stage();
+            trainer.step();
+            compare("a step", trainer.memory(), partition::memory_forecast(trainer.plan(), trainer.graph(), stage));
+            trainer.evaluate();
+            compare("an evaluation", trainer.evaluation_memory(),
+                    partition::evaluation_forecast(trainer.plan(), trainer.graph(), stage));
         });
         for (std::size_t rank = 0; rank < wrong.size(); ++rank) EXPECT_EQ(wrong[rank], "") << "rank " << rank;
     }

@@ -46,9 +46,11 @@ Layout random_layout(std::mt19937& random) {
     parallel.memory_weight = draw(0, 10) / 10.0;
     layout.precision = draw(0, 1) == 1 ? partition::Precision::bf16 : partition::Precision::fp32;
     layout.model = models::Gpt2(model);
-    layout.plan = partition::make_plan(
-        models::module_graph(layout.model, {.tensor_degree = degrees.tp, .sequences = 1, .length = model.n_positions}),
-        parallel, degrees, 1);
+    layout.plan = partition::make_plan(models::module_graph(layout.model, {.tensor_degree = degrees.tp,
+                                                                           .sequences = 1,
+                                                                           .length = model.n_positions,
+                                                                           .storage = {.precision = layout.precision}}),
+                                       parallel, degrees, 1);
     layout.name =
         fmt::format("pp {}, tp {}, rdp {}, {} chunks a stage, {}{}, {}, h {}, V {}, inner {}", degrees.pp, degrees.tp,
                     degrees.rdp, parallel.virtual_pipeline_degree, parallel.shard_optimizer_state ? "sharded, " : "",

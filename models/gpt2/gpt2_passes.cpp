@@ -1,4 +1,4 @@
-#include "models/gpt2/gpt2_memory.h"
+#include "models/gpt2/gpt2_passes.h"
 
 #include "models/gpt2/gpt2_parameters.h"
 #include "models/gpt2/gpt2_stash.h"
@@ -9,7 +9,7 @@ namespace smp::models {
 
 namespace {
 
-using partition::PassMemory;
+using partition::PassUse;
 
 /// Bytes of the tensors that passes make.
 struct Sizes {
@@ -33,14 +33,14 @@ class Sketches {
           cheap_(share.storage.recomputes_cheap),
           size_(sizes()) {}
 
-    partition::ModuleMemory embedding() const {
-        partition::ModuleMemory memory;
-        memory.forward = memory.evaluation = sketch([&](PassSketch& pass) {
+    partition::ModulePasses embedding() const {
+        partition::ModulePasses passes;
+        passes.forward = passes.evaluation = sketch([&](PassSketch& pass) {
             pass.make(size_.rows);
             sum_to_own_rows(pass);
         });
         if (options_.embd_pdrop > 0) {
-            memory.forward = sketch([&](PassSketch& pass) {
+            passes.forward = sketch([&](PassSketch& pass) {
                 pass.make(size_.rows);
                 sum_to_own_rows(pass);
                 pass.make(size_.residual);
@@ -48,79 +48,80 @@ class Sketches {
             });
         }
         const std::int64_t kept = options_.embd_pdrop > 0 ? size_.residual : 0;  // else the given gradient itself
-        memory.backward_input = sketch([&](PassSketch& pass) { pass.make(kept); });
-        memory.backward_weight = sketch([&](PassSketch& pass) {
+        passes.backward_input = sketch([&](PassSketch& pass) { pass.make(kept); });
+        passes.backward_weight = sketch([&](PassSketch& pass) {
             gather_rows(pass);
             drop_gathered(pass);
             pass.release(size_.residual);
         });
-        memory.backward = sketch([&](PassSketch& pass) {
+        passes.backward = sketch([&](PassSketch& pass) {
             pass.make(kept);
             gather_rows(pass);
             drop_gathered(pass);
             pass.drop(kept);
         });
-        return memory;
+        return passes;
     }
 
-    partition::ModuleMemory block() const {
-        partition::ModuleMemory memory;
-        memory.forward = sketch([&](PassSketch& pass) {
+    partition::ModulePasses block() const {
+        partition::ModulePasses passes;
+        passes.forward = sketch([&](PassSketch& pass) {
             attention_forward(pass, cheap_ ? size_.residual : 0);
             mlp_forward(pass);
             if (cheap_) pass.drop(size_.residual + size_.inner);
         });
-        memory.evaluation = sketch([&](PassSketch& pass) {
+        passes.evaluation = sketch([&](PassSketch& pass) {
             attention_forward(pass, size_.residual + 2 * size_.vector + 4 * size_.attended + size_.logsumexp);
             mlp_forward(pass);
             pass.drop(size_.residual + 2 * size_.vector + 2 * size_.inner + /*middle=*/size_.residual);
         });
-        memory.backward = sketch([&](PassSketch& pass) {
+        passes.backward = sketch([&](PassSketch& pass) {
             mlp_backward_input(pass, Backward::whole);
             mlp_backward_weight(pass, Backward::whole);
             attention_backward_input(pass, Backward::whole);
             attention_backward_weight(pass, Backward::whole);
             pass.drop(size_.residual);  // the gradient between the halves
         });
-        memory.backward_input = sketch([&](PassSketch& pass) {
+        passes.backward_input = sketch([&](PassSketch& pass) {
             mlp_backward_input(pass, Backward::split);
             attention_backward_input(pass, Backward::split);
             if (options_.resid_pdrop > 0) pass.drop(size_.residual);  // likewise; else it stays as a branch's gradient
         });
-        memory.backward_weight = sketch([&](PassSketch& pass) {
+        passes.backward_weight = sketch([&](PassSketch& pass) {
             mlp_backward_weight(pass, Backward::split);
             attention_backward_weight(pass, Backward::split);
         });
-        return memory;
+        return passes;
     }
 
-    partition::ModuleMemory head() const {
+    partition::ModulePasses head() const {
         const std::int64_t all = share_.rows(), count = std::min(all, kLogitsRows);
         const std::int64_t logits = 4 * count * shard_.vocabulary, maxima = 4 * count, sums = 8 * count;
         const std::int64_t normalised = size_.residual + 2 * size_.vector;
         const auto loss_of_chunk = [&](PassSketch& pass) {
             pass.make_logits(logits);
             pass.make(maxima);
-            pass.pass_by(all_reduced(maxima));
+            pass.pass_by(all_reduce_scratch(maxima));
             pass.make(sums);
-            pass.pass_by(all_reduced(sums));
+            pass.pass_by(all_reduce_scratch(sums));
             pass.drop(maxima);
         };
-        partition::ModuleMemory memory;
-        memory.forward = sketch([&](PassSketch& pass) {
+        partition::ModulePasses passes;
+        passes.forward = sketch([&](PassSketch& pass) {
             pass.make(normalised);
             if (cheap_) pass.drop(size_.residual);
         });
-        memory.evaluation = sketch([&](PassSketch& pass) {
+        passes.evaluation = sketch([&](PassSketch& pass) {
             pass.make(normalised);
             gather_rows(pass);
             if (shards_rows_) pass.drop(size_.residual);
             loss_of_chunk(pass);
+            exchange_losses(pass);
             pass.drop(sums);
             pass.drop_logits(logits);
             pass.drop(size_.rows + 2 * size_.vector);
         });
-        memory.backward = memory.backward_input = sketch([&](PassSketch& pass) {
+        passes.backward = passes.backward_input = sketch([&](PassSketch& pass) {
             if (cheap_) {
                 pass.make(normalised);
                 pass.drop(2 * size_.vector);
@@ -128,6 +129,7 @@ class Sketches {
             gather_rows(pass);
             pass.make(size_.rows);  // the gradient of the LayerNorm's output
             loss_of_chunk(pass);
+            exchange_losses(pass);
             pass.pass_by(size_.rows / all * count);
             pass.drop(sums);
             pass.drop_logits(logits);
@@ -141,7 +143,7 @@ class Sketches {
                 pass.release(size_.residual);
             pass.drop(size_.residual);
         });
-        return memory;
+        return passes;
     }
 
   private:
@@ -155,25 +157,39 @@ class Sketches {
                 .inner = element * all * shard_.inner};
     }
     template <class F>
-    static PassMemory sketch(const F& draw) {
+    static PassUse sketch(const F& draw) {
         PassSketch pass;
         draw(pass);
-        return pass.memory();
+        return pass.use();
     }
-    std::int64_t all_reduced(std::int64_t bytes) const {
+    std::int64_t all_reduce_scratch(std::int64_t bytes) const {
         return partition::all_reduce_scratch(bytes, share_.tensor_degree, share_.transport);
     }
+    /// Maxima and sums of all rows, chunk by chunk, where the sketch of the memory has the largest chunk only.
+    void exchange_losses(PassSketch& pass) const {
+        for (std::int64_t first = 0; first < share_.rows(); first += kLogitsRows) {
+            const std::int64_t count = std::min(kLogitsRows, share_.rows() - first);
+            pass.exchange(partition::two_rounds(4 * count, share_.tensor_degree));
+            pass.exchange(partition::two_rounds(8 * count, share_.tensor_degree));
+        }
+    }
 
-    // The operations over the tensor group, as bound_segment.h has them.
+    // The operations over the tensor group, as models/tensor_rows.h has them.
     void gather_rows(PassSketch& pass) const {
-        if (shards_rows_) pass.make(size_.rows);
+        if (!shards_rows_) return;
+        pass.make(size_.rows);
+        pass.exchange(partition::one_round(size_.rows, share_.tensor_degree));
     }
     void drop_gathered(PassSketch& pass) const {
         if (shards_rows_) pass.drop(size_.rows);
     }
     /// Of [N, h], which the sum takes the place of.
     void sum_to_own_rows(PassSketch& pass) const {
-        if (!shards_rows_) return pass.pass_by(all_reduced(size_.rows));
+        if (!shards_rows_) {
+            pass.pass_by(all_reduce_scratch(size_.rows));
+            return pass.exchange(partition::two_rounds(size_.rows, share_.tensor_degree));
+        }
+        pass.exchange(partition::one_round(size_.rows, share_.tensor_degree));
         pass.make(size_.residual);
         pass.pass_by(partition::reduce_scatter_scratch(size_.rows, share_.tensor_degree, share_.transport));
         pass.drop(size_.rows);
@@ -283,7 +299,7 @@ class Sketches {
 
 }  // namespace
 
-partition::ModuleMemory gpt2_memory(const Gpt2Options& options, int module, const MicrobatchShare& share) {
+partition::ModulePasses gpt2_passes(const Gpt2Options& options, int module, const MicrobatchShare& share) {
     const Sketches sketches(options, share);
     if (module == 0) return sketches.embedding();
     return module == gpt2_module_count(options) - 1 ? sketches.head() : sketches.block();

@@ -1,4 +1,5 @@
-// A pass takes of memory what its sketch says, at its peak and when it has ended, to the byte.
+// A pass takes what its sketch says: of memory at its peak and when it has ended, and in exchange with its tensor
+// group, to the byte.
 #include <algorithm>
 #include <set>
 #include <vector>
@@ -12,29 +13,30 @@
 #include "comms/communicator.h"
 #include "models/gpt2/gpt2_parameters.h"
 #include "models/gpt2/gpt2_spec.h"
+#include "tests/counted_group.h"
 #include "tests/models/reference_gpt2.h"
 #include "tests/models/tensor_group.h"
 
 namespace smp::models {
 namespace {
 
-using partition::PassMemory;
+using partition::PassUse;
 using partition::Precision;
 
-/// Counts what this thread's tensors take, while it is set, as partition::PassMemory has it.
+/// Counts what this thread's tensors take, while it is set, as partition::PassUse has it.
 class Counter : public c10::MemoryReportingInfoBase {
   public:
     void reportMemoryUsage(void* pointer, std::int64_t bytes, std::size_t, std::size_t, c10::Device) override {
-        memory.left += bytes;
+        use.left += bytes;
         if (bytes > 0 && !logits) made_.insert(pointer);
         if (made_.contains(pointer)) own_ += bytes;
         if (bytes < 0) made_.erase(pointer);
-        memory.growth = std::max(memory.growth, memory.left);
-        memory.scratch = std::max(memory.scratch, own_);
+        use.growth = std::max(use.growth, use.left);
+        use.scratch = std::max(use.scratch, own_);
     }
     bool memoryProfilingEnabled() const override { return true; }
 
-    PassMemory memory;
+    PassUse use;
     bool logits = false;  // are being made
 
   private:
@@ -43,14 +45,16 @@ class Counter : public c10::MemoryReportingInfoBase {
 };
 
 struct Measured {
+    smp::testing::CountedGroup* group;
     std::shared_ptr<Counter> counter;  // of the pass that runs
 
     template <class Pass>
-    PassMemory of(const Pass& pass) {
+    PassUse of(const Pass& pass) {
         counter = std::make_shared<Counter>();
         const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, counter);
         pass();
-        return counter->memory;
+        counter->use.exchange = group->take();
+        return counter->use;
     }
     std::shared_ptr<void> making_logits() {
         counter->logits = true;
@@ -58,10 +62,12 @@ struct Measured {
     }
 };
 
-void expect_equal(const PassMemory& measured, const PassMemory& sketched, const std::string& what) {
+void expect_equal(const PassUse& measured, const PassUse& sketched, const std::string& what) {
     EXPECT_EQ(measured.scratch, sketched.scratch) << what << ": scratch";
     EXPECT_EQ(measured.growth, sketched.growth) << what << ": growth";
     EXPECT_EQ(measured.left, sketched.left) << what << ": left";
+    EXPECT_EQ(measured.exchange.rounds, sketched.exchange.rounds) << what << ": rounds";
+    EXPECT_EQ(measured.exchange.bytes, sketched.exchange.bytes) << what << ": exchanged";
 }
 
 Gpt2Options model(double dropout) {
@@ -75,12 +81,14 @@ Gpt2Options model(double dropout) {
     return options;
 }
 
-void expect_sketches_hold(const Gpt2Options& options, comms::Communicator& group, const ActivationStorage& storage) {
+void expect_sketches_hold(const Gpt2Options& options, comms::Communicator& tensor_group,
+                          const ActivationStorage& storage) {
+    smp::testing::CountedGroup group(tensor_group);
     constexpr std::int64_t kSequences = 6, kLength = 64;  // more rows than the head has logits of at once
     const auto weights = testing::random_weights(options, at::kFloat, 1);
     const auto batch = testing::random_batch(options, kSequences, kLength, 2);
     const auto graph = module_graph(Gpt2(options), {group.size(), kSequences, kLength, storage});
-    Measured measured;
+    Measured measured{.group = &group, .counter = {}};
     SegmentContext context;
     context.tensor_group = &group;
     context.storage = storage;
@@ -99,15 +107,15 @@ void expect_sketches_hold(const Gpt2Options& options, comms::Communicator& group
             microbatch.training = false;
             Stash none;
             expect_equal(measured.of([&] { inputs[i + 1] = segment.forward(inputs[i], none, microbatch, loss); }),
-                         graph.modules[i].memory.evaluation, segment.name() + " evaluation");
+                         graph.modules[i].passes.evaluation, segment.name() + " evaluation");
             inputs[i + 1].reset();
             microbatch.training = true;
             expect_equal(measured.of([&] { inputs[i + 1] = segment.forward(inputs[i], stashes[i], microbatch, loss); }),
-                         graph.modules[i].memory.forward, segment.name() + " forward");
+                         graph.modules[i].passes.forward, segment.name() + " forward");
         }
         for (std::size_t i = count; i-- > 0;) {
             Segment& segment = *bound.segments[i];
-            const partition::ModuleMemory& sketched = graph.modules[i].memory;
+            const partition::ModulePasses& sketched = graph.modules[i].passes;
             if (split) {
                 expect_equal(measured.of([&] {
                     gradients[i] = segment.backward_input(gradients[i + 1], stashes[i], microbatch, loss);
@@ -125,12 +133,12 @@ void expect_sketches_hold(const Gpt2Options& options, comms::Communicator& group
         for (std::size_t i = 0; split && i < count; ++i) {
             Segment& segment = *bound.segments[i];
             expect_equal(measured.of([&] { segment.backward_weight(stashes[i], microbatch); }),
-                         graph.modules[i].memory.backward_weight, segment.name() + " backward_weight");
+                         graph.modules[i].passes.backward_weight, segment.name() + " backward_weight");
         }
     }
 }
 
-TEST(PassMemory, IsWhatItsSketchSays) {
+TEST(PassUse, IsWhatItsSketchSays) {
     for (const Precision precision : {Precision::fp32, Precision::bf16}) {
         for (const double dropout : {0.0, 0.1}) {
             for (const int degree : {1, 2}) {

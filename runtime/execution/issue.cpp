@@ -1,0 +1,96 @@
+#include "runtime/execution/issue.h"
+
+#include <stdexcept>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "runtime/execution/timed_work.h"
+
+namespace smp::runtime {
+
+using partition::Action;
+using partition::EventId;
+using partition::kNone;
+
+void refuse(const Action& action, const std::string& what) {
+    throw std::logic_error(fmt::format("executor: {} {}", partition::name_of(action), what));
+}
+
+namespace {
+
+bool is_posted(const Action& action) { return partition::facts_of(action.kind).is_posted(); }
+
+class Events {
+  public:
+    Events(int count, Performer& performer) : events_(static_cast<std::size_t>(count)), performer_(performer) {}
+
+    void wait(const Action& action, EventId index) {
+        Event& event = events_[index];
+        if (event.signalled_by == nullptr) refuse(action, fmt::format("waits for event {}, which is to come", index));
+        event.work.wait();
+        if (!std::exchange(event.was_waited_for, true) && is_posted(*event.signalled_by)) free_all(*event.signalled_by);
+    }
+    void signal(const Action& action, comms::Work work) {
+        if (action.signals == kNone) {
+            if (is_posted(action)) refuse(action, "is waited for by nobody");
+            return;
+        }
+        Event& event = events_[action.signals];
+        if (event.signalled_by != nullptr)
+            refuse(action, fmt::format("signals event {}, which {} has signalled", action.signals,
+                                       partition::name_of(*event.signalled_by)));
+        event.signalled_by = &action;
+        event.work = std::move(work);
+    }
+    void free_all(const Action& action) {
+        for (const partition::BufferId buffer : action.frees) performer_.free(buffer);
+    }
+    void require_everything_waited_for() const {
+        for (const Event& event : events_)
+            if (event.signalled_by != nullptr && is_posted(*event.signalled_by) && !event.was_waited_for)
+                refuse(*event.signalled_by, "is waited for by nobody");
+    }
+
+  private:
+    struct Event {
+        const Action* signalled_by = nullptr;
+        comms::Work work;  // complete for compute actions
+        bool was_waited_for = false;
+    };
+
+    partition::Table<EventId, Event> events_;
+    Performer& performer_;
+};
+
+}  // namespace
+
+void issue(const partition::RankProgram& program, Performer& performer, comms::Progress& progress,
+           const std::shared_ptr<partition::ActionTimes>& times) {
+    Events events(program.events, performer);
+    const auto& actions = program.actions;
+    if (times) times->assign(actions.size(), {});
+    for (const partition::ActionId position : actions.ids()) {
+        const Action& action = actions[position];
+        performer.reach(action);
+        if (times) (*times)[position].reached = steady_nanoseconds();
+        for (const EventId event : action.waits) events.wait(action, event);
+        if (times) (*times)[position].start = steady_nanoseconds();
+        std::function<void()> on_copied;  // the copying thread knows best
+        if (times) on_copied = [times, position] { (*times)[position].end = steady_nanoseconds(); };
+        comms::Work work = performer.perform(action, on_copied);
+        const bool copies = partition::facts_of(action.kind).is_copy();
+        if (times && is_posted(action) && !copies) {
+            work =
+                timed(std::move(work), progress, [times, position](std::int64_t now) { (*times)[position].end = now; });
+        } else if (times && !copies) {
+            (*times)[position].end = steady_nanoseconds();
+        }
+        events.signal(action, std::move(work));
+        if (!is_posted(action)) events.free_all(action);
+        progress.step_all();
+    }
+    events.require_everything_waited_for();
+}
+
+}  // namespace smp::runtime

@@ -1,0 +1,40 @@
+// Goes through a rank's program in the order of its list: waits, acts, signals, gives back. What an action does is the
+// performer's; nothing here knows a tensor.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "comms/communicator.h"
+#include "comms/progress.h"
+#include "partition/foresight/action_times.h"
+#include "partition/plan/action.h"
+
+namespace smp::runtime {
+
+class Performer {
+  public:
+    virtual ~Performer() = default;
+
+    /// The list has come to the action; its waits are to come.
+    virtual void reach(const partition::Action& /*action*/) {}
+    /// All that the action waits for has come. A compute action is done on return, a posted one when the Work is
+    /// complete. `on_copied`, if it is not empty, is called when a copy to or from host memory has ended, by whatever
+    /// thread.
+    virtual comms::Work perform(const partition::Action& action, const std::function<void()>& on_copied) = 0;
+    /// What an action frees: a posted one's when somebody has waited for it, not when it happens to end, so that memory
+    /// is what the plan says in any timing.
+    virtual void free(partition::BufferId buffer) = 0;
+};
+
+/// Throws std::logic_error, which names the action.
+[[noreturn]] void refuse(const partition::Action& action, const std::string& what);
+
+/// `progress`: of the rank, moved on behind each action. `times`, where it is not null, gets one entry an action.
+/// Throws what waits and the performer throw, and refuses an action that waits for what is to come, signals what has
+/// been signalled, or is posted and waited for by nobody; what is in flight then stays so.
+void issue(const partition::RankProgram& program, Performer& performer, comms::Progress& progress,
+           const std::shared_ptr<partition::ActionTimes>& times = nullptr);
+
+}  // namespace smp::runtime
