@@ -84,7 +84,8 @@ void generate(const launch::GenerateArguments& arguments) {
     auto prompt = tokenizer->encode(arguments.prompt.empty() ? "\n" : arguments.prompt);
     const auto prompt_length = static_cast<std::int64_t>(prompt.size());
     const std::int64_t longest = *source.job.training.sequence_length;
-    runtime::TextSampler(request_of(arguments, 0, 0), source.job, longest);  // refuses a prompt that cannot be
+    // Refuses a prompt that cannot be, before anything is loaded.
+    const runtime::TextSampler possible(request_of(arguments, 0, 0), source.job, longest);
     const bool draws = arguments.logits.empty();
     if (!draws && prompt_length > longest)
         launch::refuse_argument(arguments.prompt_name,

@@ -51,7 +51,7 @@ TextSampler::TextSampler(TextRequest request, const Job& job, std::int64_t lengt
 }
 
 at::Tensor TextSampler::context() const {
-    const at::Tensor tokens = at::zeros({1, length_}, at::kLong);
+    at::Tensor tokens = at::zeros({1, length_}, at::kLong);
     const auto count = std::min<std::int64_t>(length_, static_cast<std::int64_t>(text_.size()));
     std::copy(text_.end() - count, text_.end(), tokens.data_ptr<std::int64_t>());
     return tokens;
