@@ -10,6 +10,7 @@
 #include "partition/foresight/warnings.h"
 #include "runtime/data/tokenizer.h"
 #include "runtime/execution/agreement.h"
+#include "runtime/execution/hosts.h"
 #include "runtime/job/job_rules.h"
 #include "runtime/records/settings.h"
 #include "runtime/update/world_sum.h"
@@ -89,11 +90,13 @@ void Session::start() {
                  .graph = trainer_.graph(),
                  .at = trainer_.coordinate(),
                  .steps_done = trainer_.steps_done()};
+    const std::vector<int> hosts = hosts_of_ranks(trainer_.world());
     fail_together(trainer_.world(), [&] {
         if (is_first_) {
             run.settings = settings();
-            run.warnings = partition::warnings_of(run.plan, run.graph, job.parallel, job.cluster,
-                                                  [&](int degree) { return takes_tensor_degree(job, degree); });
+            run.warnings = partition::warnings_of(
+                run.plan, run.graph, job.parallel, job.cluster,
+                [&](int degree) { return takes_tensor_degree(job, degree); }, hosts);
             for (std::string& warning : trainer_.warnings()) run.warnings.push_back(std::move(warning));
             run.notes = options_.notes;
         } else {

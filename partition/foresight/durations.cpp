@@ -41,7 +41,7 @@ class Pricing {
     Pricing(const Plan& plan, const Programs& programs, const ModuleGraph& graph, const Rates& rates,
             int ranks_per_node)
         : rates_(rates),
-          borders_(plan.topology, ranks_per_node),
+          borders_(plan.topology, consecutive_nodes(plan.topology.degrees.world(), ranks_per_node)),
           data_ranks_(plan.topology.degrees.rdp),
           sharded_(plan.shard_optimizer_state),
           moved_bytes_(static_cast<double>(moved_bytes(graph.precision))),

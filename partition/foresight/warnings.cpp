@@ -15,10 +15,11 @@ namespace {
 
 constexpr double kTolerableImbalance = 0.05;
 
-void warn_of_nodes(const Topology& topology, int nodes, std::vector<std::string>& warnings) {
+void warn_of_nodes(const Topology& topology, const std::vector<int>& nodes, std::vector<std::string>& warnings) {
     const Degrees& degrees = topology.degrees;
-    const int ranks_per_node = degrees.world() / nodes;
-    if (degrees.tp == 1 || !NodeBorders(topology, ranks_per_node).cut(Axis::tensor)) return;
+    const NodeBorders borders(topology, nodes);
+    if (degrees.tp == 1 || !borders.cut(Axis::tensor)) return;
+    const int ranks_per_node = borders.largest_node();
     const int common = std::gcd(degrees.tp, ranks_per_node);
     warnings.push_back(fmt::format(
         "tensor parallelism leaves the node: with placement {} and {} rank{} a node the {} shards of a layer lie on "
@@ -123,9 +124,11 @@ void warn_of_uneven_stages(const Plan& plan, const ModuleGraph& graph, std::vect
 }  // namespace
 
 std::vector<std::string> warnings_of(const Plan& plan, const ModuleGraph& graph, const ParallelOptions& options,
-                                     const ClusterOptions& cluster, const std::function<bool(int)>& is_possible) {
+                                     const ClusterOptions& cluster, const std::function<bool(int)>& is_possible,
+                                     const std::vector<int>& nodes) {
     std::vector<std::string> warnings;
-    warn_of_nodes(plan.topology, cluster.nodes, warnings);
+    const int world = plan.topology.degrees.world();
+    warn_of_nodes(plan.topology, nodes.empty() ? consecutive_nodes(world, world / cluster.nodes) : nodes, warnings);
     warn_of_odd_tensor_degree(plan.topology.degrees.tp, is_possible, warnings);
     warn_of_idle_stages(plan, warnings);
     warn_of_useless_offloading(plan, options, warnings);

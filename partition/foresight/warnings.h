@@ -12,8 +12,8 @@
 
 namespace smp::partition {
 
-/// About the plan of `graph` with `options` on `cluster`, whose nodes divide the world, ranks in order: rank r is on
-/// node r / (world / nodes).
+/// About the plan of `graph` with `options` on `cluster`. `nodes`: that of each rank, where it is known; else the
+/// cluster's nodes divide the world, ranks in order: rank r is on node r / (world / nodes).
 /// - Tensor parallelism that leaves the node.
 /// - A tensor degree that is no power of two, where one that is possible (empty: any) is next to it.
 /// - Fewer microbatches than stages; or fewer active ones (K) than the stages could use.
@@ -22,6 +22,7 @@ namespace smp::partition {
 /// much.
 std::vector<std::string> warnings_of(const Plan& plan, const ModuleGraph& graph, const ParallelOptions& options,
                                      const ClusterOptions& cluster,
-                                     const std::function<bool(int tensor_degree)>& is_possible = {});
+                                     const std::function<bool(int tensor_degree)>& is_possible = {},
+                                     const std::vector<int>& nodes = {});
 
 }  // namespace smp::partition

@@ -74,6 +74,23 @@ TEST(Warnings, TensorParallelismThatLeavesTheNode) {
                 ::testing::Contains(AllOf(HasSubstr("12 ranks a node"), HasSubstr("degree to 4"))));
 }
 
+// Where ranks really are counts more than what the configuration says of nodes.
+TEST(Warnings, TensorParallelismThatReallyLeavesTheNode) {
+    const ModuleGraph graph = even_chain(16);
+    ParallelOptions options;
+    options.tensor_parallel_degree = 2;
+    const Plan plan = make_plan(graph, options, {.pp = 1, .tp = 2, .rdp = 2}, 1);
+    const auto warned = [&](int stated, const std::vector<int>& real) {
+        ClusterOptions cluster;
+        cluster.nodes = stated;
+        return partition::warnings_of(plan, graph, options, cluster, {}, real);
+    };
+    EXPECT_THAT(warned(1, {0, 1, 0, 1}), ElementsAre(HasSubstr("2 ranks a node the 2 shards")));
+    EXPECT_THAT(warned(4, {0, 0, 1, 1}), IsEmpty());
+    EXPECT_THAT(warned(4, {}), ElementsAre(HasSubstr("tensor parallelism leaves the node")));
+    EXPECT_THROW(warned(1, {0, 0}), std::logic_error);
+}
+
 TEST(Warnings, TheRemedyForTensorParallelismIsOne) {
     for (const char* placement : {"DPT", "DTP", "PDT", "PTD", "TDP", "TPD"}) {
         for (const int tp : {2, 4, 8}) {

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "partition/job/problem.h"
+#include "runtime/execution/hosts.h"
 #include "runtime/files/data_error.h"
 #include "tests/runtime/local_ranks.h"
 
@@ -65,6 +66,14 @@ TEST(Agreement, ExitCodesAreThoseOfTheContract) {
     EXPECT_EQ(exit_code_of(comms::CommunicationError("x")), 4);
     EXPECT_EQ(exit_code_of(std::bad_alloc()), 5);
     EXPECT_EQ(exit_code_of(std::logic_error("x")), 1);
+}
+
+TEST(Agreement, RanksOfOneHostShareItsNumber) {
+    const std::vector<std::string> names = {"b", "a", "b", "c", "a"};
+    EXPECT_EQ(numbered(names), (std::vector<int>{0, 1, 0, 2, 1}));
+    testing::on_local_ranks(3, [&](comms::Communicator& world) {
+        EXPECT_EQ(hosts_of_ranks(world), (std::vector<int>{0, 0, 0}));
+    });
 }
 
 }  // namespace
