@@ -108,7 +108,7 @@ void check_counts(const Plan& plan, Findings& findings) {
             for (const ChunkId chunk : placement.chunks_of(stage))
                 parts += in_groups ? std::max<std::int64_t>(1, std::ssize(plan.chunks[chunk].groups)) : 1;
             const auto actions = static_cast<std::int64_t>(programs[stage].actions.size());
-            if (microbatches < 1 || microbatches > actions / parts)
+            if (microbatches < 1 || microbatches > actions / std::max<std::int64_t>(1, parts))
                 findings.push_back(
                     fmt::format("{}: stage {} has {} actions, where each of {} microbatches takes {} or more", what,
                                 stage, actions, microbatches, parts));
