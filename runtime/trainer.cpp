@@ -130,7 +130,7 @@ void Trainer::Impl::prepare_locally(TrainerOptions& options) {
     const auto transport =
         world_.reduces_in_place() ? partition::Transport::shared_memory : partition::Transport::messages;
     plan_ = options.plan ? std::move(*options.plan) : plan_of(job_, world_.size(), transport);
-    if (const auto faults = faults_of(plan_, job_, world_.size()); !faults.empty())
+    if (const auto faults = faults_of(plan_, job_, world_.size(), transport); !faults.empty())
         throw std::logic_error(fmt::format("the plan cannot be executed: {}", faults.front()));
     const auto& degrees = plan_.topology.degrees;
     cut_ = {.global_batch = global_batch(job_.training, job_.parallel, degrees.rdp),

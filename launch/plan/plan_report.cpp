@@ -86,8 +86,8 @@ PlanReport report_on(runtime::SavedPlan saved, const std::string& origin) {
                       .rates = {},
                       .timeline = {},
                       .warnings = {},
-                      .notes = {fmt::format("{} holds a plan and no job: tokens, nodes, memory limits and warnings "
-                                            "about options are left out",
+                      .notes = {fmt::format("{} holds a plan and no job: tokens, memory limits and warnings about "
+                                            "options are left out, and all ranks are priced as on one node",
                                             origin)}};
     simulate_step(report);
     return report;

@@ -10,7 +10,6 @@
 #include <fmt/format.h>
 
 #include "partition/check/checker_passes.h"
-#include "partition/job/flat_padding.h"
 
 namespace smp::partition::passes {
 namespace {
@@ -19,6 +18,7 @@ namespace {
 /// stay within 64 bits.
 constexpr std::int64_t kMostBytes = std::int64_t{1} << 56;
 constexpr double kMostFlops = 1e20;
+constexpr std::int64_t kMostRounds = std::int64_t{1} << 32;
 /// Groups of ranks are listed.
 constexpr int kMostRanks = 1 << 24;
 
@@ -65,9 +65,16 @@ void check_programs(const Plan& plan, Findings& findings) {
             Total<std::int64_t> held{kMostBytes}, moved{kMostBytes};
             for (const Buffer& buffer : program.buffers)
                 if (!held.takes(buffer.bytes)) refuse(fmt::format("has {} of {} bytes", name_of(buffer), buffer.bytes));
-            for (const Action& action : program.actions)
+            Total<std::int64_t> exchanged{kMostBytes}, grown{kMostBytes}, rounds{kMostRounds};
+            for (const Action& action : program.actions) {
                 if (!moved.takes(action.bytes))
                     refuse(fmt::format("moves {} bytes by {}", action.bytes, name_of(action)));
+                if (!exchanged.takes(action.tensor.bytes) || !rounds.takes(action.tensor.rounds))
+                    refuse(fmt::format("exchanges {} bytes in {} rounds by {}", action.tensor.bytes,
+                                       action.tensor.rounds, name_of(action)));
+                if (!grown.takes(action.growth_bytes))
+                    refuse(fmt::format("takes {} bytes more by {}", action.growth_bytes, name_of(action)));
+            }
         }
     };
     check("training", plan.training);
@@ -192,62 +199,25 @@ Findings check_graph(const ModuleGraph& graph) {
             are_costs = counts.takes(count) && are_costs;
         for (const double flops : {module.forward_flops, module.backward_flops, module.weight_flops})
             are_costs = work.takes(flops) && are_costs;
+        const ModulePasses& passes = module.passes;
+        for (const PassUse* use :
+             {&passes.forward, &passes.evaluation, &passes.backward, &passes.backward_input, &passes.backward_weight})
+            are_costs = counts.takes(use->scratch) && counts.takes(use->growth) &&
+                        counts.takes(use->left < 0 ? -(use->left + 1) : use->left) &&
+                        counts.takes(use->exchange.bytes) && counts.takes(use->exchange.rounds) && are_costs;
         if (!are_costs) findings.push_back(fmt::format("the costs of module {} are no costs", module.name));
     }
     for (const SharedParameter& shared : graph.shared) {
         const auto& modules = shared.modules;
         const bool ascends =
             std::adjacent_find(modules.begin(), modules.end(), std::greater_equal<>()) == modules.end();
+        // Each copy counts: sections leave all of a stage's out but one.
+        const bool are_counts = std::all_of(modules.begin(), modules.end(), [&](int) {
+            return counts.takes(shared.parameter_count) && counts.takes(shared.padding_elements);
+        });
         if (modules.size() < 2 || !ascends || modules.front() < 0 ||
-            modules.back() >= static_cast<int>(graph.modules.size()) || !counts.takes(shared.parameter_count) ||
-            !counts.takes(shared.padding_elements))
+            modules.back() >= static_cast<int>(graph.modules.size()) || !are_counts)
             findings.push_back(fmt::format("the modules of {} are no modules of the model", shared.name));
-    }
-    return findings;
-}
-
-Findings check_model(const Plan& plan, const ModuleGraph& graph) {
-    Findings findings;
-    if (plan.chunks.back().end_module != static_cast<int>(graph.modules.size()))
-        findings.push_back(fmt::format("the chunks hold {} modules, the model has {}", plan.chunks.back().end_module,
-                                       graph.modules.size()));
-    const Degrees& degrees = plan.topology.degrees;
-    const std::int64_t multiple = flat_multiple(graph.precision, degrees.rdp);
-    for (const ChunkId chunk : plan.chunks.ids()) {
-        if (!findings.empty()) return findings;  // modules are looked up
-        const FlatSection& section = plan.sections[chunk];
-        const std::int64_t elements = section_elements(graph, plan.chunks, chunk, degrees.rdp);
-        if (section.elements != elements)
-            findings.push_back(fmt::format("the section of chunk {} has {} elements, its parameters take {}", chunk,
-                                           section.elements, elements));
-        if (section.bucket_elements % multiple != 0)
-            findings.push_back(fmt::format("the buckets of chunk {} have {} elements, no multiple of {}", chunk,
-                                           section.bucket_elements, multiple));
-        std::int64_t row_bytes = 0;
-        for (int m = plan.chunks[chunk].first_module; m < plan.chunks[chunk].end_module; ++m)
-            row_bytes += graph.modules[static_cast<std::size_t>(m)].row_gradient_bytes;
-        const auto& actions = plan.training[plan.chunks[chunk].stage].actions;
-        const Exchange wanted = row_bytes > 0 ? two_rounds(row_bytes, degrees.tp) : Exchange();
-        Exchange found;
-        for (const Action& action : actions)
-            if (action.kind == ActionKind::sum_row_gradients && action.chunk == chunk) found += action.tensor;
-        if (found != wanted)
-            findings.push_back(
-                fmt::format("training: the row gradients of chunk {} are summed in {} bytes, where {} are", chunk,
-                            found.bytes, wanted.bytes));
-    }
-    const auto is_copy = [&](const Buffer& buffer) {
-        if (buffer.shared < 0 || buffer.shared >= static_cast<int>(graph.shared.size())) return false;
-        const auto& modules = graph.shared[static_cast<std::size_t>(buffer.shared)].modules;
-        return std::find(modules.begin(), modules.end(), buffer.module) != modules.end();
-    };
-    for (const StageId stage : plan.training.ids()) {
-        for (const Buffer& buffer : plan.training[stage].buffers) {
-            const bool is_tied = buffer.kind == BufferKind::tied_gradient || buffer.kind == BufferKind::tied_received;
-            if (is_tied && !is_copy(buffer))
-                findings.push_back(
-                    fmt::format("training: stage {} has {}, where the model shares nothing", stage, name_of(buffer)));
-        }
     }
     return findings;
 }

@@ -215,7 +215,10 @@ class UpdatePass {
             if (std::find(reads.begin(), reads.end(), b) == reads.end())
                 add(fmt::format("{} frees {} without adding it", name(here), name_of(buffer(here, b))));
         }
-        for (const BufferId b : action(here).writes) refuse_after(here, first_of(reductions_, buffer(here, b).chunk));
+        for (const BufferId b : action(here).writes) {
+            refuse_after(here, find(row_sums_, buffer(here, b).chunk));
+            refuse_after(here, first_of(reductions_, buffer(here, b).chunk));
+        }
         refuse_after(here, update_);
         last_sum_ = here;
     }

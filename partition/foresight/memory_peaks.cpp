@@ -94,12 +94,10 @@ MemoryPeaks memory_peaks(const RankProgram& program) {
         for (const ActionId ended : waited_for[i]) {
             if (!is_posted(program.actions[ended])) continue;
             account.add(program.actions[ended].frees, -1);
-            account.add(program.actions[ended].scratch, -1);
         }
         const std::int64_t before = account.device();
         if (is_posted(action)) {
             account.add(action.writes, 1);
-            account.add(action.scratch, 1);
             account.note(account.device());
             continue;
         }

@@ -21,16 +21,21 @@ void warn_of_nodes(const Topology& topology, const std::vector<int>& nodes, std:
     if (degrees.tp == 1 || !borders.cut(Axis::tensor)) return;
     const int ranks_per_node = borders.largest_node();
     const int common = std::gcd(degrees.tp, ranks_per_node);
+    const auto fits = [&](const Topology& other) {
+        return !NodeBorders(other, consecutive_nodes(degrees.world(), ranks_per_node)).cut(Axis::tensor);
+    };
+    const std::string remedy =
+        common != degrees.tp
+            ? fmt::format(
+                  "lower parallel.tensor_parallel_degree to {} (with placement \"cluster\"), or use nodes "
+                  "whose ranks are a multiple of {}",
+                  common, degrees.tp)
+        : fits(topology) ? std::string("start consecutive ranks on one host (mpirun --map-by slot)")
+                         : std::string("set parallel.placement_strategy = \"cluster\"");
     warnings.push_back(fmt::format(
         "tensor parallelism leaves the node: with placement {} and {} rank{} a node the {} shards of a layer lie on "
         "several nodes, and every layer waits for the network between them four times a microbatch; {}",
-        placement_letters(topology), ranks_per_node, ranks_per_node == 1 ? "" : "s", degrees.tp,
-        common == degrees.tp
-            ? std::string("set parallel.placement_strategy = \"cluster\"")
-            : fmt::format(
-                  "lower parallel.tensor_parallel_degree to {} (with placement \"cluster\"), or use nodes whose "
-                  "ranks are a multiple of {}",
-                  common, degrees.tp)));
+        placement_letters(topology), ranks_per_node, ranks_per_node == 1 ? "" : "s", degrees.tp, remedy));
 }
 
 /// Pipeline and data degrees may be anything: nothing else has to divide by them but batches, which is a rule.

@@ -334,7 +334,7 @@ class ProgramBuilder {
         std::int64_t bytes = 0;
         for (int m = chunks_[of_chunk].first_module; m < chunks_[of_chunk].end_module; ++m)
             bytes += graph_.modules[static_cast<std::size_t>(m)].row_gradient_bytes;
-        if (bytes == 0) return made;
+        if (bytes == 0 || options_.tensor_ranks == 1) return made;
         const std::int64_t scratch = bytes + all_reduce_scratch(bytes, options_.tensor_ranks, options_.transport);
         const BufferId gradients = buffers_.gradients(of_chunk);
         return add({.kind = ActionKind::sum_row_gradients,

@@ -27,7 +27,8 @@ partition::Plan plan_of(const Job& job, int world, partition::Transport transpor
     return plan;
 }
 
-std::vector<std::string> faults_of(const partition::Plan& plan, const Job& job, int world) {
+std::vector<std::string> faults_of(const partition::Plan& plan, const Job& job, int world,
+                                   partition::Transport transport) {
     auto faults = partition::check(plan, graph_of(job, world, plan.transport));
     const auto require = [&](const char* what, auto stated, auto wanted) {
         if (stated != wanted) faults.push_back(fmt::format("its {} {}, the job's {}", what, stated, wanted));
@@ -37,6 +38,7 @@ std::vector<std::string> faults_of(const partition::Plan& plan, const Job& job, 
     require("tensor degree is", own.tp, wanted.tp);
     require("reduced data-parallel degree is", own.rdp, wanted.rdp);
     require("microbatches are", plan.microbatches, job.parallel.microbatches);
+    require("ranks reach each other by", word_of(plan.transport), word_of(transport));
     require("microbatches of an evaluation are", plan.evaluation_microbatches, job.parallel.microbatches);
     return faults;
 }

@@ -21,9 +21,10 @@ partition::ModuleGraph graph_of(const Job& job, int world,
 partition::Plan plan_of(const Job& job, int world,
                         partition::Transport transport = partition::Transport::shared_memory);
 
-/// What keeps a plan from being executed in place of plan_of(job, world, its transport): what partition::check finds,
+/// What keeps a plan from being executed in place of plan_of(job, world, transport): what partition::check finds,
 /// or that it is one of another model, other degrees, other microbatches. How the work is cut and ordered is the plan's
 /// business.
-std::vector<std::string> faults_of(const partition::Plan& plan, const Job& job, int world);
+std::vector<std::string> faults_of(const partition::Plan& plan, const Job& job, int world,
+                                   partition::Transport transport = partition::Transport::shared_memory);
 
 }  // namespace smp::runtime

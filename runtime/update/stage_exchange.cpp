@@ -1,7 +1,11 @@
 #include "runtime/update/stage_exchange.h"
 
+#include <stdexcept>
+#include <vector>
+
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <fmt/format.h>
 
 namespace smp::runtime {
 
@@ -29,13 +33,18 @@ void StageExchange::sum_row_gradients(const partition::Action& action) {
 
 Range StageExchange::bucket_of(const partition::Action& action) const {
     const auto buckets = stage_.layout().buckets_of(stage_.section(action.chunk));
-    return buckets[action.bucket == partition::kNone ? 0 : action.bucket.index()];
+    const std::size_t index = action.bucket == partition::kNone ? 0 : action.bucket.index();
+    if (index >= buckets.size())
+        throw std::logic_error(fmt::format("{} is of no bucket of {}", name_of(action), buckets.size()));
+    return buckets[index];
 }
 
 comms::Work StageExchange::reduce_gradients(const partition::Action& action) {
     const Range bucket = bucket_of(action);
     comms::Communicator& group = *groups_.data;
-    if (group.size() == 1 || bucket.size() == 0) return {};
+    if (group.size() == 1) return {};
+    // It too takes its turn: the plan counts on that where it has reductions share scratch.
+    if (bucket.size() == 0) return lane_.add(name_of(action), [] { return comms::Work(); });
     const Range piece = stage_.layout().piece(bucket, group.rank());
     const at::Tensor &flat = stage_.flat_gradients(), all = flat.narrow(0, bucket.begin, bucket.size());
     const at::Tensor scratch = action.scratch.empty() ? at::Tensor() : scratch_.at(action.scratch.front());

@@ -454,10 +454,36 @@ TEST_F(BucketMutants, RowsThatAreNotSummed) {
     EXPECT_THAT(check(plan_, graph()), Contains(HasSubstr("the row gradients of chunk 0 are summed in 0 bytes")));
 }
 
+TEST_F(BucketMutants, ExchangeThatIsNotTheModels) {
+    plan_.evaluation[StageId(1)].actions[position(1, "receive activations mb0 chunk1 <- stage 0") + 1].tensor.bytes +=
+        1;
+    EXPECT_THAT(check(plan_), IsEmpty());
+    EXPECT_THAT(check(plan_, graph()), Contains(AllOf(HasSubstr("evaluation: stage 1"), HasSubstr("its modules"))));
+    plan_ = plan(false);
+    action(0, "B mb1 chunk0").tensor = {};
+    EXPECT_THAT(check(plan_, graph()), Contains(HasSubstr("(B mb1 chunk0) exchanges 0 bytes in 0 rounds")));
+    action(0, "B mb1 chunk0").tensor = {.rounds = 1, .bytes = std::int64_t{1} << 60};
+    EXPECT_THAT(check(plan_), Contains(HasSubstr("exchanges 1152921504606846976 bytes in 1 rounds by B mb1 chunk0")));
+}
+
+TEST_F(BucketMutants, ScratchThatIsTooSmallForTheTermsOfOthers) {
+    stage(0).buffers[scratch_of("reduce gradients chunk0 bucket1")].bytes -= 1;
+    EXPECT_THAT(check(plan_), IsEmpty());
+    EXPECT_THAT(check(plan_, graph()),
+                Contains(AllOf(HasSubstr("(reduce gradients chunk0 bucket1) has"), HasSubstr("which take"))));
+}
+
 TEST_F(BucketMutants, RowsSummedBehindTheirReduction) {
-    std::swap(actions(0)[position(0, "sum row gradients chunk0")],
-              actions(0)[position(0, "reduce gradients chunk0 bucket0")]);
-    EXPECT_THAT(check(plan_), Not(IsEmpty()));
+    // What waits for the sum waits for the backward, and the update for the sum.
+    const ActionId sum = position(0, "sum row gradients chunk0");
+    Action late = actions(0)[sum];
+    const EventId made = late.waits.at(0);
+    for (Action& a : actions(0)) std::replace(a.waits.begin(), a.waits.end(), late.signals, made);
+    actions(0).erase(actions(0).begin() + sum.number());
+    late.waits = {action(0, "reduce gradients chunk0 bucket0").signals};
+    actions(0).back().waits.push_back(late.signals);
+    actions(0).insert(actions(0).end() - 1, late);
+    expect_refusal("(sum row gradients chunk0) comes after", "(reduce gradients chunk0 bucket0)", "");
 }
 
 TEST_F(BucketMutants, SectionsThatAreNotTheModels) {
@@ -473,8 +499,14 @@ TEST_F(BucketMutants, SectionsThatAreNotTheModels) {
     refused("the section of chunk 1 has");
     plan_.sections.pop_back();
     refused("1 sections of flat buffers for 2 chunks");
-    plan_.sections[ChunkId(0)].bucket_elements += 1;
-    EXPECT_THAT(check(plan_, graph()), Not(IsEmpty()));
+    // Sound by themselves, but another model's.
+    ModuleGraph larger = graph();
+    larger.modules[1].parameter_count += 64 * 6;
+    EXPECT_THAT(check(plan_, larger), Contains(HasSubstr("the section of chunk 0 has")));
+    ModuleGraph wider = graph();  // of which shards begin at other edges
+    wider.precision = Precision::bf16;
+    plan_.sections[ChunkId(0)].bucket_elements = plan_.sections[ChunkId(1)].bucket_elements = 0;
+    EXPECT_THAT(check(plan_, wider), Not(IsEmpty()));
 }
 
 // What a stage has received and sent and not used bounds how far it runs ahead.

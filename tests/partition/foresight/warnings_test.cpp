@@ -85,7 +85,8 @@ TEST(Warnings, TensorParallelismThatReallyLeavesTheNode) {
         cluster.nodes = stated;
         return partition::warnings_of(plan, graph, options, cluster, {}, real);
     };
-    EXPECT_THAT(warned(1, {0, 1, 0, 1}), ElementsAre(HasSubstr("2 ranks a node the 2 shards")));
+    EXPECT_THAT(warned(1, {0, 1, 0, 1}), ElementsAre(AllOf(HasSubstr("2 ranks a node the 2 shards"),
+                                                           HasSubstr("start consecutive ranks on one host"))));
     EXPECT_THAT(warned(4, {0, 0, 1, 1}), IsEmpty());
     EXPECT_THAT(warned(4, {}), ElementsAre(HasSubstr("tensor parallelism leaves the node")));
     EXPECT_THROW(warned(1, {0, 0}), std::logic_error);

@@ -256,6 +256,8 @@ TEST(PlanJson, HugeCountsAreRefusedByTheChecker) {
              {"\"events\": ", "\"events\": -"},
              {"\"bytes\": ", "\"bytes\": 900000000000000"},
              {"\"bytes\": ", "\"bytes\": -"},
+             {"\"growth_bytes\": ", "\"growth_bytes\": 900000000000000"},
+             {"\"elements\": ", "\"elements\": 900000000000000"},
          }) {
         EXPECT_THAT(findings(from, to), ::testing::Not(IsEmpty())) << to;
     }
