@@ -3,7 +3,6 @@
 #pragma once
 
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <string_view>
 
@@ -11,17 +10,21 @@
 
 namespace smp::runtime {
 
-/// Appends to a text file line by line; every line is flushed, so that what was reported is on disk.
+/// Appends to a text file line by line. A line is in the file when write() returns, and there as a whole or not at all:
+/// where there is no room for all of it, none of it stays.
 class LineFile {
   public:
     enum class Start { anew, go_on };
     /// Anew it truncates. Throws DataError with the path and the system's reason; for a link, too.
     explicit LineFile(std::filesystem::path path, Start start = Start::anew);
+    ~LineFile();
+    LineFile(const LineFile&) = delete;
+    LineFile& operator=(const LineFile&) = delete;
     void write(std::string_view line);
 
   private:
     std::filesystem::path path_;
-    std::ofstream stream_;
+    int file_ = -1;
 };
 
 /// The Hugging Face folder of checkpoint.export, in a run's folder.
