@@ -10,6 +10,7 @@
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 
 #include "partition/job/problem.h"
@@ -40,6 +41,12 @@ std::string difference(const std::string& reference, const std::string& other) {
                            left.substr(key.size() + 1));
     }
     return "nothing";
+}
+
+/// Of what does not say it as a MemoryError.
+bool is_out_of_memory(const std::exception& error) {
+    return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
+           dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr;
 }
 
 template <class Error>
@@ -82,10 +89,18 @@ int exit_code_of(const std::exception& error) {
     if (dynamic_cast<const partition::ConfigError*>(&error) != nullptr) return 2;
     if (dynamic_cast<const DataError*>(&error) != nullptr) return 3;
     if (dynamic_cast<const comms::CommunicationError*>(&error) != nullptr) return 4;
-    if (dynamic_cast<const MemoryError*>(&error) != nullptr || dynamic_cast<const std::bad_alloc*>(&error) != nullptr)
-        return 5;
+    if (dynamic_cast<const MemoryError*>(&error) != nullptr || is_out_of_memory(error)) return 5;
     if (dynamic_cast<const CheckpointError*>(&error) != nullptr) return 6;
     return 1;
+}
+
+std::string sentence_of(const std::exception& error) {
+    if (is_out_of_memory(error))
+        return "out of memory: the system refuses more; look at the memory of the machine and at limits on this "
+               "process "
+               "(ulimit -v, a container's), or run fewer ranks here";
+    if (const auto* of_torch = dynamic_cast<const c10::Error*>(&error)) return of_torch->what_without_backtrace();
+    return error.what();
 }
 
 void throw_agreed(const std::string& message, int exit_code, int rank) {
@@ -108,7 +123,7 @@ void fail_together(comms::Communicator& world, const std::function<void()>& loca
     } catch (const comms::CommunicationError&) {
         throw;
     } catch (const std::exception& error) {
-        verdict = fmt::format("{} {}", exit_code_of(error), error.what());
+        verdict = fmt::format("{} {}", exit_code_of(error), sentence_of(error));
         if (const auto* config = dynamic_cast<const partition::ConfigError*>(&error)) problems = config->problems();
     }
     const auto verdicts = texts_of_all(world, verdict);

@@ -32,6 +32,10 @@ class AgreedFailure {
 /// checkpoint, 1 anything else.
 int exit_code_of(const std::exception& error);
 
+/// What to tell a person of it: its words, but for those of the library below, which say of memory that has run out no
+/// more than that, and add where in the library it was.
+std::string sentence_of(const std::exception& error);
+
 /// Throws what the exit code stands for, an AgreedFailure too: 2 partition::ConfigError, 3 DataError, 5 MemoryError,
 /// 6 CheckpointError, anything else std::logic_error. To be called on every rank alike.
 [[noreturn]] void throw_agreed(const std::string& message, int exit_code, int rank);

@@ -15,6 +15,10 @@ namespace smp::runtime {
 
 namespace {
 
+constexpr const char* kSystemRemedy =
+    "look at the memory of the machine and at limits on this process (ulimit -v, a container's), run fewer ranks here, "
+    "or see parallel.activation_checkpointing and parallel.shard_optimizer_state";
+
 constexpr auto kOffloaded = static_cast<std::size_t>(partition::MemoryCategory::offloaded);
 
 std::int64_t on_device(const partition::MemoryBytes& bytes) {
@@ -33,6 +37,14 @@ class MemoryMeter::Account {
         const bool counts = category != partition::MemoryCategory::offloaded;
         if (limit_ && counts && on_device(use_.live) + bytes > *limit_) refuse(category, bytes);
         add(category, bytes);
+    }
+    /// After allocate(): the system has not so much. Throws what to say of it.
+    [[noreturn]] void give_up(partition::MemoryCategory category, std::int64_t bytes) {
+        const std::lock_guard lock(mutex_);
+        live(category) -= bytes;
+        throw MemoryError(fmt::format("out of memory{}: the system refuses {} more for {}; this rank holds {}; {}",
+                                      during(), partition::shown_bytes(bytes), word_of(category), listed(use_.live),
+                                      kSystemRemedy));
     }
     void free(partition::MemoryCategory category, std::int64_t bytes) {
         const std::lock_guard lock(mutex_);
@@ -56,8 +68,23 @@ class MemoryMeter::Account {
         const std::lock_guard lock(mutex_);
         action_ = action;
     }
+    std::string doing() const {
+        const std::lock_guard lock(mutex_);
+        return action_ != nullptr ? partition::name_of(*action_) : "";
+    }
 
   private:
+    std::string during() const {
+        return action_ != nullptr ? " in " + partition::name_of(*action_) : " before or between steps";
+    }
+    static std::string listed(const partition::MemoryBytes& bytes) {
+        const auto& words = partition::Words<partition::MemoryCategory>::list;
+        std::string all;
+        for (std::size_t c = 0; c < bytes.size(); ++c)
+            if (bytes[c] > 0)
+                all += fmt::format("{}{} {}", all.empty() ? "" : ", ", words[c], partition::shown_bytes(bytes[c]));
+        return all.empty() ? "nothing" : all;
+    }
     std::int64_t& live(partition::MemoryCategory category) { return use_.live[static_cast<std::size_t>(category)]; }
     void add(partition::MemoryCategory category, std::int64_t bytes) {
         live(category) += bytes;
@@ -70,21 +97,18 @@ class MemoryMeter::Account {
         partition::MemoryBytes with = use_.live;
         with[static_cast<std::size_t>(category)] += bytes;
         std::size_t grown = 0;
-        std::string all;
-        for (std::size_t c = 0; c < with.size(); ++c) {
-            if (c == kOffloaded) continue;
-            if (with[c] - at_reset_[c] > with[grown] - at_reset_[grown]) grown = c;
-            if (with[c] > 0)
-                all += fmt::format("{}{} {}", all.empty() ? "" : ", ", words[c], partition::shown_bytes(with[c]));
-        }
+        for (std::size_t c = 0; c < with.size(); ++c)
+            if (c != kOffloaded && with[c] - at_reset_[c] > with[grown] - at_reset_[grown]) grown = c;
+        partition::MemoryBytes counted = with;
+        counted[kOffloaded] = 0;
         throw MemoryError(fmt::format(
-            "out of memory{}{}: {} more make {}, and cluster.memory_limit_gib allows {}; {} grew most, by {} ({}); "
-            "raise "
-            "the limit, lower parallel.active_microbatches or the batch, or see parallel.activation_checkpointing and "
+            "out of memory{}: {} more make {}, and cluster.memory_limit_gib allows {}; {} grew most, by {} ({}); "
+            "raise the limit, lower parallel.active_microbatches or the batch, or see "
+            "parallel.activation_checkpointing and "
             "parallel.shard_optimizer_state",
-            action_ ? " in " : "", action_ ? partition::name_of(*action_) : "", partition::shown_bytes(bytes),
-            partition::shown_bytes(on_device(with)), partition::shown_bytes(*limit_), words[grown],
-            partition::shown_bytes(with[grown] - at_reset_[grown]), all));
+            during(), partition::shown_bytes(bytes), partition::shown_bytes(on_device(with)),
+            partition::shown_bytes(*limit_), words[grown], partition::shown_bytes(with[grown] - at_reset_[grown]),
+            listed(counted)));
     }
 
     mutable std::mutex mutex_;
@@ -126,15 +150,21 @@ class CountingAllocator final : public c10::Allocator {
 
     at::DataPtr allocate(std::size_t size) override {
         const auto& [account, category] = current();
-        if (!account) return beneath_.allocate(size);
         const auto bytes = static_cast<std::int64_t>(size);
+        if (!account) {
+            try {
+                return beneath_.allocate(size);
+            } catch (const std::exception&) {  // its text is of LibTorch's lines
+                throw MemoryError(fmt::format("out of memory: the system refuses {}; {}", partition::shown_bytes(bytes),
+                                              kSystemRemedy));
+            }
+        }
         account->allocate(category, bytes);
         at::DataPtr memory;
         try {
             memory = beneath_.allocate(size);
-        } catch (...) {
-            account->free(category, bytes);
-            throw;
+        } catch (const std::exception&) {
+            account->give_up(category, bytes);
         }
         void* const data = memory.get();
         const at::Device device = memory.device();
@@ -194,6 +224,7 @@ void MemoryMeter::settle(const at::Tensor& tensor, partition::MemoryCategory cat
 
 partition::MemoryUse MemoryMeter::use() const { return account_->use(); }
 void MemoryMeter::reset_peaks() { account_->reset_peaks(); }
+std::string MemoryMeter::doing() const { return account_->doing(); }
 void MemoryMeter::set_action(const partition::Action* action) { account_->set_action(action); }
 
 }  // namespace smp::runtime

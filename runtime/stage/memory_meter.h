@@ -20,7 +20,8 @@ namespace smp::runtime {
 class MemoryMeter {
   public:
     /// Beyond `limit_bytes` of device memory an allocation throws MemoryError, which says what was being done, which
-    /// category has grown most since reset_peaks() and what each one holds.
+    /// category has grown most since reset_peaks() and what each one holds. So does, with what each one holds, an
+    /// allocation that the system refuses, be it anybody's.
     explicit MemoryMeter(std::optional<std::int64_t> limit_bytes = std::nullopt);
 
     /// While it lives, what its thread allocates counts in `category`. Scopes nest.
@@ -47,6 +48,8 @@ class MemoryMeter {
     void reset_peaks();
     /// What is being done, for the error; null for nothing. It must live until the next one is set.
     void set_action(const partition::Action* action);
+    /// Its name; empty for nothing.
+    std::string doing() const;
 
     class Account;
 

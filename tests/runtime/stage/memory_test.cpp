@@ -109,6 +109,31 @@ TEST(MemoryMeter, BeyondItsLimitSaysWhatGrewAndWhere) {
     EXPECT_EQ(of(meter.use().live, partition::MemoryCategory::other), 0);  // nothing was taken
 }
 
+TEST(MemoryMeter, WhatTheSystemRefusesIsASentence) {
+    constexpr std::int64_t kTooMuch = std::int64_t{1} << 50;
+    MemoryMeter meter;
+    partition::Action action;
+    action.kind = partition::ActionKind::optimizer_step;
+    meter.set_action(&action);
+    const auto refused = [&] {
+        try {
+            const at::Tensor tensor = at::empty({kTooMuch}, at::kByte);
+        } catch (const MemoryError& error) {
+            return std::string(error.what());
+        }
+        return std::string();
+    };
+    {
+        const MemoryMeter::Scope scope(meter, partition::MemoryCategory::gradients);
+        const at::Tensor kept = at::empty({1024}, at::kByte);
+        EXPECT_THAT(refused(), HasSubstr("out of memory in " + partition::name_of(action) +
+                                         ": the system refuses 1048576 GiB more for "
+                                         "gradients; this rank holds gradients 1.00 KiB; "));
+        EXPECT_EQ(of(meter.use().live, partition::MemoryCategory::gradients), 1024);
+    }
+    EXPECT_THAT(refused(), HasSubstr("out of memory: the system refuses 1048576 GiB; "));
+}
+
 class MeasuredMemory : public ::testing::Test {
   protected:
     struct Rank {
