@@ -14,6 +14,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -47,8 +48,9 @@ class [[nodiscard]] Work {
 
     /// Moves the operation on without blocking; true once complete.
     bool test();
-    /// Blocks until complete, at most the communicator's timeout. Whatever else this rank has in flight moves on
-    /// meanwhile. The message of a time-out names the operation, the peer, the group, this rank and the limit.
+    /// Blocks until complete, at most the communicator's limit. Whatever else this rank has in flight moves on
+    /// meanwhile. The message of a time-out names the operation, the group, the limit and its key, what this rank was
+    /// doing, and follows the waits to the rank that holds the others up (comms/inquiry.h).
     void wait();
 
     /// For operations made of others: hands the operation and the duty to complete it over. Null if it is complete.
@@ -74,8 +76,18 @@ struct ReduceRequest {
     at::Tensor scratch;  // uint8 [n]: where what arrives from others may lie; too short or undefined: memory of its own
 };
 
+/// Of any one wait.
+struct WaitLimit {
+    std::chrono::milliseconds time{600'000};
+    std::string key = {};  // what sets it, for messages: "cluster.timeout_seconds"
+};
+
 struct CommunicatorOptions {
-    std::chrono::milliseconds timeout{600'000};  // of any one wait
+    WaitLimit limit = {};
+    /// Of mpi_world(), which fails where MPI does not start within the limit because a rank of the job has not come:
+    /// called on another thread with a sentence for a person; it must end the process, since nothing brings MPI's own
+    /// functions back. Empty: mpi_world() waits as long as MPI does.
+    std::function<void(const std::string&)> on_late_start = {};
 };
 
 class Communicator {
@@ -88,6 +100,8 @@ class Communicator {
     virtual const std::string& name() const = 0;
     /// Whether reductions take no memory of a rank's beside the tensors, as where ranks reach each other's.
     virtual bool reduces_in_place() const = 0;
+    /// Of the world, for a rank of this group: messages name ranks by it.
+    virtual int world_rank(int rank) const = 0;
 
     /// Collective, blocking. Ranks of equal `color` (>= 0) form a new group, ordered by `key`, then by rank here.
     virtual std::unique_ptr<Communicator> split(int color, int key, const std::string& name) = 0;
@@ -111,7 +125,7 @@ class Communicator {
     virtual void barrier() = 0;
 
     /// Moves on whatever is in flight on this rank, in relatives too, without blocking: called at operator boundaries.
-    /// Costs a few nanoseconds when nothing is.
+    /// Costs some tens of nanoseconds when nothing is.
     virtual void progress() = 0;
 
     /// Makes every rank of the world fail in its present or next wait, with this reason; where ranks are processes,
@@ -119,8 +133,14 @@ class Communicator {
     /// wrong.
     virtual void abort(const std::string& reason, int exit_code) noexcept = 0;
 
+    /// Whether this rank is to tell of a failure that it has met: where several fail, one does. Blocks for up to two
+    /// seconds; not for a rank whose wait has run out, which knows. Not collective.
+    bool speaks_for_all() noexcept;
+
     /// The limit of any one wait of this rank from now on, in the communicator's relatives too. Local.
-    void set_timeout(std::chrono::milliseconds timeout);
+    void set_limit(const WaitLimit& limit);
+    /// Where each rank of the world stands in the job, for messages: "pp 1, tp 0, rdp 0". Local.
+    void name_places(std::vector<std::string> places);
 
     /// What this rank has in flight: for backends that decorate others.
     virtual const std::shared_ptr<Progress>& in_flight() const = 0;
@@ -140,6 +160,24 @@ Work all_reduce(Communicator& group, at::Tensor tensor, Reduction reduction = Re
 /// the own piece of `input`; the rest of `input` is left as it was.
 Work reduce_scatter(Communicator& group, at::Tensor output, const at::Tensor& input,
                     Reduction reduction = Reduction::sum, at::Tensor scratch = {});
+
+/// What its rank is doing while it lives, for messages about waits: of those that nest, the innermost. `text` is called
+/// when somebody asks, on the rank's thread.
+class Activity {
+  public:
+    Activity(Communicator& communicator, std::function<std::string()> text)
+        : Activity(*communicator.in_flight(), std::move(text)) {}
+    Activity(Progress& progress, std::function<std::string()> text);
+    ~Activity();
+    Activity(const Activity&) = delete;
+    Activity& operator=(const Activity&) = delete;
+    std::string text() const { return text_(); }
+
+  private:
+    Progress& progress_;
+    const Activity* outer_;
+    std::function<std::string()> text_;
+};
 
 /// n ranks in this process, one thread each, over CPU or CUDA tensors; element i belongs to rank i. A rank that aborts
 /// makes all others' waits throw at once, with its reason.

@@ -7,6 +7,20 @@
 
 namespace smp::comms {
 
+namespace {
+
+// How long the others are asked: enough for a rank between two operators to answer.
+constexpr std::chrono::milliseconds kPatience{2000};
+// For a failure that needs no answers, only to know that nobody else tells of it.
+constexpr std::chrono::milliseconds kShortPatience{500};
+
+}  // namespace
+
+Clock::time_point after(Clock::time_point start, std::chrono::milliseconds span) {
+    const auto room = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::time_point::max() - start);
+    return span < room ? start + span : Clock::time_point::max();
+}
+
 Work Progress::begin(std::shared_ptr<Operation> operation) {
     require_usable();
     in_flight_.push_back(operation);
@@ -53,8 +67,7 @@ void Progress::forget(const Operation& operation) {
 void Progress::wait(Operation& operation) {
     if (operation.complete_) return;
     const Clock::time_point start = Clock::now();
-    const Clock::time_point deadline =
-        timeout_ < Clock::time_point::max() - start ? start + timeout_ : Clock::time_point::max();
+    const Clock::time_point deadline = after(start, limit_.time);
     for (;;) {
         const std::uint64_t seen = events();
         require_usable();
@@ -63,13 +76,49 @@ void Progress::wait(Operation& operation) {
         if (operation.complete_) return;
         const Clock::time_point now = Clock::now();
         if (now >= deadline) {
-            fail(CommunicationError(
-                fmt::format("{} did not complete within {}", operation.describe(), readable(timeout_))));
+            run_out(operation);
             require_usable();
         }
+        if (inquiry_->has_news()) inquiry_->answer(standing(&operation));
         Clock::time_point until = deadline;
         for (const auto& other : in_flight_) until = std::min(until, other->due());
         if (until > now) rest(seen, now - start, until);
+    }
+}
+
+Standing Progress::standing(const Operation* operation) const {
+    Standing own{.waits = operation != nullptr};
+    if (operation != nullptr) {
+        own.operation = operation->describe();
+        own.awaited = operation->awaited();
+    }
+    if (activity_ != nullptr) own.activity = activity_->text();
+    return own;
+}
+
+bool Progress::has_failed_elsewhere() {
+    if (!failure_) look_for_failure();
+    return failure_ && failure_->by_peer();
+}
+
+void Progress::run_out(const Operation& operation) {
+    const Standing own = standing(&operation);
+    const auto standings =
+        inquiry_->ask(own, std::min(kPatience, limit_.time), [this] { return has_failed_elsewhere(); });
+    if (!standings) return;
+    std::string message = fmt::format("{} did not complete within {}", own.operation, readable(limit_.time));
+    if (!limit_.key.empty()) message += fmt::format(" ({})", limit_.key);
+    if (!own.activity.empty()) message += fmt::format(", in {}", own.activity);
+    message += "; " + explain(inquiry_->rank(), *standings, [this](int rank) { return inquiry_->name(rank); });
+    if (!limit_.key.empty()) message += fmt::format(", or raise {} where it only needs longer", limit_.key);
+    fail(CommunicationError(message));
+}
+
+bool Progress::speaks_for_all() noexcept {
+    try {
+        return inquiry_->ask(standing(), kShortPatience, [this] { return has_failed_elsewhere(); }).has_value();
+    } catch (const std::exception&) {
+        return true;
     }
 }
 
@@ -100,6 +149,13 @@ void PollingProgress::rest(std::uint64_t, Clock::duration waited, Clock::time_po
     const Clock::duration pause = std::clamp<Clock::duration>(waited / 32, microseconds(50), longest);
     std::this_thread::sleep_until(std::min(Clock::now() + pause, until));
 }
+
+Activity::Activity(Progress& progress, std::function<std::string()> text)
+    : progress_(progress), outer_(progress.activity_), text_(std::move(text)) {
+    progress_.activity_ = this;
+}
+
+Activity::~Activity() { progress_.activity_ = outer_; }
 
 std::string readable(std::chrono::milliseconds duration) {
     if (duration.count() % 1000 == 0) return fmt::format("{} s", duration.count() / 1000);

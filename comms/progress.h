@@ -3,17 +3,23 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "comms/communicator.h"
+#include "comms/inquiry.h"
 
 namespace smp::comms {
 
 using Clock = std::chrono::steady_clock;
+
+/// start + span, or the end of time where that has no room.
+Clock::time_point after(Clock::time_point start, std::chrono::milliseconds span);
 
 /// One asynchronous operation of one rank: a state machine that is stepped until it says that it is complete. It owns
 /// its tensors.
@@ -23,8 +29,10 @@ class Operation {
 
     /// One step without blocking; true once complete, then never called again. Throws CommunicationError.
     virtual bool advance() = 0;
-    /// "receive of 4096 bytes from rank 2 of 'pipeline' (I am rank 1)", for a time-out's message.
+    /// "receive of 4096 bytes from rank 2 in 'pipeline'", for messages: ranks are those of the world.
     virtual std::string describe() const = 0;
+    /// Ranks of the world that it waits for, as far as it knows.
+    virtual std::vector<int> awaited() const { return {}; }
     /// When the next step can have an effect though nothing happens outside; most never know.
     virtual Clock::time_point due() const { return Clock::time_point::max(); }
 
@@ -38,21 +46,26 @@ class Operation {
 /// One rank's operations in flight over a communicator and its relatives. They share its first failure.
 class Progress : public std::enable_shared_from_this<Progress> {
   public:
-    explicit Progress(std::chrono::milliseconds timeout) : timeout_(timeout) {}
+    Progress(WaitLimit limit, std::shared_ptr<Inquiry> inquiry)
+        : limit_(std::move(limit)), inquiry_(std::move(inquiry)) {}
     virtual ~Progress() = default;
     Progress(const Progress&) = delete;
     Progress& operator=(const Progress&) = delete;
 
     /// Takes the first step of `operation`.
     Work begin(std::shared_ptr<Operation> operation);
-    /// Steps every operation in flight.
+    /// Steps every operation in flight, and answers ranks that ask what this one is doing.
     void step_all() {
         if (!in_flight_.empty()) step_each();
+        if (inquiry_->has_news()) inquiry_->answer(standing());
     }
     /// Steps one; true once complete.
     bool step(Operation& operation);
-    /// Blocks until `operation` is complete; throws on failure and when the time is over.
+    /// Blocks until `operation` is complete; throws on failure and when the time is over. Then the message says where
+    /// the wait leads to, by what the ranks that still answer say within two more seconds.
     void wait(Operation& operation);
+    /// See Communicator.
+    bool speaks_for_all() noexcept;
 
     /// Throws the first failure, if there was one here or at a peer.
     void require_usable();
@@ -61,8 +74,9 @@ class Progress : public std::enable_shared_from_this<Progress> {
     bool failed() const { return failure_.has_value(); }
 
     bool idle() const { return in_flight_.empty(); }
-    std::chrono::milliseconds timeout() const { return timeout_; }
-    void set_timeout(std::chrono::milliseconds timeout) { timeout_ = timeout; }
+    const WaitLimit& limit() const { return limit_; }
+    void set_limit(WaitLimit limit) { limit_ = std::move(limit); }
+    const std::shared_ptr<Inquiry>& inquiry() const { return inquiry_; }
 
   protected:
     /// Reports a failure elsewhere through fail(): looked for before every wait and between its steps.
@@ -77,10 +91,19 @@ class Progress : public std::enable_shared_from_this<Progress> {
     void leave_in_flight() noexcept;
 
   private:
+    friend class Activity;
+
     void step_each();
     void forget(const Operation& operation);
+    /// What this rank is doing: waiting for `operation`, or at work.
+    Standing standing(const Operation* operation = nullptr) const;
+    /// Fails, once it is known whom `operation` waits for in the end, or what another rank says of it.
+    void run_out(const Operation& operation);
+    bool has_failed_elsewhere();
 
-    std::chrono::milliseconds timeout_;
+    WaitLimit limit_;
+    std::shared_ptr<Inquiry> inquiry_;
+    const Activity* activity_ = nullptr;                 // the innermost
     std::vector<std::shared_ptr<Operation>> in_flight_;  // in the order of their beginning
     bool stepping_ = false;
     std::optional<CommunicationError> failure_;
@@ -91,8 +114,8 @@ class Progress : public std::enable_shared_from_this<Progress> {
 /// far, so that those who compute are not starved (a yielding waiter takes its full share of time).
 class PollingProgress : public Progress {
   public:
-    PollingProgress(std::chrono::milliseconds timeout, bool own_processor)
-        : Progress(timeout), own_processor_(own_processor) {}
+    PollingProgress(WaitLimit limit, std::shared_ptr<Inquiry> inquiry, bool own_processor)
+        : Progress(std::move(limit), std::move(inquiry)), own_processor_(own_processor) {}
 
   protected:
     void rest(std::uint64_t events, Clock::duration waited, Clock::time_point until) override;

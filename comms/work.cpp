@@ -54,6 +54,12 @@ void Work::drop() noexcept {
     }
 }
 
-void Communicator::set_timeout(std::chrono::milliseconds timeout) { in_flight()->set_timeout(timeout); }
+bool Communicator::speaks_for_all() noexcept { return in_flight()->speaks_for_all(); }
+
+void Communicator::set_limit(const WaitLimit& limit) { in_flight()->set_limit(limit); }
+
+void Communicator::name_places(std::vector<std::string> places) {
+    in_flight()->inquiry()->name_places(std::move(places));
+}
 
 }  // namespace smp::comms

@@ -28,14 +28,16 @@ Session::Session(Trainer& trainer, Recorders recorders, SessionOptions options)
 void Session::run() {
     const std::int64_t every = trainer_.job().checkpoint.every, steps = trainer_.job().training.steps;
     const std::int64_t first = trainer_.steps_done();
+    const comms::Activity activity(trainer_.world(),
+                                   [this] { return fmt::format("what follows step {}", trainer_.steps_done()); });
     start();
     bool stops = false;
     while (!stops && trainer_.steps_done() < steps) {
         step();
         if (checkpoints_) tell(checkpoints_->completed());
         const Request request = agreed_request();
-        stops = request == Request::stop;
-        if (request == Request::save || (every > 0 && trainer_.steps_done() % every == 0)) save();
+        stops = request.kind == Request::Kind::stop;
+        if (request.kind == Request::Kind::save || (every > 0 && trainer_.steps_done() % every == 0)) save();
     }
     if (checkpoints_ && trainer_.steps_done() > first && checkpoints_->last_step() < trainer_.steps_done()) save();
     const std::string failure = settle();
@@ -47,8 +49,19 @@ void Session::run() {
 }
 
 Request Session::agreed_request() {
-    if (!options_.request) return Request::none;
-    return static_cast<Request>(largest_over_world(trainer_.world(), static_cast<std::int64_t>(options_.request())));
+    if (!options_.request) return {};
+    constexpr std::int64_t kSignals = 256;  // more than there are
+    const Request own = options_.request();
+    const std::int64_t agreed =
+        largest_over_world(trainer_.world(), kSignals * static_cast<std::int64_t>(own.kind) + own.signal);
+    const Request request{.kind = static_cast<Request::Kind>(agreed / kSignals),
+                          .signal = static_cast<int>(agreed % kSignals)};
+    if (request.kind != Request::Kind::none && is_first_)
+        for (const auto& recorder : recorders_)
+            recorder->asked({.step = trainer_.steps_done(),
+                             .signal = request.signal,
+                             .stops = request.kind == Request::Kind::stop});
+    return request;
 }
 
 void Session::save() {

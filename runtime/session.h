@@ -20,7 +20,11 @@
 namespace smp::runtime {
 
 /// What somebody outside asks a running session for: after the step that is under way.
-enum class Request { none, save, stop };
+struct Request {
+    enum class Kind { none, save, stop };
+    Kind kind = Kind::none;
+    int signal = 0;  // that has brought it; 0: none
+};
 
 struct SessionOptions {
     std::vector<std::string> notes = {};  // sentences for the recorders' start

@@ -21,6 +21,7 @@
 #include "runtime/execution/sampling.h"
 #include "runtime/execution/text_sampler.h"
 #include "runtime/execution/training_snapshot.h"
+#include "runtime/files/data_error.h"
 #include "runtime/job/job_plan.h"
 #include "runtime/job/job_rules.h"
 #include "runtime/stage/initial_weights.h"
@@ -96,6 +97,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
       world_(world),
       meter_(memory_limit(job.cluster)),
       state_(first_state(job.training, partition::precision_of(job.parallel))) {
+    const comms::Activity activity(world_, [] { return std::string("the preparation of the training"); });
     fail_together(world_, [&] { prepare_locally(options); });
     require_equal_text(world_, fmt::format("{}\nplan={:016x}\n", configuration(), partition::hash_of(plan_)));
 
@@ -132,6 +134,10 @@ void Trainer::Impl::prepare_locally(TrainerOptions& options) {
     plan_ = options.plan ? std::move(*options.plan) : plan_of(job_, world_.size(), transport);
     if (const auto faults = faults_of(plan_, job_, world_.size(), transport); !faults.empty())
         throw std::logic_error(fmt::format("the plan cannot be executed: {}", faults.front()));
+    std::vector<std::string> places;
+    for (int rank = 0; rank < plan_.topology.degrees.world(); ++rank)
+        places.push_back(partition::to_string(partition::coordinate_of(plan_.topology, rank)));
+    world_.name_places(std::move(places));
     const auto& degrees = plan_.topology.degrees;
     cut_ = {.global_batch = global_batch(job_.training, job_.parallel, degrees.rdp),
             .length = sequence_length(job_.training, spec().longest_sequence()),
@@ -158,7 +164,13 @@ void Trainer::Impl::open_data() {
 
 std::vector<models::Microbatch> Trainer::Impl::microbatches(const Dataset& data, std::int64_t first_sample,
                                                             bool training) const {
-    auto microbatches = read_microbatches(data, first_sample, cut_, token_needs(plan_, groups_.at));
+    std::vector<models::Microbatch> microbatches;
+    try {
+        microbatches = read_microbatches(data, first_sample, cut_, token_needs(plan_, groups_.at));
+    } catch (const DataError& error) {  // a token that the model has not, a file that is not what it was
+        throw DataError(training ? fmt::format("step {}: {}", state_.steps + 1, error.what())
+                                 : fmt::format("evaluation after step {}: {}", state_.steps, error.what()));
+    }
     for (models::Microbatch& microbatch : microbatches) {
         microbatch.seed = job_.training.seed;
         microbatch.step = static_cast<std::uint64_t>(state_.steps);
@@ -171,6 +183,10 @@ std::vector<models::Microbatch> Trainer::Impl::microbatches(const Dataset& data,
 StepRecord Trainer::Impl::step(partition::StepTimes* times) {
     if (!train_) throw std::logic_error("Trainer::step: there are no data");
     const auto begin = std::chrono::steady_clock::now();
+    const comms::Activity activity(world_, [this, step = state_.steps + 1] {
+        const std::string action = meter_.doing();
+        return fmt::format("step {}{}{}", step, action.empty() ? "" : ": ", action);
+    });
     meter_.reset_peaks();
     const auto batch = microbatches(*train_, state_.samples, /*training=*/true);
     stage_->zero_gradients();
@@ -207,6 +223,8 @@ StepRecord Trainer::Impl::step(partition::StepTimes* times) {
 
 double Trainer::Impl::evaluate() {
     if (!validation_) throw std::logic_error("Trainer::evaluate: there are no validation data");
+    const comms::Activity activity(
+        world_, [this] { return fmt::format("the evaluation after step {}: {}", state_.steps, meter_.doing()); });
     meter_.reset_peaks();
     ExactSum losses;
     const std::int64_t batches = job_.training.evaluation_batches;
@@ -226,6 +244,7 @@ Snapshot Trainer::Impl::snapshot() const {
 }
 
 std::vector<std::string> Trainer::Impl::load(const std::filesystem::path& folder) {
+    const comms::Activity activity(world_, [&] { return "the loading of " + folder.string(); });
     ConfigurationChange change;
     TrainingState state;
     std::vector<HistoryEntry> history;
@@ -255,6 +274,7 @@ std::vector<std::string> Trainer::Impl::load(const std::filesystem::path& folder
 
 std::vector<std::int64_t> Trainer::Impl::sample(const TextRequest& request,
                                                 const std::function<void(std::int64_t)>& drawn) {
+    const comms::Activity activity(world_, [this] { return fmt::format("sampling after step {}", state_.steps); });
     TextSampler text(request, job_, cut_.length);
     draw_text(text, cut_.length, plan_, groups_.at, *executor_, world_, drawn);
     return text.drawn();

@@ -21,6 +21,7 @@ class CountedGroup final : public comms::Communicator {
     int rank() const override { return group_.rank(); }
     int size() const override { return group_.size(); }
     const std::string& name() const override { return group_.name(); }
+    int world_rank(int rank) const override { return group_.world_rank(rank); }
     bool reduces_in_place() const override { return group_.reduces_in_place(); }
     std::unique_ptr<comms::Communicator> split(int color, int key, const std::string& name) override {
         return group_.split(color, key, name);

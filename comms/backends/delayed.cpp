@@ -27,6 +27,7 @@ class DelayedOperation final : public Operation {
         return route_.sending || Clock::now() >= arrival();
     }
     std::string describe() const override { return route_.describe(); }
+    std::vector<int> awaited() const override { return {route_.peer}; }
     Clock::time_point due() const override { return note_ || message_ ? Clock::time_point::max() : arrival(); }
 
   private:
@@ -55,6 +56,7 @@ class DelayedCollective final : public Operation {
         return !operation_ && Clock::now() >= not_before_;
     }
     std::string describe() const override { return operation_ ? operation_->describe() : "a delayed collective"; }
+    std::vector<int> awaited() const override { return operation_ ? operation_->awaited() : std::vector<int>{}; }
     Clock::time_point due() const override { return operation_ ? Clock::time_point::max() : not_before_; }
 
   private:
@@ -72,6 +74,7 @@ class DelayedCommunicator final : public Communicator {
     int size() const override { return group_->size(); }
     const std::string& name() const override { return group_->name(); }
     bool reduces_in_place() const override { return group_->reduces_in_place(); }
+    int world_rank(int rank) const override { return group_->world_rank(rank); }
     std::unique_ptr<Communicator> split(int color, int key, const std::string& name) override {
         return delayed(group_->split(color, key, name), link_);
     }

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "comms/backends/local_exchange.h"
+#include "comms/backends/local_side_channel.h"
 #include "comms/collectives/arguments.h"
 
 namespace smp::comms {
@@ -15,8 +16,10 @@ namespace {
 
 class LocalProgress final : public Progress {
   public:
-    LocalProgress(std::shared_ptr<Exchange> exchange, int world_rank, std::chrono::milliseconds timeout)
-        : Progress(timeout), exchange_(std::move(exchange)), world_rank_(world_rank) {}
+    LocalProgress(std::shared_ptr<Exchange> exchange, int world_rank, WaitLimit limit)
+        : Progress(std::move(limit), std::make_shared<Inquiry>(local_side_channel(exchange, world_rank))),
+          exchange_(std::move(exchange)),
+          world_rank_(world_rank) {}
 
   protected:
     void look_for_failure() override {
@@ -50,6 +53,7 @@ class MessageOperation final : public Operation {
         return true;
     }
     std::string describe() const override { return route_.describe(); }
+    std::vector<int> awaited() const override { return {route_.peer}; }
 
   private:
     std::shared_ptr<Letter> letter_;
@@ -75,9 +79,8 @@ std::string describe(const Meeting::Call& call) {
 
 class MeetingOperation final : public Operation {
   public:
-    MeetingOperation(std::shared_ptr<LocalGroup> group, std::shared_ptr<Meeting> meeting, std::string group_name,
-                     int rank)
-        : group_(std::move(group)), meeting_(std::move(meeting)), group_name_(std::move(group_name)), rank_(rank) {}
+    MeetingOperation(std::shared_ptr<LocalGroup> group, std::shared_ptr<Meeting> meeting, std::string group_name)
+        : group_(std::move(group)), meeting_(std::move(meeting)), group_name_(std::move(group_name)) {}
 
     bool advance() override {
         if (!meeting_->everybody_is_here()) return false;
@@ -85,17 +88,20 @@ class MeetingOperation final : public Operation {
         return meeting_->complete();
     }
     std::string describe() const override {
-        std::lock_guard lock(group_->exchange->mutex);
-        const std::string absent = meeting_->absent();
-        return fmt::format("{} in '{}' (I am rank {}{}{})", comms::describe(meeting_->call()), group_name_, rank_,
-                           absent.empty() ? "" : ", still to come: ", absent);
+        return fmt::format("{} in '{}', still waiting for {}", comms::describe(meeting_->call()), group_name_,
+                           listed(awaited()));
+    }
+    std::vector<int> awaited() const override {
+        const std::lock_guard lock(group_->exchange->mutex);
+        std::vector<int> ranks = meeting_->absent();
+        for (int& rank : ranks) rank = group_->world_ranks[rank];
+        return ranks;
     }
 
   private:
     std::shared_ptr<LocalGroup> group_;
     std::shared_ptr<Meeting> meeting_;
     std::string group_name_;
-    int rank_;
 };
 
 class LocalCommunicator final : public Communicator {
@@ -107,6 +113,7 @@ class LocalCommunicator final : public Communicator {
     int size() const override { return group_->size(); }
     const std::string& name() const override { return name_; }
     bool reduces_in_place() const override { return true; }
+    int world_rank(int rank) const override { return group_->world_ranks[rank]; }
     void progress() override { progress_->step_all(); }
     const std::shared_ptr<Progress>& in_flight() const override { return progress_; }
 
@@ -232,7 +239,7 @@ Work LocalCommunicator::meet(const Meeting::Call& call, at::Tensor output, at::T
         throw CommunicationError(error);
     }
     if (last) group_->ring_all();
-    return progress_->begin(std::make_shared<MeetingOperation>(group_, std::move(meeting), name_, rank_));
+    return progress_->begin(std::make_shared<MeetingOperation>(group_, std::move(meeting), name_));
 }
 
 std::unique_ptr<Communicator> LocalCommunicator::split(int color, int key, const std::string& name) {
@@ -241,12 +248,7 @@ std::unique_ptr<Communicator> LocalCommunicator::split(int color, int key, const
     own.data_ptr<std::int64_t>()[0] = color;
     own.data_ptr<std::int64_t>()[1] = key;
     all_gather(all, own).wait();
-    const auto* wishes = all.const_data_ptr<std::int64_t>();
-    std::vector<int> members;  // ranks here
-    for (int rank = 0; rank < size(); ++rank)
-        if (wishes[2 * rank] == color) members.push_back(rank);
-    std::stable_sort(members.begin(), members.end(),
-                     [&](int a, int b) { return wishes[2 * a + 1] < wishes[2 * b + 1]; });
+    const std::vector<int> members = members_of_split(all, color);  // ranks here
     const auto position = static_cast<int>(std::find(members.begin(), members.end(), rank_) - members.begin());
 
     std::shared_ptr<LocalGroup> group;
@@ -277,7 +279,7 @@ std::vector<std::unique_ptr<Communicator>> local_world(int ranks, const Communic
     std::vector<std::unique_ptr<Communicator>> world;
     for (int rank = 0; rank < ranks; ++rank)
         world.push_back(std::make_unique<LocalCommunicator>(
-            group, rank, "world", std::make_shared<LocalProgress>(exchange, rank, options.timeout)));
+            group, rank, "world", std::make_shared<LocalProgress>(exchange, rank, options.limit)));
     return world;
 }
 

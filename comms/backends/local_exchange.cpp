@@ -151,15 +151,18 @@ void Meeting::copy(int to, std::int64_t to_begin, int from, std::int64_t from_be
              view_of(input, {from_begin + begin, from_begin + begin + count}));
 }
 
-std::string Meeting::absent() const {
-    std::string ranks;
+std::vector<int> Meeting::absent() const {
+    std::vector<int> ranks;
     for (std::size_t rank = 0; rank < came_.size(); ++rank)
-        if (!came_[rank]) ranks += fmt::format("{}rank {}", ranks.empty() ? "" : ", ", rank);
+        if (!came_[rank]) ranks.push_back(static_cast<int>(rank));
     return ranks;
 }
 
 Exchange::Exchange(int ranks) {
-    for (int rank = 0; rank < ranks; ++rank) bells.push_back(std::make_unique<Bell>());
+    for (int rank = 0; rank < ranks; ++rank) {
+        bells.push_back(std::make_unique<Bell>());
+        boxes.push_back(std::make_unique<Box>());
+    }
     // Looking around is worth it only where nobody else wants the processor.
     patience = ranks <= static_cast<int>(std::thread::hardware_concurrency()) ? std::chrono::microseconds(50)
                                                                               : Clock::duration::zero();

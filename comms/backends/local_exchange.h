@@ -15,6 +15,7 @@
 
 #include "comms/collectives/rank_order_sum.h"
 #include "comms/progress.h"
+#include "comms/side_channel.h"
 
 namespace smp::comms {
 
@@ -67,8 +68,8 @@ class Meeting {
     /// Does what is left to be taken; true if that was the last part.
     bool work();
     bool complete() const { return complete_.load(std::memory_order_acquire); }
-    /// "rank 1, rank 3".
-    std::string absent() const;
+    /// Those of the group that have not come.
+    std::vector<int> absent() const;
 
   private:
     void cut();
@@ -94,6 +95,12 @@ class Meeting {
 
 /// Shared by all ranks of a local world.
 struct Exchange {
+    struct Box {  // of notes to one rank
+        std::mutex mutex;
+        std::deque<SideChannel::Note> notes;
+        std::atomic<bool> has_notes{false};
+    };
+
     explicit Exchange(int ranks);
 
     void ring(int world_rank) { bells[world_rank]->ring(); }
@@ -101,6 +108,7 @@ struct Exchange {
 
     std::mutex mutex;  // of what groups hold, and of the reason
     std::vector<std::unique_ptr<Bell>> bells;
+    std::vector<std::unique_ptr<Box>> boxes;
     std::atomic<int> failed_rank{-1};
     std::string reason;
     Clock::duration patience;  // of a waiting rank before it sleeps

@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 
 #include "comms/backends/mpi_process.h"
+#include "comms/backends/mpi_side_channel.h"
+#include "comms/backends/start_watch.h"
 #include "comms/collectives/arguments.h"
 
 namespace smp::comms {
@@ -15,8 +17,9 @@ namespace {
 
 class MpiProgress final : public PollingProgress {
   public:
-    MpiProgress(std::shared_ptr<MpiProcess> process, std::chrono::milliseconds timeout, bool own_processor)
-        : PollingProgress(timeout, own_processor), process_(std::move(process)) {}
+    MpiProgress(std::shared_ptr<MpiProcess> process, WaitLimit limit, bool own_processor)
+        : PollingProgress(std::move(limit), std::make_shared<Inquiry>(mpi_side_channel(process)), own_processor),
+          process_(std::move(process)) {}
     ~MpiProgress() override {
         if (idle() && !failed()) return;
         process_->note_failure();
@@ -33,6 +36,7 @@ class MessageOperation final : public Operation {
         : round_(std::move(round)), route_(std::move(route)), tensor_(std::move(tensor)) {}
     bool advance() override { return round_->test(); }
     std::string describe() const override { return route_.describe(); }
+    std::vector<int> awaited() const override { return {route_.peer}; }
 
   private:
     std::unique_ptr<MpiRound> round_;
@@ -53,6 +57,7 @@ class MpiBackend final : public Communicator {
     int size() const override { return communicator_->size(); }
     const std::string& name() const override { return name_; }
     bool reduces_in_place() const override { return false; }
+    int world_rank(int rank) const override { return communicator_->world_rank(rank); }
     void progress() override { progress_->step_all(); }
     const std::shared_ptr<Progress>& in_flight() const override { return progress_; }
 
@@ -143,9 +148,10 @@ class MpiBackend final : public Communicator {
 }  // namespace
 
 std::unique_ptr<Communicator> mpi_world(const CommunicatorOptions& options) {
+    const StartWatch watch(options.limit, options.on_late_start);  // until all of this is done
     auto process = std::make_shared<MpiProcess>();
     auto everybody = std::make_shared<MpiCommunicator>(process, MPI_COMM_WORLD, 0, 0);
-    auto progress = std::make_shared<MpiProgress>(process, options.timeout, has_own_processor());
+    auto progress = std::make_shared<MpiProgress>(process, options.limit, has_own_processor());
     return std::make_unique<MpiBackend>(process, std::move(everybody), "world", std::move(progress));
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <numeric>
 #include <sched.h>
 #include <stdexcept>
 
@@ -19,6 +20,19 @@ std::string text_of(int code) {
     int length = 0;
     if (MPI_Error_string(code, text.data(), &length) != MPI_SUCCESS) return fmt::format("error {}", code);
     return {text.data(), static_cast<std::size_t>(length)};
+}
+
+std::vector<int> world_ranks_of(MPI_Comm comm, int size) {
+    MPI_Group group = MPI_GROUP_NULL, world = MPI_GROUP_NULL;
+    check_mpi(MPI_Comm_group(comm, &group), "MPI_Comm_group");
+    check_mpi(MPI_Comm_group(MPI_COMM_WORLD, &world), "MPI_Comm_group");
+    std::vector<int> ranks(size), world_ranks(size);
+    std::iota(ranks.begin(), ranks.end(), 0);
+    check_mpi(MPI_Group_translate_ranks(group, size, ranks.data(), world, world_ranks.data()),
+              "MPI_Group_translate_ranks");
+    check_mpi(MPI_Group_free(&group), "MPI_Group_free");
+    check_mpi(MPI_Group_free(&world), "MPI_Group_free");
+    return world_ranks;
 }
 
 }  // namespace
@@ -67,6 +81,7 @@ MpiCommunicator::MpiCommunicator(std::shared_ptr<MpiProcess> process, MPI_Comm p
     check_mpi(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN), "MPI_Comm_set_errhandler");
     check_mpi(MPI_Comm_rank(comm_, &rank_), "MPI_Comm_rank");
     check_mpi(MPI_Comm_size(comm_, &size_), "MPI_Comm_size");
+    world_ranks_ = world_ranks_of(comm_, size_);
 }
 
 MpiCommunicator::~MpiCommunicator() {
@@ -96,7 +111,8 @@ void MpiRound::start_send(const void* data, std::int64_t bytes, int peer, int ta
         MPI_Request request = MPI_REQUEST_NULL;
         const int code = MPI_Isend(static_cast<const std::byte*>(data) + begin, part, MPI_BYTE, peer, tag,
                                    communicator_->get(), &request);
-        check_mpi(code, fmt::format("MPI_Isend of {} bytes to rank {} of '{}'", part, peer, group_));
+        check_mpi(code, fmt::format("MPI_Isend of {} bytes to rank {} in '{}'", part, communicator_->world_rank(peer),
+                                    group_));
         parts_.push_back({request, peer, part, false});
         begin += part;
     } while (begin < bytes);
@@ -109,7 +125,8 @@ void MpiRound::start_receive(void* data, std::int64_t bytes, int peer, int tag) 
         MPI_Request request = MPI_REQUEST_NULL;
         const int code =
             MPI_Irecv(static_cast<std::byte*>(data) + begin, part, MPI_BYTE, peer, tag, communicator_->get(), &request);
-        check_mpi(code, fmt::format("MPI_Irecv of {} bytes from rank {} of '{}'", part, peer, group_));
+        check_mpi(code, fmt::format("MPI_Irecv of {} bytes from rank {} in '{}'", part, communicator_->world_rank(peer),
+                                    group_));
         parts_.push_back({request, peer, part, true});
         begin += part;
     } while (begin < bytes);
@@ -124,17 +141,16 @@ bool MpiRound::test(Part& part) const {
         int kind = MPI_SUCCESS;
         MPI_Error_class(code, &kind);
         const char* remark = kind == MPI_ERR_TRUNCATE ? " (more bytes were sent than are to be received)" : "";
-        check_mpi(code,
-                  fmt::format("the {} of {} bytes, rank {} of '{}'{},", end, part.bytes, part.peer, group_, remark));
+        check_mpi(code, fmt::format("the {} of {} bytes, rank {} in '{}'{},", end, part.bytes,
+                                    communicator_->world_rank(part.peer), group_, remark));
     }
     if (done == 0) return false;
     if (!part.receives) return true;
     int received = 0;
     check_mpi(MPI_Get_count(&status, MPI_BYTE, &received), "MPI_Get_count");
     if (received != part.bytes)
-        throw CommunicationError(
-            fmt::format("receive from rank {} of '{}' (I am rank {}): {} bytes were sent, {} are to be received",
-                        part.peer, group_, communicator_->rank(), received, part.bytes));
+        throw CommunicationError(fmt::format("receive from rank {} in '{}': {} bytes were sent, {} are to be received",
+                                             communicator_->world_rank(part.peer), group_, received, part.bytes));
     return true;
 }
 
@@ -146,14 +162,12 @@ bool MpiRound::test() {
     return true;
 }
 
-std::string MpiRound::pending() const {
+std::vector<int> MpiRound::pending() const {
     std::vector<int> peers;
-    for (const Part& part : parts_) peers.push_back(part.peer);
+    for (const Part& part : parts_) peers.push_back(communicator_->world_rank(part.peer));
     std::sort(peers.begin(), peers.end());
     peers.erase(std::unique(peers.begin(), peers.end()), peers.end());
-    std::string text;
-    for (const int peer : peers) text += fmt::format("{}rank {}", text.empty() ? "" : ", ", peer);
-    return text.empty() ? "nobody" : text;
+    return peers;
 }
 
 bool has_own_processor() {

@@ -54,12 +54,14 @@ class MpiCommunicator {
     MPI_Comm get() const { return comm_; }
     int rank() const { return rank_; }
     int size() const { return size_; }
+    int world_rank(int rank) const { return world_ranks_[rank]; }
     MpiProcess& process() const { return *process_; }
 
   private:
     std::shared_ptr<MpiProcess> process_;
     MPI_Comm comm_ = MPI_COMM_NULL;
     int rank_ = 0, size_ = 0;
+    std::vector<int> world_ranks_;
 };
 
 /// Messages of any length over one MPI communicator; long ones go in several parts, since MPI counts in int.
@@ -71,7 +73,7 @@ class MpiRound final : public MessageRound {
     void send(const void* data, std::int64_t bytes, int peer, std::int64_t tag) override;
     void receive(void* data, std::int64_t bytes, int peer, std::int64_t tag) override;
     bool test() override;
-    std::string pending() const override;
+    std::vector<int> pending() const override;
 
     /// As above, with the tag that users' messages have.
     void send_of_user(const void* data, std::int64_t bytes, int peer);

@@ -33,8 +33,9 @@ constexpr std::int64_t kShortBytes = 256 << 10;
 /// the first.
 class NcclProgress final : public PollingProgress {
   public:
-    NcclProgress(std::shared_ptr<Progress> bootstrap, std::chrono::milliseconds timeout)
-        : PollingProgress(timeout, /*own_processor=*/true), bootstrap_(std::move(bootstrap)) {}
+    NcclProgress(std::shared_ptr<Progress> bootstrap, WaitLimit limit)
+        : PollingProgress(std::move(limit), bootstrap->inquiry(), /*own_processor=*/true),
+          bootstrap_(std::move(bootstrap)) {}
     ~NcclProgress() override { leave_in_flight(); }
 
     void watch(const std::shared_ptr<NcclCommunicator>& communicator) { communicators_.push_back(communicator); }
@@ -62,15 +63,19 @@ class NcclProgress final : public PollingProgress {
 
 class StreamOperation final : public Operation {
   public:
-    StreamOperation(std::string description, std::vector<at::Tensor> tensors, cudaStream_t stream)
-        : description_(std::move(description)), tensors_(std::move(tensors)) {
+    StreamOperation(std::string description, std::vector<int> awaited, std::vector<at::Tensor> tensors,
+                    cudaStream_t stream)
+        : description_(std::move(description)), awaited_(std::move(awaited)), tensors_(std::move(tensors)) {
         done_.record(stream);
     }
     bool advance() override { return done_.reached(); }
     std::string describe() const override { return description_; }
+    /// All that may be: NCCL does not say which.
+    std::vector<int> awaited() const override { return awaited_; }
 
   private:
     std::string description_;
+    std::vector<int> awaited_;
     std::vector<at::Tensor> tensors_;  // held until then, so that their memory is not given to others
     CudaEvent done_;
 };
@@ -91,34 +96,44 @@ class NcclBackend final : public Communicator {
     int size() const override { return communicator_->seat().size; }
     const std::string& name() const override { return communicator_->seat().name; }
     bool reduces_in_place() const override { return true; }  // in buffers that NCCL has anyway
+    int world_rank(int rank) const override { return communicator_->seat().world_ranks[rank]; }
     void progress() override { progress_->step_all(); }
     const std::shared_ptr<Progress>& in_flight() const override { return progress_; }
 
     std::unique_ptr<Communicator> split(int color, int key, const std::string& name) override {
         check_split(*this, color);
-        barrier();  // NCCL splits an idle communicator
+        // Who will be in it; behind that the communicator is idle, as NCCL wants it for a split.
+        const at::Tensor own = at::empty({2}, at::kLong), all = at::empty({2 * size()}, own.options().device(device()));
+        own.data_ptr<std::int64_t>()[0] = color;
+        own.data_ptr<std::int64_t>()[1] = key;
+        all_gather(all, own.to(device())).wait();
         NcclCommunicator::Seat seat = communicator_->seat();
+        const std::vector<int> members = members_of_split(all.cpu(), color);
         seat.name = name;
-        seat.timeout = progress_->timeout();
+        seat.rank = static_cast<int>(std::find(members.begin(), members.end(), rank()) - members.begin());
+        seat.size = static_cast<int>(members.size());
+        seat.world_ranks.clear();
+        for (const int member : members) seat.world_ranks.push_back(world_rank(member));
+        seat.limit = progress_->limit();
         auto part = std::make_shared<NcclCommunicator>(seat, *communicator_, color, key);
         return std::make_unique<NcclBackend>(std::move(part), nccl_progress_, bootstrap_);
     }
 
     Work send(const at::Tensor& tensor, int peer) override {
         check_message(*this, "send", tensor, peer);
-        return enqueue("ncclSend", Route(*this, true, tensor, peer).describe(), {tensor},
+        return enqueue("ncclSend", Route(*this, true, tensor, peer).describe(), {world_rank(peer)}, {tensor},
                        [&] { send_part(tensor, peer); });
     }
     Work receive(at::Tensor tensor, int peer) override {
         check_message(*this, "receive", tensor, peer);
-        return enqueue("ncclRecv", Route(*this, false, tensor, peer).describe(), {tensor},
+        return enqueue("ncclRecv", Route(*this, false, tensor, peer).describe(), {world_rank(peer)}, {tensor},
                        [&] { receive_part(tensor, peer); });
     }
 
     Work all_gather(at::Tensor output, const at::Tensor& input) override {
         check_all_gather(*this, output, input);
         if (size() == 1) return copied(output, input);
-        return enqueue("ncclAllGather", named("all_gather", input), {output, input}, [&] {
+        return enqueue("ncclAllGather", named("all_gather", input), others(), {output, input}, [&] {
             check_nccl(ncclAllGather(input.const_data_ptr(), output.data_ptr(), input.nbytes(), ncclUint8,
                                      communicator_->get(), stream()),
                        "ncclAllGather", communicator_->get());
@@ -127,7 +142,7 @@ class NcclBackend final : public Communicator {
     Work all_to_all(at::Tensor output, const at::Tensor& input) override {
         check_all_to_all(*this, output, input);
         if (size() == 1) return copied(output, input);
-        return enqueue("ncclSend and ncclRecv", named("all_to_all", input), {output, input}, [&] {
+        return enqueue("ncclSend and ncclRecv", named("all_to_all", input), others(), {output, input}, [&] {
             for (int peer = 0; peer < size(); ++peer) {
                 send_part(part_of(input, peer), peer);
                 receive_part(part_of(output, peer), peer);
@@ -137,7 +152,7 @@ class NcclBackend final : public Communicator {
     Work broadcast(at::Tensor tensor, int root) override {
         check_broadcast(*this, tensor, root);
         if (size() == 1) return {};
-        return enqueue("ncclBroadcast", named("broadcast", tensor), {tensor}, [&] {
+        return enqueue("ncclBroadcast", named("broadcast", tensor), others(), {tensor}, [&] {
             check_nccl(ncclBroadcast(tensor.data_ptr(), tensor.data_ptr(), tensor.nbytes(), ncclUint8, root,
                                      communicator_->get(), stream()),
                        "ncclBroadcast", communicator_->get());
@@ -149,7 +164,7 @@ class NcclBackend final : public Communicator {
         progress_->require_usable();
         if (size() == 1) return;
         const at::Tensor token = at::empty({1 + size()}, at::TensorOptions(at::kByte).device(device()));
-        enqueue("ncclAllGather", fmt::format("barrier{}", place(*this)), {token}, [&] {
+        enqueue("ncclAllGather", fmt::format("barrier{}", place(*this)), others(), {token}, [&] {
             check_nccl(ncclAllGather(token.const_data_ptr(), token.data_ptr<std::uint8_t>() + 1, 1, ncclUint8,
                                      communicator_->get(), stream()),
                        "ncclAllGather", communicator_->get());
@@ -164,6 +179,11 @@ class NcclBackend final : public Communicator {
     at::Device device() const { return {at::kCUDA, static_cast<c10::DeviceIndex>(communicator_->seat().device)}; }
     std::string named(const char* operation, const at::Tensor& input) const {
         return fmt::format("{} of {} bytes{}", operation, input.nbytes(), place(*this));
+    }
+    std::vector<int> others() const {
+        std::vector<int> ranks = communicator_->seat().world_ranks;
+        std::erase(ranks, world_rank(rank()));
+        return ranks;
     }
     at::Tensor part_of(const at::Tensor& tensor, int peer) const {
         const std::int64_t piece = tensor.numel() / size();
@@ -206,7 +226,8 @@ class NcclBackend final : public Communicator {
         }
     }
     template <typename Issue>
-    Work enqueue(const char* operation, std::string description, std::vector<at::Tensor> tensors, Issue issue) {
+    Work enqueue(const char* operation, std::string description, std::vector<int> awaited,
+                 std::vector<at::Tensor> tensors, Issue issue) {
         progress_->require_usable();
         require_here(tensors);
         const c10::cuda::CUDAGuard guard(device());
@@ -214,7 +235,8 @@ class NcclBackend final : public Communicator {
         guarded([&] {
             follow_current_stream();
             communicator_->grouped(operation, issue);
-            started = std::make_shared<StreamOperation>(std::move(description), std::move(tensors), stream());
+            started = std::make_shared<StreamOperation>(std::move(description), std::move(awaited), std::move(tensors),
+                                                        stream());
         });
         return progress_->begin(std::move(started));
     }
@@ -280,7 +302,7 @@ Work NcclBackend::reduce(const ReduceRequest& request) {
         }
         terms.push_back(output);
         started = std::make_shared<StreamOperation>(named(everywhere ? "all_reduce" : "reduce_scatter", input),
-                                                    std::move(terms), stream());
+                                                    others(), std::move(terms), stream());
     });
     return progress_->begin(std::move(started));
 }
@@ -306,13 +328,16 @@ std::unique_ptr<Communicator> nccl_world(Communicator& bootstrap, int device, co
     bootstrap.broadcast(bytes, 0).wait();
     std::memcpy(&id, bytes.const_data_ptr(), sizeof id);
 
+    std::vector<int> world_ranks;
+    for (int rank = 0; rank < bootstrap.size(); ++rank) world_ranks.push_back(bootstrap.world_rank(rank));
     const NcclCommunicator::Seat seat{.device = device,
                                       .rank = bootstrap.rank(),
                                       .size = bootstrap.size(),
                                       .name = bootstrap.name(),
-                                      .timeout = options.timeout};
+                                      .world_ranks = world_ranks,
+                                      .limit = options.limit};
     auto communicator = std::make_shared<NcclCommunicator>(seat, id);
-    auto progress = std::make_shared<NcclProgress>(bootstrap.in_flight(), options.timeout);
+    auto progress = std::make_shared<NcclProgress>(bootstrap.in_flight(), options.limit);
     return std::make_unique<NcclBackend>(std::move(communicator), std::move(progress), bootstrap);
 }
 

@@ -118,8 +118,6 @@ NcclCommunicator::NcclCommunicator(const Seat& seat, NcclCommunicator& parent, i
     parent.settle("ncclCommSplit");
     try {
         settle("ncclCommSplit");
-        check_nccl(ncclCommUserRank(comm_, &seat_.rank), what("ncclCommUserRank"), comm_);
-        check_nccl(ncclCommCount(comm_, &seat_.size), what("ncclCommCount"), comm_);
     } catch (...) {
         give_up();
         throw;
@@ -139,7 +137,7 @@ NcclCommunicator::~NcclCommunicator() {
 }
 
 std::string NcclCommunicator::what(const char* operation) const {
-    return fmt::format("{} in '{}' (I am rank {} of {}, GPU {})", operation, seat_.name, seat_.rank, seat_.size,
+    return fmt::format("{} in '{}' (I am rank {}, GPU {})", operation, seat_.name, seat_.world_ranks[seat_.rank],
                        seat_.device);
 }
 
@@ -150,9 +148,10 @@ void NcclCommunicator::settle(const char* operation) {
         check_nccl(ncclCommGetAsyncError(comm_, &state), "ncclCommGetAsyncError", comm_);
         if (state != ncclInProgress) return check_nccl(state, what(operation), comm_);
         const Clock::duration waited = Clock::now() - start;
-        if (waited > seat_.timeout)
-            throw CommunicationError(
-                fmt::format("{} did not complete within {}", what(operation), readable(seat_.timeout)));
+        if (std::chrono::duration_cast<std::chrono::milliseconds>(waited) > seat_.limit.time)
+            throw CommunicationError(fmt::format("{} did not complete within {}{}", what(operation),
+                                                 readable(seat_.limit.time),
+                                                 seat_.limit.key.empty() ? "" : " (" + seat_.limit.key + ")"));
         if (waited < std::chrono::milliseconds(1))
             std::this_thread::yield();
         else

@@ -62,7 +62,8 @@ class NcclCommunicator {
         int rank;
         int size;
         std::string name;
-        std::chrono::milliseconds timeout;  // of any wait inside NCCL
+        std::vector<int> world_ranks;  // of its ranks
+        WaitLimit limit;               // of any wait inside NCCL
     };
 
     /// Collective: blocks until all ranks with this id are connected.

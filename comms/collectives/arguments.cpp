@@ -1,5 +1,7 @@
 #include "comms/collectives/arguments.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "comms/collectives/rank_order_sum.h"
@@ -22,7 +24,8 @@ void check_tensor(const Communicator& group, const char* operation, const char* 
 
 void check_rank(const Communicator& group, const char* operation, const char* role, int rank) {
     if (rank < 0 || rank >= group.size())
-        refuse(group, operation, "the {} is rank {}, there are ranks 0 to {}", role, rank, group.size() - 1);
+        refuse(group, operation, "the {} is rank {} of the group, which has ranks 0 to {}", role, rank,
+               group.size() - 1);
 }
 
 void check_pair(const Communicator& group, const char* operation, const at::Tensor& output, const at::Tensor& input) {
@@ -52,19 +55,36 @@ void check_only_own_piece(const Communicator& group, const char* operation, cons
 }  // namespace
 
 std::string place(const Communicator& group) {
-    return fmt::format(" in '{}' (I am rank {})", group.name(), group.rank());
+    return fmt::format(" in '{}' (I am rank {})", group.name(), group.world_rank(group.rank()));
+}
+
+std::vector<int> members_of_split(const at::Tensor& wishes, std::int64_t color) {
+    const auto* wish = wishes.const_data_ptr<std::int64_t>();
+    std::vector<int> members;
+    for (int rank = 0; rank < wishes.numel() / 2; ++rank)
+        if (wish[2 * rank] == color) members.push_back(rank);
+    std::stable_sort(members.begin(), members.end(), [&](int a, int b) { return wish[2 * a + 1] < wish[2 * b + 1]; });
+    return members;
+}
+
+std::string listed(const std::vector<int>& ranks) {
+    constexpr std::size_t kMost = 8;
+    std::string text;
+    for (std::size_t i = 0; i < std::min(ranks.size(), kMost); ++i)
+        text += fmt::format("{}rank {}", i == 0 ? "" : ", ", ranks[i]);
+    if (ranks.size() > kMost) text += fmt::format(" and {} more", ranks.size() - kMost);
+    return text.empty() ? "nobody" : text;
 }
 
 Route::Route(const Communicator& communicator, bool is_send, const at::Tensor& tensor, int other)
     : sending(is_send),
       bytes(static_cast<std::int64_t>(tensor.nbytes())),
-      peer(other),
-      group(communicator.name()),
-      rank(communicator.rank()) {}
+      peer(communicator.world_rank(other)),
+      group(communicator.name()) {}
 
 std::string Route::describe() const {
-    return fmt::format("{} of {} bytes {} rank {} of '{}' (I am rank {})", sending ? "send" : "receive", bytes,
-                       sending ? "to" : "from", peer, group, rank);
+    return fmt::format("{} of {} bytes {} rank {} in '{}'", sending ? "send" : "receive", bytes,
+                       sending ? "to" : "from", peer, group);
 }
 
 void check_message(const Communicator& group, const char* operation, const at::Tensor& tensor, int peer) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "comms/communicator.h"
 
@@ -16,19 +17,25 @@ void check_broadcast(const Communicator& group, const at::Tensor& tensor, int ro
 void check_reduce(const Communicator& group, const ReduceRequest& request);
 void check_split(const Communicator& group, int color);
 
-/// " in 'tensor' (I am rank 1)".
+/// " in 'tensor' (I am rank 1)": of the world.
 std::string place(const Communicator& group);
 
-/// The two ends of a message, for its description.
+/// The ranks that a split of `color` gets, in their order there. `wishes`: [2 · ranks], int64, color and key of each
+/// rank, on the CPU.
+std::vector<int> members_of_split(const at::Tensor& wishes, std::int64_t color);
+
+/// "rank 1, rank 3", as far as a reader wants it; "nobody".
+std::string listed(const std::vector<int>& ranks);
+
+/// The other end of a message, for its description.
 struct Route {
     bool sending;
     std::int64_t bytes;
-    int peer;
+    int peer;  // of the world
     std::string group;
-    int rank;
 
     Route(const Communicator& group, bool sending, const at::Tensor& tensor, int peer);
-    /// "receive of 4096 bytes from rank 2 of 'pipeline' (I am rank 1)".
+    /// "receive of 4096 bytes from rank 2 in 'pipeline'".
     std::string describe() const;
 };
 

@@ -26,8 +26,7 @@ class RoundsOperation final : public Operation {
     RoundsOperation(MessageGroup messages, std::string what, std::vector<Step> steps)
         : round_(std::move(messages.round)),
           what_(std::move(what)),
-          place_(messages.group.name()),
-          rank_(messages.group.rank()),
+          group_(messages.group.name()),
           steps_(std::move(steps)) {}
 
     bool advance() override {
@@ -38,13 +37,13 @@ class RoundsOperation final : public Operation {
         return false;
     }
     std::string describe() const override {
-        return fmt::format("{} in '{}' (I am rank {}, still waiting for {})", what_, place_, rank_, round_->pending());
+        return fmt::format("{} in '{}', still waiting for {}", what_, group_, listed(round_->pending()));
     }
+    std::vector<int> awaited() const override { return round_->pending(); }
 
   private:
     std::unique_ptr<MessageRound> round_;
-    std::string what_, place_;
-    int rank_;
+    std::string what_, group_;
     std::vector<Step> steps_;
     std::size_t next_ = 0;
 };

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "comms/progress.h"
 
@@ -33,8 +34,8 @@ class MessageRound {
     virtual void receive(void* data, std::int64_t bytes, int peer, std::int64_t tag) = 0;
     /// True once all are complete; throws CommunicationError.
     virtual bool test() = 0;
-    /// "rank 1, rank 3": peers of messages that are not.
-    virtual std::string pending() const = 0;
+    /// Peers of messages that are not, as ranks of the world.
+    virtual std::vector<int> pending() const = 0;
 };
 
 /// What a collective needs to know of its group.

@@ -16,6 +16,7 @@
 namespace smp::launch {
 
 int evaluate(const TrainArguments& arguments, const Config& config, comms::Communicator& world) {
+    world.set_limit(startup_limit(config.cluster));
     set_threads(config, world);
     const runtime::Job job = job_of(config, arguments.output);
     RunBeginning beginning;
@@ -26,11 +27,10 @@ int evaluate(const TrainArguments& arguments, const Config& config, comms::Commu
     });
     beginning = shared(world, beginning);
 
-    set_timeout(world, config.cluster.startup_timeout_seconds);
     runtime::Trainer trainer(job, world, {.loads_first = !beginning.checkpoints.empty()});
     const LoadedCheckpoint loaded =
         load_newest(trainer, beginning.checkpoints, "evaluate another one with --resume DIR");
-    set_timeout(world, config.cluster.timeout_seconds);
+    world.set_limit(limit_of_waits(config.cluster));
     const double loss = trainer.evaluate();
     if (!std::isfinite(loss))  // the same on every rank
         runtime::throw_agreed(

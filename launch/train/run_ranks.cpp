@@ -3,9 +3,11 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstring>
 #include <mutex>
 #include <sched.h>
+#include <system_error>
 #include <thread>
 #include <unistd.h>
 #include <vector>
@@ -15,7 +17,7 @@
 #include <fmt/format.h>
 
 #include "launch/command/standard_output.h"
-#include "launch/command/standard_streams.h"
+#include "launch/train/last_words.h"
 #include "partition/job/problem.h"
 #include "runtime/execution/agreement.h"
 
@@ -23,10 +25,12 @@ namespace smp::launch {
 
 namespace {
 
-/// Remembers the first failure of a world and prints it, once.
+/// Remembers the first failure of a world and tells of it, once.
 class FailureReport {
   public:
-    explicit FailureReport(const RankRun& run) : run_(run) {}
+    /// Ranks of this process share this object; those that are processes have to ask each other who speaks.
+    enum class Ranks { threads, processes };
+    FailureReport(const RankRun& run, Ranks ranks) : run_(run), ranks_(ranks) {}
 
     /// Turns what `body` throws on `world` into a message, the end of the other ranks and an exit code.
     int guard(comms::Communicator& world, const RankMain& body) {
@@ -48,14 +52,20 @@ class FailureReport {
         }
     }
 
+    /// Of what keeps a rank from beginning.
+    void fail_to_start(comms::Communicator& world, const std::string& why, int exit_code) {
+        if (remember(exit_code)) print(why);
+        world.abort(why, exit_code);
+    }
+
     int code(int otherwise) const { return code_ != 0 ? code_.load() : otherwise; }
 
   private:
     int fail(comms::Communicator& world, const std::exception& error, int exit_code) {
-        const std::string place = run_.place ? run_.place(world) : "";
-        if (remember(exit_code))
-            print(fmt::format("rank {}{}{}: {}", world.rank(), place.empty() ? "" : ", ", place, error.what()));
-        world.abort(error.what(), exit_code);
+        const std::string place = run_.place ? run_.place(world) : "", why = runtime::sentence_of(error);
+        if (remember(exit_code) && (ranks_ == Ranks::threads || world.speaks_for_all()))
+            print(fmt::format("rank {}{}{}: {}", world.rank(), place.empty() ? "" : ", ", place, why));
+        world.abort(why, exit_code);
         return exit_code;
     }
 
@@ -64,11 +74,16 @@ class FailureReport {
         return code_.compare_exchange_strong(none, exit_code);
     }
 
-    void print(const std::string& message) const { print_failure(run_.program, message); }
+    void print(const std::string& message) const { tell_failure(run_.program, message); }
 
     const RankRun& run_;
+    Ranks ranks_;
     std::atomic<int> code_ = 0;
 };
+
+comms::WaitLimit limit(double seconds, const char* key) {
+    return {std::chrono::milliseconds(std::llround(1e3 * seconds)), key};
+}
 
 /// Host and processors of a rank, as numbers that can be gathered and compared.
 struct Seat {
@@ -91,22 +106,39 @@ void require_few_threads(int ranks, int threads_per_rank) {
 
 int run_as_threads(const RankRun& run, int ranks, const RankMain& body) {
     auto worlds = comms::local_world(ranks, run.communicator);
-    FailureReport report(run);
+    FailureReport report(run, FailureReport::Ranks::threads);
     {
         std::vector<std::jthread> threads;
         threads.reserve(worlds.size());
-        for (auto& world : worlds) threads.emplace_back([&] { report.guard(*world, body); });
+        for (auto& world : worlds) {
+            try {
+                threads.emplace_back([&] { report.guard(*world, body); });
+            } catch (const std::system_error& error) {
+                report.fail_to_start(
+                    *world,
+                    fmt::format("rank {}: the system refuses a thread for it ({}); look at limits on memory and on "
+                                "processes (ulimit -v, ulimit -u, a container's), or run fewer ranks here",
+                                world->rank(), error.what()),
+                    5);
+                break;
+            }
+        }
     }
     return report.code(0);
 }
 
 int run_under_mpi(const RankRun& run, const RankMain& body) {
-    FailureReport report(run);
+    FailureReport report(run, FailureReport::Ranks::processes);
     std::unique_ptr<comms::Communicator> world;
+    comms::CommunicatorOptions options = run.communicator;
+    options.on_late_start = [&run](const std::string& why) {
+        if (!why.empty()) tell_failure(run.program, why);
+        ::_exit(4);  // the thread that is inside MPI never comes back
+    };
     try {
-        world = comms::mpi_world(run.communicator);
+        world = comms::mpi_world(options);
     } catch (const std::exception& error) {
-        print_failure(run.program, error.what());
+        tell_failure(run.program, error.what());
         return 4;
     }
     return report.guard(*world, body);
@@ -132,8 +164,12 @@ void set_threads(const Config& config, comms::Communicator& world) {
     at::set_num_threads(config.cluster.threads_per_rank.value_or(fair_thread_count(world)));
 }
 
-void set_timeout(comms::Communicator& world, double seconds) {
-    world.set_timeout(std::chrono::milliseconds(static_cast<std::int64_t>(1e3 * seconds)));
+comms::WaitLimit startup_limit(const partition::ClusterOptions& cluster) {
+    return limit(cluster.startup_timeout_seconds, "cluster.startup_timeout_seconds");
+}
+
+comms::WaitLimit limit_of_waits(const partition::ClusterOptions& cluster) {
+    return limit(cluster.timeout_seconds, "cluster.timeout_seconds");
 }
 
 }  // namespace smp::launch

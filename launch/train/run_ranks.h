@@ -37,7 +37,8 @@ int fair_thread_count(comms::Communicator& world);
 /// Gives this rank as many intra-op threads: those that the configuration says, else the fair count. Collective.
 void set_threads(const Config& config, comms::Communicator& world);
 
-/// Of any one wait from now on.
-void set_timeout(comms::Communicator& world, double seconds);
+/// cluster.startup_timeout_seconds and cluster.timeout_seconds.
+comms::WaitLimit startup_limit(const partition::ClusterOptions& cluster);
+comms::WaitLimit limit_of_waits(const partition::ClusterOptions& cluster);
 
 }  // namespace smp::launch

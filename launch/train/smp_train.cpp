@@ -4,12 +4,18 @@
 #include "launch/command/standard_output.h"
 #include "launch/command/standard_streams.h"
 #include "launch/config/config.h"
+#include "launch/plan/machine_memory.h"
+#include "launch/plan/plan_report.h"
 #include "launch/train/evaluation_run.h"
 #include "launch/train/launcher.h"
+#include "launch/train/requests.h"
 #include "launch/train/run_ranks.h"
 #include "launch/train/train_arguments.h"
 #include "launch/train/training_run.h"
 #include "runtime/execution/agreement.h"
+#include "runtime/job/job_plan.h"
+#include "runtime/job/job_rules.h"
+#include "runtime/stage/memory_error.h"
 
 using namespace smp;
 
@@ -34,12 +40,49 @@ int refuse_launcher(const launch::StatedWorld& stated, const std::string& why) {
     return 2;
 }
 
+/// What --dry-run answers: the job as smp_plan shows it, and what this machine lacks for its ranks as threads.
+/// Allocates no model.
+std::string dry_run(const launch::Config& config, int ranks, bool are_threads) {
+    launch::PlanReport report = launch::report_on(
+        config, ranks, are_threads ? partition::Transport::shared_memory : partition::Transport::messages);
+    const auto available = are_threads ? launch::available_memory() : std::nullopt;
+    if (available)
+        if (auto sentence = launch::misfit_of_threads(report.plan, report.graph, *available))
+            report.warnings.push_back(*std::move(sentence));
+    return launch::to_text(report);
+}
+
+/// Throws MemoryError if the ranks cannot be threads of this process together.
+void require_room_for_threads(const launch::Config& config, int ranks) {
+    const auto available = launch::available_memory();
+    if (!available || !runtime::validate_job_on(config, ranks).empty()) return;  // which the ranks refuse
+    const auto plan = runtime::plan_of(config, ranks);
+    if (const auto sentence = launch::misfit_of_threads(plan, runtime::graph_of(config, ranks), *available))
+        throw runtime::MemoryError(*sentence);
+}
+
+/// For MPI's own start, which comes before ranks can agree on what is wrong with a configuration: where nothing can be
+/// read of it, its default.
+comms::WaitLimit limit_of_start(int argc, char** argv) {
+    partition::ClusterOptions cluster;
+    try {
+        const auto arguments = launch::parse_train_arguments(argc, argv);
+        const auto stated = launch::stated_world();
+        if (!arguments.answer)
+            cluster = launch::load_config(arguments.config, arguments.sets,
+                                          stated ? std::optional(stated->size) : std::nullopt)
+                          .cluster;
+    } catch (const std::exception&) {  // is said once there is a world
+    }
+    return launch::startup_limit(cluster);
+}
+
 /// One process is one rank. The world comes first, so that a mistake that every rank sees is reported by one of them.
 int under_mpi(int argc, char** argv) {
     launch::TrainArguments arguments;
     launch::Config config;
     const launch::RankRun run{.program = "smp_train",
-                              .communicator = {},
+                              .communicator = {.limit = limit_of_start(argc, argv)},
                               .place = [&](const comms::Communicator& world) { return place_of(world, config); }};
     return launch::run_under_mpi(run, [&](comms::Communicator& world) {
         const auto stated = launch::stated_world();
@@ -51,8 +94,10 @@ int under_mpi(int argc, char** argv) {
                     "--ranks", "is for local mode; under mpirun the number of ranks is mpirun's -np"});
             if (!arguments.answer) config = launch::load_config(arguments.config, arguments.sets, world.size());
         });
-        if (!arguments.answer) return work(arguments, config, world);
-        if (world.rank() == 0) launch::write_standard_output(*arguments.answer);
+        if (!arguments.answer && !arguments.dry_run) return work(arguments, config, world);
+        if (world.rank() == 0)
+            launch::write_standard_output(arguments.answer ? *arguments.answer
+                                                           : dry_run(config, world.size(), /*are_threads=*/false));
         return 0;
     });
 }
@@ -73,12 +118,17 @@ int locally(int argc, char** argv) {
             why && arguments.launcher != launch::Launcher::none)
             return refuse_launcher(*stated, *why);
         config = launch::load_config(arguments.config, arguments.sets, arguments.ranks);
-        launch::require_few_threads(arguments.ranks.value_or(config.world()),
-                                    config.cluster.threads_per_rank.value_or(1));
+        const int ranks = arguments.ranks.value_or(config.world());
+        if (arguments.dry_run) {
+            launch::write_standard_output(dry_run(config, ranks, /*are_threads=*/true));
+            return 0;
+        }
+        launch::require_few_threads(ranks, config.cluster.threads_per_rank.value_or(1));
+        require_room_for_threads(config, ranks);
     } catch (const launch::ReaderIsGone&) {
         return 0;
     } catch (const std::exception& error) {
-        launch::print_failure("smp_train", error.what());
+        launch::print_failure("smp_train", runtime::sentence_of(error));
         return runtime::exit_code_of(error);
     }
     const launch::RankRun run{.program = "smp_train",
@@ -92,5 +142,6 @@ int locally(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     launch::prepare_standard_streams();
+    launch::take_signals(/*speaks=*/launch::stated_world().value_or(launch::StatedWorld{}).rank == 0);
     return launch::is_under_mpi(launch::launcher_of(argc, argv)) ? under_mpi(argc, argv) : locally(argc, argv);
 }

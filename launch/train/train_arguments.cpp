@@ -33,7 +33,8 @@ Examples:
 
 Exit codes: 0 done, 1 internal error, 2 usage or configuration, 3 data missing
 or corrupt, 4 another rank failed or a wait ran past its limit, 5 out of memory,
-6 training is done, but its last checkpoint could not be written.
+6 training is done, but its last checkpoint could not be written, 128 + signal
+where one has ended it at once.
 )";
 
 cxxopts::Options options() {
@@ -51,9 +52,9 @@ cxxopts::Options options() {
          cxxopts::value<int>(), "N")  //
         ("launcher",
          "what makes this process a rank; auto: MPI where mpirun has started it; none: local mode, wherever it runs",
-         cxxopts::value<std::string>(), "auto|mpi|none")                   //
-        ("dry-run", "plan, check, print, stop")                            //
-        ("emulate", "not yet", cxxopts::value<std::string>(), "RANK|all")  //
+         cxxopts::value<std::string>(), "auto|mpi|none")                               //
+        ("dry-run", "plan, check, price (as smp_plan does), stop; allocates nothing")  //
+        ("emulate", "not yet", cxxopts::value<std::string>(), "RANK|all")              //
         ("evaluate",
          "print the validation loss of the newest checkpoint in the output directory, or of the one that --resume "
          "names (never: of the initial weights); trains and writes nothing")  //

@@ -10,6 +10,7 @@
 #include "launch/command/standard_output.h"
 #include "launch/command/terminal.h"
 #include "launch/convert/hugging_face_folder.h"
+#include "launch/train/last_words.h"
 #include "launch/train/requests.h"
 #include "launch/train/run_inputs.h"
 #include "launch/train/run_ranks.h"
@@ -56,54 +57,50 @@ void export_model(const runtime::Job& job, const std::filesystem::path& output) 
 
 int train(const TrainArguments& arguments, const Config& config, comms::Communicator& world) {
     const bool leader = world.rank() == 0;
+    world.set_limit(startup_limit(config.cluster));
     set_threads(config, world);
     const runtime::Job job = job_of(config, arguments.output);
     std::optional<runtime::RunDirectory> directory;  // rank 0's
     RunBeginning beginning;
-    if (!arguments.dry_run) {
+    runtime::fail_together(world, [&] {
+        if (!leader) return;
+        refuse_inputs_as_output(arguments, config, to_json(config));
+        directory.emplace(arguments.output);
+        beginning = beginning_of(arguments, config, job.checkpoint.directory, *directory);
+    });
+    beginning = shared(world, beginning);
+    if (beginning.is_finished) {
+        world.set_limit(limit_of_waits(config.cluster));  // for rank 0's files
         runtime::fail_together(world, [&] {
-            if (!leader) return;
-            refuse_inputs_as_output(arguments, config, to_json(config));
-            directory.emplace(arguments.output);
-            beginning = beginning_of(arguments, config, job.checkpoint.directory, *directory);
+            if (leader && job.checkpoint.export_model &&
+                !std::filesystem::exists(directory->path() / runtime::kExportedModel))
+                export_model(job, directory->path());
         });
-        beginning = shared(world, beginning);
-        if (beginning.is_finished) {
-            runtime::fail_together(world, [&] {
-                if (leader && job.checkpoint.export_model &&
-                    !std::filesystem::exists(directory->path() / runtime::kExportedModel))
-                    export_model(job, directory->path());
-            });
-            if (leader)
-                write_standard_output(
-                    fmt::format("{} holds this run, finished: {} steps. Train again with --resume never, or elsewhere "
-                                "with --output.\n",
-                                arguments.output, config.training.steps));
-            return 0;
-        }
+        if (leader)
+            write_standard_output(
+                fmt::format("{} holds this run, finished: {} steps. Train again with --resume never, or elsewhere "
+                            "with --output.\n",
+                            arguments.output, config.training.steps));
+        return 0;
     }
+    keep_last_words_in(std::filesystem::path(arguments.output) / "log.txt");
 
-    set_timeout(world, config.cluster.startup_timeout_seconds);
     runtime::Trainer trainer(job, world, {.loads_first = !beginning.checkpoints.empty()});
     const auto loaded =
         load_newest(trainer, beginning.checkpoints, "mend or remove them, or begin anew with --resume never");
     auto notes = config.notes;
     for (std::string& sentence : sentences_about(loaded, trainer.steps_done())) notes.push_back(std::move(sentence));
-    set_timeout(world, config.cluster.timeout_seconds);
-    runtime::Session session(trainer, recorders_of(config, arguments.output, directory, world.rank()),
-                             {.notes = std::move(notes), .request = requested});
-    if (!arguments.dry_run) {
-        take_requests();
-        session.run();
-        const bool exports = job.checkpoint.export_model && trainer.steps_done() == job.training.steps;
-        if (exports)
-            runtime::fail_together(world, [&] {
-                if (leader) export_model(job, directory->path());
-            });
-    } else if (leader) {
-        for (const auto& [name, value] : session.settings())
-            write_standard_output(fmt::format("{:<7}| {}\n", name, value));
-    }
+    world.set_limit(limit_of_waits(config.cluster));
+    runtime::Session session(
+        trainer, recorders_of(config, arguments.output, directory, world.rank()),
+        {.notes = std::move(notes), .request = [&trainer] { return requested(trainer.steps_done()); }});
+    take_requests();
+    session.run();
+    const bool exports = job.checkpoint.export_model && trainer.steps_done() == job.training.steps;
+    if (exports)
+        runtime::fail_together(world, [&] {
+            if (leader) export_model(job, directory->path());
+        });
     return 0;
 }
 

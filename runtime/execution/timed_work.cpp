@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace smp::runtime {
 
@@ -21,6 +22,7 @@ class TimedOperation final : public comms::Operation {
         return true;
     }
     std::string describe() const override { return operation_->describe(); }
+    std::vector<int> awaited() const override { return operation_->awaited(); }
 
   private:
     std::shared_ptr<comms::Operation> operation_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "partition/foresight/measured_durations.h"
 #include "partition/foresight/memory_forecast.h"
 #include "runtime/files/shown_text.h"
+#include "runtime/records/signal_name.h"
 
 namespace smp::runtime {
 
@@ -94,12 +96,17 @@ void Console::saved(const SavedCheckpoint& checkpoint) {
 
 void Console::waiting(const std::string& sentence) { say(LogLevel::info, sentence); }
 
+void Console::asked(const AskedFor& request) {
+    const std::string_view cause = request.signal == 0 ? "a request" : signal_name(request.signal);
+    say(LogLevel::warning,
+        fmt::format("{} after step {}: {}", cause, request.step,
+                    request.stops ? "stops with a checkpoint; the same command goes on" : "saves a checkpoint"));
+}
+
 void Console::finished(const RunEnd& end) {
     if (end.memory.device_peak > 0)
         say(LogLevel::info, partition::memory_comparison(run_->plan, run_->graph, run_->at.stage(), end.memory));
-    if (end.stopped)
-        say(LogLevel::info, fmt::format("stopped on request after step {}; the same command goes on", end.steps));
-    else if (!places_.results.empty())
+    if (!end.stopped && !places_.results.empty())
         say(LogLevel::info, fmt::format("done: results in {}", places_.results));
 }
 

@@ -35,6 +35,7 @@ class Console final : public Recorder {
     void evaluated(const Evaluation& evaluation) override;
     void saved(const SavedCheckpoint& checkpoint) override;
     void waiting(const std::string& sentence) override;
+    void asked(const AskedFor& request) override;
     void finished(const RunEnd& end) override;
 
   private:

@@ -42,6 +42,13 @@ struct SavedCheckpoint {
     std::string note;     // a sentence about older ones that could not be removed; else empty
 };
 
+/// Somebody outside has asked for something; it is done next.
+struct AskedFor {
+    std::int64_t step = 0;  // after which it was heard
+    int signal = 0;         // that has brought it; 0: none
+    bool stops = false;     // the run, with a checkpoint; else a checkpoint alone
+};
+
 struct RunEnd {
     partition::MemoryUse memory;  // of the rank that is told, in its last step
     std::int64_t steps = 0;       // done
@@ -65,6 +72,7 @@ class Recorder {
     virtual void saved(const SavedCheckpoint& /*checkpoint*/) {}
     /// The run waits for something, and why: a sentence.
     virtual void waiting(const std::string& /*sentence*/) {}
+    virtual void asked(const AskedFor& /*request*/) {}
     /// After the last step; never after a failure.
     virtual void finished(const RunEnd& /*end*/) {}
 };

@@ -2,6 +2,7 @@
 
 #include <deque>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -36,6 +37,9 @@ class CollectiveLane::Queue {
     std::string describe() const {
         return in_flight_.empty() || !in_flight_.front() ? "nothing in flight" : in_flight_.front()->describe();
     }
+    std::vector<int> awaited() const {
+        return in_flight_.empty() || !in_flight_.front() ? std::vector<int>{} : in_flight_.front()->awaited();
+    }
     /// Nothing begins any more: the group may go.
     void close() { waiting_.clear(); }
 
@@ -60,6 +64,7 @@ class CollectiveLane::QueuedOperation final : public comms::Operation {
         return queue_->has_completed(number_);
     }
     std::string describe() const override { return fmt::format("{}: {}", what_, queue_->describe()); }
+    std::vector<int> awaited() const override { return queue_->awaited(); }
 
   private:
     std::shared_ptr<Queue> queue_;

@@ -85,7 +85,7 @@ TEST(Delayed, SplitsAreDelayedAndCollectivesAreNot) {
         const at::Tensor tensor = at::zeros({1});
         if (part->rank() == 0) part->send(one, 1).wait();
         if (part->rank() == 1) {
-            part->set_timeout(milliseconds(50));
+            part->set_limit({milliseconds(50)});
             EXPECT_THROW(part->receive(tensor, 0).wait(), CommunicationError);
         }
     });

@@ -1,11 +1,13 @@
 #include "tests/comms/faults.h"
 
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <functional>
 #include <map>
 #include <signal.h>
 #include <thread>
+#include <unistd.h>
 
 #include <ATen/ATen.h>
 
@@ -56,6 +58,15 @@ const std::map<std::string, Fault> kFaults{
      {milliseconds(300), [](Communicator& world) { world.rank() == 1 ? wait_forever(world) : stay_elsewhere(); }}},
     {"barrier_one_does_not_reach",
      {milliseconds(300), [](Communicator& world) { world.rank() == 0 ? world.barrier() : stay_elsewhere(); }}},
+    {"one_never_comes", {milliseconds(2000), exchange_sums}},
+    {"one_is_stopped",
+     {milliseconds(1000),
+      [](Communicator& world) {  // 0 waits for 1, 1 for 3, 3 for 2
+          const at::Tensor token = at::zeros({1});
+          if (world.rank() == 2) ::raise(SIGSTOP);
+          world.receive(token, std::array{1, 3, 0, 2}[static_cast<std::size_t>(world.rank())]).wait();
+      }}},
+    {"all_throw", {milliseconds(600'000), [](Communicator&) { throw std::runtime_error("the data is bad"); }}},
     {"rank_throws",
      {milliseconds(600'000),
       [](Communicator& world) {
@@ -102,11 +113,17 @@ int run_fault(const std::string& name) {
         return 64;
     }
     // What a main does: it tells, once, then ends the job.
-    const auto world = mpi_world({.timeout = found->second.timeout});
+    CommunicatorOptions options{.limit = {found->second.timeout, "the limit"}};
+    if (name == "one_never_comes")
+        options.on_late_start = [](const std::string& why) {
+            if (!why.empty()) std::fprintf(stderr, "told: %s\n", why.c_str());
+            ::_exit(4);
+        };
+    const auto world = mpi_world(options);
     try {
         found->second.body(*world);
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "told: %s\n", error.what());
+        if (world->speaks_for_all()) std::fprintf(stderr, "told: %s\n", error.what());
         world->abort(error.what(), dynamic_cast<const CommunicationError*>(&error) != nullptr ? 4 : 3);
     }
     return 0;

@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
     if (argc == 3 && std::string(argv[1]) == "--fault") return smp::comms::run_fault(argv[2]);
     testing::InitGoogleTest(&argc, argv);
     auto& world = smp::comms::mpi_world_of_process();
-    if (smp::comms::launched_by_mpi()) world = smp::comms::mpi_world({.timeout = std::chrono::minutes(2)});
+    if (smp::comms::launched_by_mpi()) world = smp::comms::mpi_world({.limit = {std::chrono::minutes(2)}});
     if (world && world->rank() > 0) {
         auto& listeners = testing::UnitTest::GetInstance()->listeners();
         delete listeners.Release(listeners.default_result_printer());

@@ -53,7 +53,7 @@ void EveryBackend::on_ranks(const std::function<void(Communicator&)>& body) cons
     const World& world = GetParam();
     switch (world.backend) {
         case World::Backend::local:
-        case World::Backend::local_cuda: return on_local_ranks(world.ranks, body, {.timeout = std::chrono::minutes(2)});
+        case World::Backend::local_cuda: return on_local_ranks(world.ranks, body, {.limit = {std::chrono::minutes(2)}});
         case World::Backend::mpi: {
             Communicator& all = *mpi_world_of_process();
             const bool takes_part = all.rank() < world.ranks;

@@ -15,7 +15,7 @@
 namespace smp::models::testing {
 
 void on_tensor_ranks(int tensor_degree, const std::function<void(comms::Communicator&)>& body, int operator_threads) {
-    auto world = comms::local_world(tensor_degree, {.timeout = std::chrono::seconds(60)});
+    auto world = comms::local_world(tensor_degree, {.limit = {std::chrono::seconds(60)}});
     std::mutex mutex;
     std::exception_ptr first;
     {

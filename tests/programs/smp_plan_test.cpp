@@ -89,7 +89,7 @@ TEST_F(SmpPlan, JsonIsThePlanThatTheTrainerMakes) {
         EXPECT_EQ(json["version"], 1);
         const Outcome trainer = run(fmt::format("{} {} --dry-run", program("smp_train"), arguments));
         ASSERT_EQ(trainer.exit_code, 0) << trainer.output;
-        EXPECT_THAT(trainer.output, HasSubstr("plan   | " + json["plan"]["hash"].get<std::string>() + "\n"));
+        EXPECT_THAT(trainer.output, HasSubstr("plan     | " + json["plan"]["hash"].get<std::string>() + "\n"));
     }
 }
 

@@ -49,7 +49,7 @@ inline void on_ranks(std::vector<std::unique_ptr<comms::Communicator>> worlds,
 }
 
 inline void on_local_ranks(int ranks, const std::function<void(comms::Communicator&)>& body, int threads = 1) {
-    on_ranks(comms::local_world(ranks, {.timeout = std::chrono::seconds(60)}), body, threads);
+    on_ranks(comms::local_world(ranks, {.limit = {std::chrono::seconds(60)}}), body, threads);
 }
 
 }  // namespace smp::testing

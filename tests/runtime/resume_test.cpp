@@ -71,7 +71,8 @@ class Resume : public ::testing::Test {
             runtime::Recorders recorders;
             if (world.rank() == 0) recorders.push_back(std::make_unique<Lines>(lines));
             const auto request = [&] {
-                return stop && trainer.steps_done() >= *stop ? runtime::Request::stop : runtime::Request::none;
+                using Kind = runtime::Request::Kind;
+                return runtime::Request{stop && trainer.steps_done() >= *stop ? Kind::stop : Kind::none};
             };
             runtime::Session(trainer, std::move(recorders), {.notes = {}, .request = request}).run();
         });
@@ -251,7 +252,7 @@ TEST_F(Resume, AnOldCheckpointThatCannotBeRemovedIsSaidAndNoFailure) {
         const auto block_removal = [&] {
             if (trainer.steps_done() == 2)
                 std::filesystem::create_directories(folder_ / "checkpoints/step_00000001.partial/of somebody");
-            return runtime::Request::none;
+            return runtime::Request{};
         };
         runtime::Session(trainer, std::move(recorders), {.notes = {}, .request = block_removal}).run();
     });

@@ -27,10 +27,21 @@ using ::testing::HasSubstr;
 
 namespace small = partition::testing;
 
+/// Of a rank without others.
+class Alone final : public comms::SideChannel {
+  public:
+    int rank() const override { return 0; }
+    int size() const override { return 1; }
+    std::string seat(int) const override { return ""; }
+    void send(int, const std::string&) noexcept override {}
+    std::optional<Note> receive() noexcept override { return std::nullopt; }
+    bool has_news() noexcept override { return false; }
+};
+
 /// Waits by looking again, with nobody else to give the processor to.
 class MockProgress final : public comms::Progress {
   public:
-    MockProgress() : Progress(std::chrono::minutes(1)) {}
+    MockProgress() : Progress({std::chrono::minutes(1)}, std::make_shared<comms::Inquiry>(std::make_unique<Alone>())) {}
 
   protected:
     void rest(std::uint64_t, comms::Clock::duration, comms::Clock::time_point) override {}

@@ -171,6 +171,7 @@ class LateMessages final : public comms::Communicator {
     int size() const override { return group_->size(); }
     const std::string& name() const override { return group_->name(); }
     bool reduces_in_place() const override { return group_->reduces_in_place(); }
+    int world_rank(int rank) const override { return group_->world_rank(rank); }
     std::unique_ptr<comms::Communicator> split(int color, int key, const std::string& name) override {
         return std::make_unique<LateMessages>(group_->split(color, key, name), needs_);
     }
