@@ -11,6 +11,9 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr int kDeepest = 32;  // what follows takes a piece of the stack a level
+struct TooDeep {};
+
 /// A sentence where `file` states another value for the key than the model has.
 template <typename Value>
 void compare(const Json& file, const char* key, Value own, std::vector<std::string>& sentences) {
@@ -52,7 +55,17 @@ std::string gpt2_name_in_files(const std::string& parameter) {
 }
 
 std::vector<std::string> gpt2_disagreements(const Gpt2Options& options, const std::string& config_json) {
-    const Json file = Json::parse(config_json, nullptr, /*allow_exceptions=*/false);
+    Json file;
+    try {
+        file = Json::parse(config_json, [](int depth, Json::parse_event_t, const Json&) {
+            if (depth > kDeepest) throw TooDeep();
+            return true;
+        });
+    } catch (const TooDeep&) {
+        return {fmt::format("it nests more than {} objects and lists in each other", kDeepest)};
+    } catch (const Json::exception&) {
+        file = nullptr;
+    }
     if (!file.is_object()) return {"it is no JSON object"};
     std::vector<std::string> sentences;
     for (const auto& [key, value] : kGpt2FixedArithmetic) {

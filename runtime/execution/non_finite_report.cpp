@@ -49,7 +49,6 @@ void NonFiniteReport::refuse(const TrainingState& before, double loss,
                              std::span<const models::Microbatch> batch) const {
     const NonFiniteSearch search(world_, rank_.stage, *job_.model.spec);
     std::optional<NonFinite> place = search.in_values();
-    const bool in_values = place.has_value();
     if (!place) {
         FirstNonFinite outputs;
         executor_.run(
@@ -59,14 +58,12 @@ void NonFiniteReport::refuse(const TrainingState& before, double loss,
     if (!place) place = search.in_gradients(rank_.update.ranges());
     const int head = partition::rank_of(plan_.topology, {.pp = plan_.chunks.back().stage.number(), .tp = 0, .rdp = 0});
     if (!place) place = {.where = "the logits of " + models::module_names(*job_.model.spec).back(), .rank = head};
-    const bool read = in_values && before.steps == 0 && !job_.training.initial_weights.empty();
     throw_agreed(
-        fmt::format("step {}: the {} not finite, which first shows in {} on rank {}; {}", before.steps + 1,
-                    std::isfinite(loss) ? "gradients are" : "loss is", place->where, describe(place->rank),
-                    read ? "check training.initial_weights"
-                         : "a lower training.learning_rate, a longer training.warmup_steps or another precision may "
-                           "help"),
-        read ? 3 : 2, place->rank);
+        fmt::format("step {}: the {} not finite, which first shows in {} on rank {}; a lower training.learning_rate, a "
+                    "longer training.warmup_steps or another precision may help",
+                    before.steps + 1, std::isfinite(loss) ? "gradients are" : "loss is", place->where,
+                    describe(place->rank)),
+        2, place->rank);
 }
 
 std::string NonFiniteReport::describe(int rank) const {

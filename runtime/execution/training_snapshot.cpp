@@ -6,7 +6,10 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
+#include "partition/job/problem.h"
 #include "runtime/checkpoint/pieces.h"
+#include "runtime/files/data_error.h"
+#include "runtime/stage/held_values.h"
 
 namespace smp::runtime {
 
@@ -14,6 +17,22 @@ namespace {
 
 const at::Tensor& buffer_of(const RankTensors& tensors, Held held) {
     return held == Held::value ? tensors.stage.flat_values() : tensors.optimizer.state(held);
+}
+
+/// Refuses weights that no step could use. Moments may be infinite: their parameter then stands still.
+void require_held(const Checkpoint& checkpoint, const Shard& shard, const at::Tensor& values, const at::Tensor& held) {
+    const auto unheld = first_unheld(values, held);
+    if (!unheld) return;
+    std::int64_t element = 0;
+    for (const ShardRun& run : runs_of(shard))
+        if (const std::int64_t after = shard.place.begin + unheld->element - run.place; after >= 0 && after < run.count)
+            element = run.global + after;
+    const std::string found = fmt::format("\"{}\": {} has element {} of {}", checkpoint.path().string(), shard.tensor,
+                                          element, described(*unheld, held));
+    if (!unheld->is_finite)
+        throw DataError(found + "; it was written by a run that had failed, and an earlier one may do");
+    throw partition::ConfigError(
+        partition::Problem{"", found + "; go on with parallel.bf16 or in fp32, as the run that wrote it did"});
 }
 
 }  // namespace
@@ -48,7 +67,9 @@ void restore(const RankTensors& tensors, Checkpoint& checkpoint) {
             checkpoint.read(
                 shard.tensor, kind_of(shard.kind), run.global,
                 {values.data_ptr<float>() + run.place - shard.place.begin, static_cast<std::size_t>(run.count)});
-        buffer_of(tensors, shard.kind).narrow(0, shard.place.begin, shard.place.size()).copy_(values);
+        const at::Tensor held = buffer_of(tensors, shard.kind).narrow(0, shard.place.begin, shard.place.size());
+        held.copy_(values);
+        if (kind_of(shard.kind) == StateKind::weight) require_held(checkpoint, shard, values, held);
     }
 }
 

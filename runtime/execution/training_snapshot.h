@@ -23,7 +23,8 @@ struct RankTensors {
 /// Waits for the device. Local.
 Snapshot take_snapshot(const RankTensors& tensors, const TrainingState& state, const std::string& configuration);
 
-/// Fills everything that this rank holds, in the precision in which it is held here. Local. Throws DataError; then the
+/// Fills everything that this rank holds, in the precision in which it is held here. Local. Throws DataError, for
+/// weights that are not finite too, and partition::ConfigError for those that the precision cannot hold; then the
 /// tensors are partly filled.
 void restore(const RankTensors& tensors, Checkpoint& checkpoint);
 

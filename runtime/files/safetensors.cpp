@@ -16,6 +16,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "runtime/files/binary_format.h"
 #include "runtime/files/data_error.h"
 #include "runtime/files/output_file.h"
 
@@ -31,6 +32,9 @@ constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::uint64_t kLongestHeader = 100'000'000;  // the format's own limit
 constexpr std::uint64_t kAlignment = 64;               // of the first tensor we write
 constexpr const char* kMetadata = "__metadata__";
+constexpr const char* kConvert =
+    "write it as safetensors first, with transformers: "
+    "AutoModelForCausalLM.from_pretrained(\"it\").save_pretrained(\"new\"), or with safetensors.torch.save_file";
 
 struct TypeFacts {
     std::string_view name;
@@ -236,21 +240,59 @@ PlacedEntry entry_from(const std::string& file, const std::string& tensor, const
     return placed;
 }
 
+/// What a file is that is no safetensors file.
+[[noreturn]] void refuse_other_format(const std::filesystem::path& path, std::span<const std::byte> bytes,
+                                      std::uint64_t length) {
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    if (path.extension() == ".json" || text.substr(0, 1) == "{")
+        throw DataError(
+            fmt::format("\"{}\" is JSON text and holds no weights; name the folder that it lies in, or a "
+                        ".safetensors file.",
+                        path.string()));
+    if (const auto known = binary_format(bytes); known && known->name.find("safetensors") == known->name.npos)
+        throw DataError(
+            fmt::format("\"{}\" is {}, where a safetensors file is needed; {}.", path.string(), known->name, kConvert));
+    throw DataError(
+        fmt::format("\"{}\" begins with {} where a safetensors file has the length of its header, at most {}; it is "
+                    "damaged or of another format: {}.",
+                    path.string(), length, kLongestHeader, kConvert));
+}
+
+/// What lies in a folder that has no weights as they are looked for.
+[[noreturn]] void refuse_folder(const std::filesystem::path& folder) {
+    const auto refuse = [&](const std::string& what) {
+        throw DataError(fmt::format("\"{}\" holds neither model.safetensors nor model.safetensors.index.json{}.",
+                                    folder.string(), what));
+    };
+    std::vector<std::string> others;
+    std::error_code none;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, none)) {
+        const std::filesystem::path name = entry.path().filename();
+        if (name == "manifest.json" || name == "checkpoints")
+            refuse(", but a training of smp; go on from it by --resume, or write its weights by smp_convert export");
+        if (name.string().starts_with("pytorch_model"))
+            refuse(fmt::format(", but {}, which is PyTorch's own format; {}", name.string(), kConvert));
+        if (name.extension() == ".safetensors") others.push_back(name.string());
+    }
+    std::sort(others.begin(), others.end());
+    if (others.size() == 1) refuse(fmt::format(", but {}; name that file, if it holds the model", others.front()));
+    if (!others.empty())
+        refuse(fmt::format(", but {} other .safetensors files, such as {}; name one, or add the index", others.size(),
+                           others.front()));
+    refuse("; name a Hugging Face model folder or a .safetensors file");
+    throw std::logic_error("unreachable");
+}
+
 std::string_view header_of(const MappedFile& file) {
     const std::string path = file.path().string();
+    if (file.path().extension() == ".json") refuse_other_format(path, file.bytes(), 0);
     if (file.size() < kLengthBytes) {
         throw DataError(fmt::format("\"{}\" is {} bytes long, too short for a safetensors file; copy it again.", path,
                                     file.size()));
     }
     std::uint64_t length = 0;
     std::memcpy(&length, file.bytes().data(), kLengthBytes);
-    if (length > kLongestHeader) {
-        throw DataError(
-            fmt::format("\"{}\" begins with {} where a safetensors file has the length of its header, at most {}; it "
-                        "is damaged or of "
-                        "another format (a PyTorch .bin is not accepted: save it as safetensors).",
-                        path, length, kLongestHeader));
-    }
+    if (length > kLongestHeader) refuse_other_format(path, file.bytes(), length);
     if (length > file.size() - kLengthBytes) {
         throw DataError(
             fmt::format("\"{}\" is {} bytes long, but its header alone takes {}; it is truncated: copy it again.", path,
@@ -357,6 +399,14 @@ const SafetensorsEntry* Weights::find(std::string_view name) const {
     return found == entries_.end() ? nullptr : found->second;
 }
 
+std::string Weights::file_of(const SafetensorsEntry& entry) const {
+    const auto has = [&](const SafetensorsFile& file) {
+        return std::ranges::any_of(file.entries(), [&](const SafetensorsEntry& one) { return &one == &entry; });
+    };
+    const auto file = std::ranges::find_if(files_, has);
+    return (file == files_.end() ? path_ : file->path()).string();
+}
+
 void Weights::read_float(const SafetensorsEntry& entry, std::int64_t first, std::span<float> values) const {
     if (first < 0 || first > entry.elements() || std::ssize(values) > entry.elements() - first) {
         throw std::logic_error(fmt::format("Elements {} to {} of \"{}\", which has {}.", first,
@@ -405,13 +455,7 @@ Weights open_weights(const std::filesystem::path& path) {
         files.emplace_back(single);
         return Weights(path, std::move(files));
     }
-    if (!std::filesystem::exists(index_path, ignored)) {
-        throw DataError(
-            fmt::format("\"{}\" holds neither model.safetensors nor model.safetensors.index.json; name a Hugging Face "
-                        "model directory or a "
-                        ".safetensors file.",
-                        path.string()));
-    }
+    if (!std::filesystem::exists(index_path, ignored)) refuse_folder(path);
     const MappedFile text(index_path);
     const auto refuse = [&](std::string_view what) {
         return DataError(fmt::format("\"{}\" {}; download the model again.", index_path.string(), what));

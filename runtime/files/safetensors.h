@@ -87,6 +87,9 @@ class Weights {
     const std::map<std::string, const SafetensorsEntry*, std::less<>>& entries() const { return entries_; }
     const SafetensorsEntry* find(std::string_view name) const;  ///< null if there is none
 
+    /// The path of the file that has it.
+    std::string file_of(const SafetensorsEntry& entry) const;
+
     /// Elements first … first + size − 1 in row-major order, as float (rounded to nearest from F64). dtype F32, F16,
     /// BF16, F64; DataError otherwise, and if the files have changed since they were opened.
     void read_float(const SafetensorsEntry& entry, std::int64_t first, std::span<float> values) const;
@@ -100,7 +103,7 @@ class Weights {
 };
 
 /// A .safetensors file, or a directory as Hugging Face makes it: model.safetensors, or model.safetensors.index.json and
-/// the files it names. Throws DataError.
+/// the files it names. Throws DataError, which says what is there instead.
 Weights open_weights(const std::filesystem::path& path);
 
 /// Writes the tensors (bytes as long as dtype and shape say; unique names) ordered by falling size of element, then by

@@ -4,9 +4,12 @@
 #include <span>
 
 #include <ATen/ops/zeros.h>
+#include <fmt/format.h>
 
 #include "models/initialise.h"
 #include "models/slice.h"
+#include "runtime/files/data_error.h"
+#include "runtime/stage/held_values.h"
 #include "runtime/state/model_weights.h"
 
 namespace smp::runtime {
@@ -18,6 +21,17 @@ void load(const ModelWeights& weights, const models::Parameter& parameter, const
     models::read_slice(
         parameter.slice, {values.data_ptr<float>(), static_cast<std::size_t>(values.numel())},
         [&](std::int64_t first, std::span<float> destination) { weights.read(parameter, first, destination); });
+}
+
+/// Refuses what no step could use.
+void require_held(const ModelWeights& weights, const models::Parameter& parameter, const at::Tensor& exact,
+                  const at::Tensor& value) {
+    const auto unheld = first_unheld(exact, value);
+    if (!unheld) return;
+    throw DataError(fmt::format("{} has element {} of {}; {}", weights.described(parameter),
+                                parameter.slice.global_index(unheld->element), described(*unheld, value),
+                                unheld->is_finite ? "train with parallel.bf16 or in fp32, or scale the weights"
+                                                  : "the file is damaged, or was written by a run that had failed"));
 }
 
 }  // namespace
@@ -38,9 +52,9 @@ std::vector<std::string> set_initial_weights(Stage& stage, const models::ModelSp
             load(*weights, parameter, exact);
         else
             models::initialise(exact, parameter, training.seed);
-        if (!is_rounded) continue;
-        value.copy_(exact);
-        if (take) take(i, exact);
+        if (is_rounded) value.copy_(exact);
+        if (weights) require_held(*weights, parameter, exact, value);
+        if (is_rounded && take) take(i, exact);
     }
     return weights ? weights->warnings() : std::vector<std::string>{};
 }

@@ -1,5 +1,8 @@
 // Going on from a checkpoint gives the numbers that not stopping would have given, whatever the layouts on both sides.
 #include <cmath>
+#include <cstring>
+#include <fstream>
+#include <limits>
 #include <map>
 #include <optional>
 
@@ -12,6 +15,8 @@
 #include "runtime/checkpoint/checkpoint_folder.h"
 #include "runtime/execution/agreement.h"
 #include "runtime/files/data_error.h"
+#include "runtime/files/safetensors.h"
+#include "runtime/files/sum128.h"
 #include "runtime/session.h"
 #include "tests/runtime/local_ranks.h"
 #include "tests/runtime/pairwise.h"
@@ -210,6 +215,74 @@ TEST_F(Resume, AnotherModelIsRefusedAndACutFileToo) {
     on_local_ranks(1, [&](comms::Communicator& world) {
         runtime::Trainer trainer(job_, world);
         EXPECT_THROW(trainer.load(checkpoint(1)), runtime::DataError);
+    });
+}
+
+TEST_F(Resume, WeightsThatThePrecisionCannotHoldAreRefused) {
+    job_.training.learning_rate = 1e5;  // so far one step goes
+    job_.training.warmup_steps = 0;
+    train(job_, 1, 1);
+    const auto refusal = [&](const runtime::Job& job) {
+        std::string reason;
+        on_local_ranks(2, [&](comms::Communicator& world) {
+            runtime::Job two = job;
+            two.parallel.pipeline_parallel_degree = 2;
+            runtime::Trainer trainer(two, world);
+            try {
+                trainer.load(checkpoint(1));
+            } catch (const partition::ConfigError& error) {
+                if (world.rank() == 0) reason = error.what();
+            }
+        });
+        return reason;
+    };
+    EXPECT_EQ(refusal(job_), "");
+    job_.parallel.bf16 = true;
+    EXPECT_EQ(refusal(job_), "");
+    job_.parallel.bf16 = false;
+    job_.parallel.fp16 = true;
+    EXPECT_THAT(refusal(job_),
+                ::testing::AllOf(HasSubstr("step_00000001\": wte.weight has element 0 of "),
+                                 HasSubstr("beyond fp16, which ends at 65504"), HasSubstr("parallel.bf16")));
+}
+
+// Its sums hold: the run that wrote it had such weights.
+TEST_F(Resume, WeightsThatAreNotFiniteAreRefused) {
+    train(job_, 1, 1);
+    const auto part = checkpoint(1) / "rank_00000.safetensors", manifest = checkpoint(1) / "manifest.json";
+    std::string bytes = testing::content(part), text = testing::content(manifest);
+    const auto sum = [](std::string_view of) { return runtime::sum128(std::as_bytes(std::span(of))); };
+    const auto replace = [&](const std::string& from, const std::string& to) {
+        ASSERT_NE(text.find(from), std::string::npos);
+        text.replace(text.find(from), from.size(), to);
+    };
+    const std::string before = sum(bytes);  // one chunk
+    runtime::SafetensorsFile file(part);
+    for (const auto& entry : file.entries()) {
+        if (entry.name != "h.2.ln_1.bias" && entry.name.find("h.2.ln_1.bias") == std::string::npos) continue;
+        if (entry.name.find("moment") != std::string::npos) continue;
+        const auto at = static_cast<std::size_t>(entry.bytes.data() - file.bytes().data());
+        const float nan = std::numeric_limits<float>::quiet_NaN();
+        std::memcpy(bytes.data() + at + 3 * sizeof nan, &nan, sizeof nan);
+    }
+    std::ofstream(part, std::ios::binary) << bytes;
+    replace(before, sum(bytes));
+    const std::string tail = ",\n\t\"sum\": \"";
+    const std::string summed = text.substr(0, text.rfind(tail));
+    text.replace(text.rfind(tail) + tail.size(), 32, sum(summed));
+    std::ofstream(manifest, std::ios::binary) << text;
+    on_local_ranks(1, [&](comms::Communicator& world) {
+        runtime::Trainer trainer(job_, world);
+        EXPECT_THROW(
+            {
+                try {
+                    trainer.load(checkpoint(1));
+                } catch (const runtime::DataError& error) {
+                    EXPECT_THAT(error.what(), HasSubstr("h.2.ln_1.bias has element 3 of nan"));
+                    throw;
+                }
+            },
+            runtime::DataError);
     });
 }
 

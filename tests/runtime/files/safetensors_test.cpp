@@ -215,7 +215,7 @@ TEST(Safetensors, RefusesWhatDoesNotAddUp) {
     expect_data_error([&] { SafetensorsFile(folder.write("x", std::string("\x20\0\0\0\0\0\0\0{}", 10))); },
                       {"its header alone takes 40"});
     expect_data_error([&] { SafetensorsFile(folder.write("x", "PK\3\4 a PyTorch file")); },
-                      {"another format", "PyTorch"});
+                      {"where a safetensors file is needed", "save_pretrained", "PyTorch"});
 }
 
 TEST(Safetensors, OnlyTensorsThatAreReadHaveToBeReadable) {
