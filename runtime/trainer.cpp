@@ -17,6 +17,7 @@
 #include "runtime/execution/executor.h"
 #include "runtime/execution/gathered_times.h"
 #include "runtime/execution/non_finite_report.h"
+#include "runtime/execution/program_version.h"
 #include "runtime/execution/same_inputs.h"
 #include "runtime/execution/sampling.h"
 #include "runtime/execution/text_sampler.h"
@@ -98,6 +99,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
       meter_(memory_limit(job.cluster)),
       state_(first_state(job.training, partition::precision_of(job.parallel))) {
     const comms::Activity activity(world_, [] { return std::string("the preparation of the training"); });
+    require_same_program(world_, program_version());
     fail_together(world_, [&] { prepare_locally(options); });
     require_equal_text(world_, fmt::format("{}\nplan={:016x}\n", configuration(), partition::hash_of(plan_)));
 

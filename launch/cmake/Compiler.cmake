@@ -17,6 +17,9 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O3")
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
 add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>)
 
+# By which ranks know that they run the same build; not every linker makes one unasked.
+add_link_options($<$<LINK_LANGUAGE:C,CXX,CUDA>:-Wl,--build-id=sha1>)
+
 # Warnings are errors, on our own targets: smp_library and smp_program link this. -Wno-stringop-overflow: g++ 12 sees overflows
 # in fmt's inlined buffers that are not there.
 add_library(smp_warnings INTERFACE)

@@ -60,6 +60,17 @@ std::string sum_of(const at::Tensor& values) {
 
 }  // namespace
 
+void require_same_program(comms::Communicator& world, const std::string& version) {
+    const auto versions = texts_of_all(world, version), hosts = texts_of_all(world, host_name());
+    for (int rank = 1; rank < world.size(); ++rank) {
+        if (versions[rank] == versions[0]) continue;
+        throw_agreed(fmt::format("rank {} (host {}) runs another build of the program than rank 0 (host {}): {} there, "
+                                 "and {} on rank 0; install the same one on every node",
+                                 rank, hosts[rank], hosts[0], versions[rank], versions[0]),
+                     2, rank);
+    }
+}
+
 void require_same_data(comms::Communicator& world, const std::vector<const Dataset*>& data) {
     std::string own;
     fail_together(world, [&] {

@@ -1,6 +1,8 @@
-// Whether all ranks train from the same data and the same initial values: what their configurations do not show.
+// Whether all ranks are the same program, and train from the same data and the same initial values: what their
+// configurations do not show.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "comms/communicator.h"
@@ -10,6 +12,10 @@
 #include "runtime/stage/stage.h"
 
 namespace smp::runtime {
+
+/// Throws an agreed ConfigError that names the first rank which is another build than rank 0, its host and both
+/// versions; `version` is this rank's. Collective.
+void require_same_program(comms::Communicator& world, const std::string& version);
 
 /// Throws an agreed DataError that names the first rank whose data are others than rank 0's, and the file: another
 /// number of tokens, or another sum over them. Files of more than about four million tokens together are summed over as

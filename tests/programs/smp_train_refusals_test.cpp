@@ -134,6 +134,28 @@ TEST_F(SmpTrainRefusals, ARankWithAnotherConfigurationIsNamed) {
     EXPECT_THAT(outcome.output, HasSubstr("training.seed"));
 }
 
+// One bit of the build id, as another build has another.
+TEST_F(SmpTrainRefusals, ARankOfAnotherBuildIsNamed) {
+    std::string bytes = read_text(program("smp_train"));
+    const std::string note("\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0", 16);
+    const auto at = bytes.find(note);
+    ASSERT_NE(at, std::string::npos);
+    bytes[at + note.size()] ^= 1;
+    const std::string other = folder_.write("other_build", bytes);
+    std::filesystem::permissions(other, std::filesystem::perms::owner_all);
+    const std::string file = folder_.write("job.json", config().dump());
+    const auto side = [&](const std::string& binary) {
+        return fmt::format("-np 1 {} --config {} --output {}", binary, file, folder_ / "out");
+    };
+    const std::string launcher = mpirun(1);
+    const Outcome outcome =
+        run(launcher.substr(0, launcher.find("-np")) + side(program("smp_train")) + " : " + side(other));
+    EXPECT_EQ(outcome.exit_code, 2) << outcome.output;
+    EXPECT_EQ(outcome.count("smp_train: error:"), 1) << outcome.output;
+    EXPECT_THAT(outcome.output, HasSubstr("rank 1 (host "));
+    EXPECT_THAT(outcome.output, HasSubstr("another build of the program than rank 0"));
+}
+
 TEST_F(SmpTrainRefusals, UsageAndOutputDirectory) {
     EXPECT_EQ(run(program("smp_train")).exit_code, 2);
     EXPECT_EQ(run(program("smp_train") + " --confg x").exit_code, 2);
