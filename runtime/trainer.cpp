@@ -14,6 +14,7 @@
 #include "runtime/checkpoint/pieces.h"
 #include "runtime/execution/agreement.h"
 #include "runtime/execution/batch_reader.h"
+#include "runtime/execution/data_start.h"
 #include "runtime/execution/executor.h"
 #include "runtime/execution/gathered_times.h"
 #include "runtime/execution/non_finite_report.h"
@@ -64,7 +65,7 @@ class Trainer::Impl {
     partition::MemoryUse memory_;             // in the last step
     partition::MemoryUse evaluation_memory_;  // in the last evaluation
     std::optional<Dataset> train_, validation_;
-    std::vector<std::string> weight_warnings_;
+    std::vector<std::string> weight_warnings_, data_warnings_;
     RankGroups groups_;
     BatchCut cut_;
     std::optional<Stage> stage_;
@@ -77,7 +78,6 @@ class Trainer::Impl {
 
   private:
     void prepare_locally(TrainerOptions& options);
-    void open_data();
     RankParts parts() {
         return {.stage = *stage_, .groups = groups_, .meter = meter_, .exchange = *exchange_, .update = *update_};
     }
@@ -103,6 +103,18 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
     fail_together(world_, [&] { prepare_locally(options); });
     require_equal_text(world_, fmt::format("{}\nplan={:016x}\n", configuration(), partition::hash_of(plan_)));
 
+    if (options.has_data) {
+        OpenedData opened = open_data(world_,
+                                      {.data = job_.data,
+                                       .vocabulary = spec().vocabulary(),
+                                       .sequence_length = cut_.length,
+                                       .seed = job_.training.seed,
+                                       .token_folder = options.token_folder},
+                                      options.tell);
+        train_ = std::move(opened.train);
+        validation_ = std::move(opened.validation);
+        data_warnings_ = std::move(opened.warnings);
+    }
     std::vector<const Dataset*> data;
     for (const auto* set : {&train_, &validation_})
         if (*set) data.push_back(&**set);
@@ -151,17 +163,8 @@ void Trainer::Impl::prepare_locally(TrainerOptions& options) {
         predicted_memory_ = std::max(predicted_memory_, memory_forecast(plan_, graph_, stage).device_peak);
     if (const auto limit = memory_limit(job_.cluster))
         if (const auto sentence = misfit(plan_, graph_, *limit)) throw MemoryError(*sentence);
-    if (options.has_data) open_data();
     if (job_.training.sample_tokens > 0)  // refuses a prompt that cannot be
         TextSampler(text_request(job_.training, 0), job_, cut_.length);
-}
-
-void Trainer::Impl::open_data() {
-    const auto open = [&](DataSplit split) {
-        return open_dataset(job_.data, split, spec().vocabulary(), cut_.length, job_.training.seed);
-    };
-    train_ = open(DataSplit::train);
-    if (runtime::has_validation_data(job_.data)) validation_ = open(DataSplit::validation);
 }
 
 std::vector<models::Microbatch> Trainer::Impl::microbatches(const Dataset& data, std::int64_t first_sample,
@@ -307,6 +310,7 @@ std::string Trainer::described_data() const {
 }
 std::vector<std::string> Trainer::warnings() const {
     std::vector<std::string> all = impl_->weight_warnings_;
+    all.insert(all.end(), impl_->data_warnings_.begin(), impl_->data_warnings_.end());
     if (!impl_->train_) return all;
     all.insert(all.end(), impl_->train_->warnings().begin(), impl_->train_->warnings().end());
     if (!impl_->validation_) return all;

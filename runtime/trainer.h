@@ -35,7 +35,7 @@
 
 namespace smp::runtime {
 
-/// What tests and tools may do to a trainer.
+/// What a trainer may be given beside its job.
 struct TrainerOptions {
     /// Executed in place of the plan that is made from the job; it must be of the same model, degrees and microbatches.
     /// It is checked alike.
@@ -46,23 +46,28 @@ struct TrainerOptions {
     /// For text and logits alone: no data are opened, data.train may be empty, and there are neither steps nor
     /// evaluations.
     bool has_data = true;
+    /// Where the tokens of plain text are kept from one run to the next (token_cache.h), and nothing else; empty: in
+    /// memory.
+    std::filesystem::path token_folder = {};
+    /// On rank 0: gets a sentence every few seconds while the start takes long.
+    std::function<void(const std::string&)> tell = {};
 };
 
 class Trainer {
   public:
-    /// Checks the job as the programs do, plans, compares plans with all other ranks, opens the data, allocates and
-    /// fills the weights, and compares both with all other ranks' (same_inputs.h). `world` must outlive the trainer.
-    /// Throws partition::ConfigError with all problems of the job (runtime/job/job_rules.h), or with the rank whose job
-    /// differs and the key; DataError; MemoryError where the job does not fit cluster.memory_limit_gib;
+    /// Compares the build of the program with all other ranks', checks the job as the programs do, plans, compares
+    /// plans, opens the data (plain text is tokenised once a machine, for as long as it takes), allocates and fills the
+    /// weights, and compares both with all other ranks' (same_inputs.h). `world` must outlive the trainer. Throws
+    /// partition::ConfigError with all problems of the job (runtime/job/job_rules.h), or with the rank whose build or
+    /// job differs, and the key; DataError; MemoryError where the job does not fit cluster.memory_limit_gib;
     /// CommunicationError.
     Trainer(const Job& job, comms::Communicator& world, TrainerOptions options = {});
     ~Trainer();
 
     /// One training step on the next global batch. validation_loss is not set. With parallel.fp16 gradients that
     /// overflow skip the update, which the record counts; the first such step in a row has a notice of where. For
-    /// a loss that is not finite, and for gradients that are not in fp32 and bf16, throws ConfigError, or DataError
-    /// where the initial weights are to blame: the message names the first place. So it does for the tenth step in a
-    /// row that overflows with the least loss scale.
+    /// a loss that is not finite, and for gradients that are not in fp32 and bf16, throws ConfigError: the
+    /// message names the first place. So it does for the tenth step in a row that overflows with the least loss scale.
     StepRecord step();
     /// The same, and when its actions ran: those of the whole world, on rank 0.
     StepRecord step(partition::StepTimes& times);
@@ -109,9 +114,10 @@ class Trainer {
     /// A copy in host memory of what this rank has of the training's state: see checkpoint_writer.h. Local.
     Snapshot snapshot() const;
     /// Goes on from a checkpoint of any layout and precision: all that step() depends on is as it was there.
-    /// Collective. Throws DataError where it is not whole, and ConfigError where the job is of another model or
-    /// tokenizer; then another checkpoint must be loaded before anything else is done. Returns what of the
-    /// configuration is another than in the run that has written it: lines "key: before -> now".
+    /// Collective. Throws DataError where it is not whole or has weights that are not finite, and ConfigError where the
+    /// job is of another model or tokenizer, or of a precision that cannot hold the weights; then another checkpoint
+    /// must be loaded before anything else is done. Returns what of the configuration is another than in the run that
+    /// has written it: lines "key: before -> now".
     std::vector<std::string> load(const std::filesystem::path& checkpoint);
 
     /// Logical parameters by Hugging Face name ("h.0.ln_1.weight"), in order of the model; a tied head is not listed.

@@ -179,7 +179,7 @@ std::vector<Key> data_keys() {
         s.option("format", &O::format, "of the files"),
         s.option("token_bytes", &O::token_bytes,
                  "of one token in nanogpt files; null: 2 for a vocabulary of up to 65536, else 4"),
-        s.option("tokenizer", &O::tokenizer, "for text"),
+        s.option("tokenizer", &O::tokenizer, "for text, whose tokens are kept in the run's tokens/"),
         s.path("tokenizer_file", &O::tokenizer_file, "vocabulary instead of the built-in one"),
         s.option("order", &O::order, "of samples in an epoch"),
     };

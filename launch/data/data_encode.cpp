@@ -44,7 +44,9 @@ void encode_text(const DataArguments& arguments) {
         arguments.output, arguments.output_format, tokenizer->vocab_size(),
         arguments.force ? runtime::OutputFile::Existing::replace : runtime::OutputFile::Existing::keep);
     const runtime::EncodeOptions options{.special_tokens = arguments.special_tokens};
-    const runtime::TextTokenizer::Sink append = [&](std::span<const std::int64_t> tokens) { writer.append(tokens); };
+    const runtime::TextTokenizer::Sink append = [&](std::span<const std::int64_t> tokens, std::size_t) {
+        writer.append(tokens);
+    };
     std::uint64_t bytes = 0;
     for (const std::filesystem::path& path : files) {
         const runtime::MappedFile file(path);

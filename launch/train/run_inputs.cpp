@@ -22,6 +22,12 @@ void refuse_inputs_as_output(const TrainArguments& arguments, const Config& conf
         if (!file.empty()) inputs.emplace_back(file);
     if (runtime::read_text(arguments.config) != config_json) inputs.emplace_back(arguments.config);
     std::error_code none;  // of what is not there
+    const auto tokens = std::filesystem::path(arguments.output) / runtime::kTokenFolder;
+    for (const std::filesystem::path& input : inputs)
+        if (std::filesystem::equivalent(std::filesystem::absolute(input).parent_path(), tokens, none))
+            refuse_argument("--output", fmt::format("is {}, and {} lies in its folder {}/, which the run clears; move "
+                                                    "it, or choose another folder",
+                                                    arguments.output, input.string(), runtime::kTokenFolder));
     for (const auto& entry : std::filesystem::directory_iterator(arguments.output, none)) {
         if (!runtime::is_file_of_a_run(entry.path().filename())) continue;
         for (const std::filesystem::path& input : inputs)

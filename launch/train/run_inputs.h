@@ -8,7 +8,8 @@
 
 namespace smp::launch {
 
-/// Throws partition::ConfigError if a file that the run reads is one that it would write in its output folder. Its own
+/// Throws partition::ConfigError if a file that the run reads is one that it would write in its output folder, or
+/// lies where it clears away what it does not need (tokens/). Its own
 /// configuration may lie there, where it would be written as it is (`config_json`): the run is repeated.
 void refuse_inputs_as_output(const TrainArguments& arguments, const Config& config, const std::string& config_json);
 

@@ -18,9 +18,11 @@
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/checkpoint_folder.h"
 #include "runtime/execution/agreement.h"
+#include "runtime/files/shown_text.h"
 #include "runtime/records/console.h"
 #include "runtime/records/run_directory.h"
 #include "runtime/records/run_files.h"
+#include "runtime/records/screen.h"
 #include "runtime/records/trace_file.h"
 #include "runtime/session.h"
 #include "runtime/trainer.h"
@@ -85,7 +87,11 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     }
     keep_last_words_in(std::filesystem::path(arguments.output) / "log.txt");
 
-    runtime::Trainer trainer(job, world, {.loads_first = !beginning.checkpoints.empty()});
+    runtime::Screen screen(leader && config.logging.level <= runtime::LogLevel::info ? STDOUT_FILENO : -1);
+    runtime::TrainerOptions options{.loads_first = !beginning.checkpoints.empty()};
+    options.token_folder = std::filesystem::absolute(arguments.output) / runtime::kTokenFolder;
+    options.tell = [&](const std::string& sentence) { screen.write(runtime::escaped(sentence)); };
+    runtime::Trainer trainer(job, world, std::move(options));
     const auto loaded =
         load_newest(trainer, beginning.checkpoints, "mend or remove them, or begin anew with --resume never");
     auto notes = config.notes;

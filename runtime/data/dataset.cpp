@@ -172,7 +172,7 @@ std::vector<std::string> leave_out_empty(std::vector<std::filesystem::path>& fil
 }
 
 Dataset open_dataset(const DataOptions& data, DataSplit split, std::int64_t vocab_size, std::int64_t sequence_length,
-                     std::uint64_t seed) {
+                     std::uint64_t seed, TokenCache* cache) {
     if (split == DataSplit::validation && !has_validation_data(data))
         throw std::logic_error("Validation data were opened where none are given.");
     const bool own_files = split == DataSplit::validation && !data.validation.empty();
@@ -189,6 +189,7 @@ Dataset open_dataset(const DataOptions& data, DataSplit split, std::int64_t voca
             files.emplace_back(path, TokenFileOptions{.format = data.format,
                                                       .vocab_size = vocab_size,
                                                       .tokenizer = tokenizer.get(),
+                                                      .cache = cache,
                                                       .token_bytes = data.token_bytes.value_or(0)});
         }
     } catch (const DataError& error) {

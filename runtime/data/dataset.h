@@ -88,8 +88,8 @@ std::vector<std::string> leave_out_empty(std::vector<std::filesystem::path>& fil
 /// Opens data.train, or data.validation, or in its place the last samples of data.train: validation_fraction of their
 /// number, rounded to the nearest, at least one; they are then no part of the training set. Validation data are always
 /// read in sequence. Throws DataError as above and as TokenFile does, beginning with the key. has_validation_data(data)
-/// must hold for validation.
+/// must hold for validation. `cache`: as TokenFileOptions has it.
 Dataset open_dataset(const DataOptions& data, DataSplit split, std::int64_t vocab_size, std::int64_t sequence_length,
-                     std::uint64_t seed);
+                     std::uint64_t seed, TokenCache* cache = nullptr);
 
 }  // namespace smp::runtime

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <iterator>
 #include <stdexcept>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -55,7 +55,7 @@ TokenFile::TokenFile(const std::filesystem::path& path, const TokenFileOptions& 
       checked_(options.check_tokens),
       limit_(static_cast<std::uint64_t>(options.vocab_size)),
       file_(path) {
-    const std::span<const std::byte> bytes = file_->bytes();
+    const std::span<const std::byte> bytes = file_->bytes();  // of a text: before its tokens
     if (format_ == DataFormat::automatic) format_ = recognise(path, bytes);
     look_at_content(options);
     switch (format_) {
@@ -65,10 +65,11 @@ TokenFile::TokenFile(const std::filesystem::path& path, const TokenFileOptions& 
         case DataFormat::llmc: layout_ = llmc_layout(path, bytes); break;
         case DataFormat::megatron: layout_ = megatron_layout(path, bytes); break;
     }
-    if (!data_) data_ = bytes.data() + layout_.offset;
+    data_ = (file_ ? file_->bytes() : std::span(*memory_)).data() + layout_.offset;
 
     const std::size_t size = static_cast<std::size_t>(layout_.tokens) * bytes_of(layout_.type);
     if (!checked_ || size > kCheckedAtOpenBytes || always_below(layout_.type, limit_)) return;
+    if (format_ == DataFormat::text && static_cast<std::uint64_t>(tokenizer_size_) <= limit_) return;
     std::array<std::int64_t, 4096> some;
     for (std::int64_t first = 0; first < layout_.tokens; first += std::ssize(some)) {
         read(first, std::span(some).first(std::min<std::size_t>(some.size(), layout_.tokens - first)));
@@ -111,16 +112,11 @@ void TokenFile::open_text(const TokenFileOptions& options) {
             .type = TokenType::uint8, .offset = 0, .tokens = static_cast<std::int64_t>(bytes.size()), .documents = {}};
         return;
     }
-    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    encoded_.reserve(bytes.size() / 4);
-    options.tokenizer->encode(text, {}, [&](std::span<const std::int64_t> tokens) {
-        std::transform(tokens.begin(), tokens.end(), std::back_inserter(encoded_),
-                       [](std::int64_t t) { return static_cast<std::uint32_t>(t); });
-    });
-    file_->require_whole();
-    layout_ = {.type = TokenType::uint32, .offset = 0, .tokens = std::ssize(encoded_), .documents = {}};
-    data_ = reinterpret_cast<const std::byte*>(encoded_.data());
-    file_.reset();
+    TokenCache own({});
+    TextTokens made = (options.cache ? *options.cache : own).tokens_of(*file_, *options.tokenizer);
+    layout_ = made.layout;
+    memory_ = std::move(made.memory);
+    file_ = std::move(made.file);
 }
 
 void TokenFile::read(std::int64_t first, std::span<std::int64_t> tokens) const {

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "runtime/data/token_cache.h"
 #include "runtime/data/token_file_layout.h"
 #include "runtime/data/tokenizer.h"
 #include "runtime/files/mapped_file.h"
@@ -17,15 +19,16 @@ namespace smp::runtime {
 struct TokenFileOptions {
     DataFormat format = DataFormat::automatic;
     std::int64_t vocab_size = 0;
-    const TextTokenizer* tokenizer = nullptr;  // of text; needed while the file is opened only
-    int token_bytes = 0;                       // of nanogpt files: 2, 4 or 8; 0: as nanogpt_layout() does
+    // Of text; needed while the file is opened only.
+    const TextTokenizer* tokenizer = nullptr;
+    TokenCache* cache = nullptr;  // none: for this file alone, in memory
+    int token_bytes = 0;          // of nanogpt files: 2, 4 or 8; 0: as nanogpt_layout() does
     bool check_tokens = true;     // false: tokens may have any value, so that a doubtful file can be looked at
     bool refuse_doubtful = true;  // false: what looks like something else is read all the same, with a warning
 };
 
-/// Immutable: any number of threads may read one. Binary files and text as bytes stay in the mapping; text under
-/// another tokenizer is tokenised when it is opened and held in memory, four bytes a token (make a token file of large
-/// texts: smp_data encode).
+/// Immutable: any number of threads may read one. Files stay in their mapping; text that is not read as bytes is
+/// tokenised when it is opened, and its tokens lie in a mapping of the cache's.
 class TokenFile {
   public:
     /// Files up to this size are searched for tokens outside the vocabulary when they are opened, others while they are
@@ -62,8 +65,8 @@ class TokenFile {
     std::int64_t tokenizer_size_ = 0;
     std::vector<std::string> warnings_;
     std::optional<MappedFile> file_;
-    std::vector<std::uint32_t> encoded_;  // of text, unless as bytes
-    const std::byte* data_ = nullptr;     // the first token, in one of the two above
+    std::shared_ptr<const std::vector<std::byte>> memory_;  // of a text's tokens that are in no file
+    const std::byte* data_ = nullptr;                       // the first token, in one of the two above
 };
 
 }  // namespace smp::runtime

@@ -14,6 +14,7 @@ class ByteTokenizer final : public TextTokenizer {
   public:
     std::string_view name() const override { return "bytes"; }
     std::int64_t vocab_size() const override { return 256; }
+    std::string identity() const override { return "bytes"; }
     std::optional<std::int64_t> end_of_text() const override { return std::nullopt; }
 
     using TextTokenizer::encode;
@@ -23,7 +24,7 @@ class ByteTokenizer final : public TextTokenizer {
             const std::size_t count = std::min(text.size(), tokens.size());
             std::transform(text.begin(), text.begin() + count, tokens.begin(),
                            [](char c) { return static_cast<unsigned char>(c); });
-            sink(std::span(tokens).first(count));
+            sink(std::span(tokens).first(count), count);
             text.remove_prefix(count);
         }
     }
@@ -38,8 +39,9 @@ class ByteTokenizer final : public TextTokenizer {
 
 std::vector<std::int64_t> TextTokenizer::encode(std::string_view text, const EncodeOptions& options) const {
     std::vector<std::int64_t> all;
-    encode(text, options,
-           [&](std::span<const std::int64_t> tokens) { all.insert(all.end(), tokens.begin(), tokens.end()); });
+    encode(text, options, [&](std::span<const std::int64_t> tokens, std::size_t) {
+        all.insert(all.end(), tokens.begin(), tokens.end());
+    });
     return all;
 }
 

@@ -36,10 +36,13 @@ class TextTokenizer {
 
     virtual std::string_view name() const = 0;
     virtual std::int64_t vocab_size() const = 0;
+    /// Equal for tokenizers that make the same tokens of every text: the name, and a sum over the vocabulary.
+    virtual std::string identity() const = 0;
     /// The token between documents: 50256 for GPT-2; none for bytes.
     virtual std::optional<std::int64_t> end_of_text() const = 0;
 
-    using Sink = std::function<void(std::span<const std::int64_t> tokens)>;
+    /// `bytes`: so many of the text the tokens stand for.
+    using Sink = std::function<void(std::span<const std::int64_t> tokens, std::size_t bytes)>;
     /// Hands the tokens of `text` to the sink in runs of bounded size, in order, so that neither side needs memory for
     /// all of them.
     virtual void encode(std::string_view text, const EncodeOptions& options, const Sink& sink) const = 0;

@@ -3,6 +3,7 @@
 #include <array>
 #include <limits>
 #include <queue>
+#include <span>
 
 #include <fmt/format.h>
 
@@ -11,6 +12,7 @@
 #include "runtime/data/tokenizer_vocabulary.h"
 #include "runtime/files/data_error.h"
 #include "runtime/files/mapped_file.h"
+#include "runtime/files/sum128.h"
 
 namespace smp::runtime {
 namespace {
@@ -20,27 +22,33 @@ constexpr std::string_view kEndOfText = "<|endoftext|>";
 
 class Gpt2Tokenizer final : public TextTokenizer {
   public:
-    Gpt2Tokenizer(std::string_view vocabulary, std::string_view source) : vocabulary_(vocabulary, source) {}
+    Gpt2Tokenizer(std::string_view vocabulary, std::string_view source)
+        : vocabulary_(vocabulary, source), identity_("gpt2 " + sum128(std::as_bytes(std::span(vocabulary)))) {}
 
     std::string_view name() const override { return "gpt2"; }
     std::int64_t vocab_size() const override { return vocabulary_.size() + 1; }
+    std::string identity() const override { return identity_; }
     std::optional<std::int64_t> end_of_text() const override { return vocabulary_.size(); }
 
     using TextTokenizer::encode;
     void encode(std::string_view text, const EncodeOptions& options, const Sink& sink) const override {
         std::vector<std::int64_t> tokens;
+        std::size_t bytes = 0;
         const auto flush = [&] {
-            if (!tokens.empty()) sink(tokens);
+            if (!tokens.empty()) sink(tokens, bytes);
             tokens.clear();
+            bytes = 0;
         };
         for (;;) {
             const std::size_t special = options.special_tokens ? text.find(kEndOfText) : text.npos;
             split_gpt2(text.substr(0, special), [&](std::string_view piece) {
                 merge(piece, tokens);
+                bytes += piece.size();
                 if (tokens.size() >= kRun) flush();
             });
             if (special == text.npos) break;
             tokens.push_back(vocabulary_.size());
+            bytes += kEndOfText.size();
             text.remove_prefix(special + kEndOfText.size());
         }
         flush();
@@ -139,6 +147,7 @@ class Gpt2Tokenizer final : public TextTokenizer {
     }
 
     TokenVocabulary vocabulary_;
+    std::string identity_;
 };
 
 }  // namespace

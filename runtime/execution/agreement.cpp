@@ -1,12 +1,10 @@
 #include "runtime/execution/agreement.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <new>
 #include <sstream>
 #include <stdexcept>
-#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -77,12 +75,6 @@ std::vector<std::string> texts_of_all(comms::Communicator& world, const std::str
         texts[rank].assign(reinterpret_cast<const char*>(all.const_data_ptr<std::uint8_t>()) + rank * longest,
                            sizes[rank]);
     return texts;
-}
-
-std::string host_name() {
-    std::array<char, 256> name{};
-    ::gethostname(name.data(), name.size() - 1);
-    return name.data();
 }
 
 std::string text_of_first(comms::Communicator& world, const std::string& text) {

@@ -46,9 +46,6 @@ void fail_together(comms::Communicator& world, const std::function<void()>& loca
 
 /// What every rank says, on every rank. Collective.
 std::vector<std::string> texts_of_all(comms::Communicator& world, const std::string& text);
-/// Of the machine that this process runs on.
-std::string host_name();
-
 /// What rank 0 says, on every rank. Collective.
 std::string text_of_first(comms::Communicator& world, const std::string& text);
 

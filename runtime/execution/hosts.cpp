@@ -4,7 +4,7 @@
 #include <array>
 #include <unistd.h>
 
-#include <ATen/ops/empty.h>
+#include "runtime/execution/agreement.h"
 
 namespace smp::runtime {
 
@@ -19,17 +19,12 @@ std::vector<int> numbered(std::span<const std::string> names) {
     return numbers;
 }
 
-std::vector<int> hosts_of_ranks(comms::Communicator& world) {
-    constexpr std::int64_t kLength = 256;  // HOST_NAME_MAX is 64 on Linux, POSIX allows 255
-    std::array<char, kLength> own_name{};
-    if (::gethostname(own_name.data(), own_name.size() - 1) != 0) own_name[0] = '\0';
-    const at::Tensor own = at::empty({kLength}, at::kByte), all = at::empty({world.size() * kLength}, at::kByte);
-    std::ranges::copy(own_name, own.data_ptr<std::uint8_t>());
-    world.all_gather(all, own).wait();
-    std::vector<std::string> names;
-    for (int rank = 0; rank < world.size(); ++rank)
-        names.emplace_back(reinterpret_cast<const char*>(all.const_data_ptr<std::uint8_t>()) + rank * kLength);
-    return numbered(names);
+std::string host_name() {
+    std::array<char, 256> name{};  // HOST_NAME_MAX is 64 on Linux, POSIX allows 255
+    if (::gethostname(name.data(), name.size() - 1) != 0) return "";
+    return name.data();
 }
+
+std::vector<int> hosts_of_ranks(comms::Communicator& world) { return numbered(texts_of_all(world, host_name())); }
 
 }  // namespace smp::runtime

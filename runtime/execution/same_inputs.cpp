@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "runtime/execution/agreement.h"
+#include "runtime/execution/hosts.h"
 #include "runtime/files/sum128.h"
 
 namespace smp::runtime {

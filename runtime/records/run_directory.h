@@ -30,6 +30,9 @@ class LineFile {
 /// The Hugging Face folder of checkpoint.export, in a run's folder.
 inline constexpr const char* kExportedModel = "model";
 
+/// The tokens of plain text, in a run's folder: TrainerOptions::token_folder.
+inline constexpr const char* kTokenFolder = "tokens";
+
 /// Whether a run writes a file of this name in its folder: config.json, log.3.txt, ….
 bool is_file_of_a_run(const std::filesystem::path& name);
 

@@ -155,12 +155,16 @@ TEST(Gpt2Tokenizer, HandsTokensOnInRuns) {
     while (text.size() < 500'000) text += "some words and more words. ";
     Tokens all;
     int runs = 0;
-    gpt2().encode(text, {}, [&](std::span<const std::int64_t> tokens) {
+    std::size_t done = 0;
+    gpt2().encode(text, {}, [&](std::span<const std::int64_t> tokens, std::size_t bytes) {
         EXPECT_LT(tokens.size(), 20000U);
+        EXPECT_EQ(gpt2().decode(tokens), text.substr(done, bytes));
+        done += bytes;
         all.insert(all.end(), tokens.begin(), tokens.end());
         ++runs;
     });
     EXPECT_GT(runs, 3);
+    EXPECT_EQ(done, text.size());
     EXPECT_EQ(all, gpt2().encode(text));
 }
 

@@ -8,6 +8,7 @@
 
 #include "partition/job/problem.h"
 #include "runtime/execution/agreement.h"
+#include "runtime/execution/hosts.h"
 #include "runtime/execution/program_version.h"
 #include "tests/runtime/local_ranks.h"
 
