@@ -67,7 +67,7 @@ class BufferPass {
     /// Lives longer than the step: never freed, conflicting accesses ordered as listed, but for those of buckets.
     void check_lasting(const std::vector<Access>& accesses) {
         // The last write, or collectives on buckets, and what has come since; and the write before, likewise.
-        std::size_t written = 0, written_before = 0;
+        std::size_t written = 0, written_end = 0, written_before = 0;
         bool in_buckets = false;
         for (std::size_t i = 0; i < accesses.size(); ++i) {
             const Access& later = accesses[i];
@@ -75,7 +75,8 @@ class BufferPass {
             const bool joins = later.writes && is_of_bucket(later) && in_buckets;
             // A write against the write before and what has read that, a read against the write: all else is ordered
             // through these.
-            const std::size_t first = joins ? written_before : written, end = joins ? written : i;
+            const std::size_t first = joins ? written_before : written;
+            const std::size_t end = joins ? written : later.writes ? i : written_end;
             for (std::size_t j = end; j-- > first;) {
                 const Access& earlier = accesses[j];
                 if ((earlier.writes || later.writes) && !order_.ends_before(earlier.position, later.position))
@@ -88,6 +89,7 @@ class BufferPass {
                 written = i;
                 in_buckets = is_of_bucket(later);
             }
+            if (later.writes) written_end = i + 1;
         }
     }
 
