@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "comms/progress.h"
+#include "comms/this_process.h"
 
 namespace smp::comms {
 
@@ -27,7 +28,7 @@ struct Seat {
 std::vector<Seat> seats_of_world(int size) {
     Seat own;
     own.process = ::getpid();
-    if (::gethostname(own.host.data(), own.host.size() - 1) != 0) own.host = {"an unnamed host"};
+    host_name().copy(own.host.data(), own.host.size() - 1);
     std::vector<Seat> seats(size);
     check_mpi(MPI_Allgather(&own, sizeof own, MPI_BYTE, seats.data(), sizeof own, MPI_BYTE, MPI_COMM_WORLD),
               "MPI_Allgather");

@@ -2,12 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
-#include <string_view>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -17,6 +15,7 @@
 
 #include "comms/collectives/arguments.h"
 #include "comms/progress.h"
+#include "comms/this_process.h"
 
 namespace smp::comms {
 
@@ -24,16 +23,6 @@ namespace {
 
 // For the words of another rank to come first.
 constexpr std::chrono::milliseconds kAfterOthers{3000};
-
-std::optional<int> number_in(const char* variable) {
-    const char* text = std::getenv(variable);
-    if (text == nullptr) return std::nullopt;
-    const std::string_view digits(text);
-    int number = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-    if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
-    return number;
-}
 
 std::string job_name() {
     for (const char* variable : {"PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid", "PMI_JOBID"})
@@ -70,8 +59,8 @@ std::optional<LaunchedRank> launched_rank() {
          {"PMI_RANK", "PMI_SIZE", "MPI_LOCALNRANKS"},
          {"SLURM_PROCID", "SLURM_STEP_NUM_TASKS", ""}}};
     for (const auto& [rank, size, size_here] : kLaunchers) {
-        const auto own = number_in(rank), all = number_in(size);
-        if (own && all) return LaunchedRank{*own, *all, number_in(size_here), job_name()};
+        const auto own = number_in_environment(rank), all = number_in_environment(size);
+        if (own && all) return LaunchedRank{*own, *all, number_in_environment(size_here), job_name()};
     }
     return std::nullopt;
 }
@@ -101,8 +90,6 @@ std::vector<int> Attendance::ranks_here() const {
 }
 
 std::string late_start(const LaunchedRank& own, const std::vector<int>& here, const WaitLimit& limit) {
-    std::array<char, 128> host{};
-    if (::gethostname(host.data(), host.size() - 1) != 0) host = {"this host"};
     std::string missing;
     if (own.size_here == own.size) {
         std::vector<int> absent;
@@ -119,7 +106,7 @@ std::string late_start(const LaunchedRank& own, const std::vector<int>& here, co
     return fmt::format(
         "rank {} on {} waits for MPI's start since {}{}: {}; look on that host for what keeps its process from "
         "starting (a file system, a wrapper script, its environment){}",
-        own.rank, host.data(), readable(limit.time), limit.key.empty() ? "" : fmt::format(" ({})", limit.key), missing,
+        own.rank, host_name(), readable(limit.time), limit.key.empty() ? "" : fmt::format(" ({})", limit.key), missing,
         limit.key.empty() ? "" : fmt::format(", or raise {}", limit.key));
 }
 

@@ -1,13 +1,13 @@
 #include "launch/train/launcher.h"
 
 #include <array>
-#include <charconv>
 #include <cstdlib>
 #include <string_view>
 
 #include <fmt/format.h>
 
 #include "comms/communicator.h"
+#include "comms/this_process.h"
 
 namespace smp::launch {
 
@@ -23,16 +23,6 @@ constexpr std::array<Variables, 4> kLaunchers = {{{"OMPI_COMM_WORLD_SIZE", "OMPI
                                                   {"PMI_SIZE", "PMI_RANK"},
                                                   {"WORLD_SIZE", "RANK"},
                                                   {"SLURM_STEP_NUM_TASKS", "SLURM_PROCID"}}};
-
-std::optional<int> number_in(const char* variable) {
-    const char* text = std::getenv(variable);
-    if (text == nullptr) return std::nullopt;
-    const std::string_view digits(text);
-    int number = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-    if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
-    return number;
-}
 
 }  // namespace
 
@@ -62,7 +52,7 @@ void forget_launcher() {
 
 std::optional<StatedWorld> stated_world() {
     for (const Variables& names : kLaunchers) {
-        const auto size = number_in(names.size), rank = number_in(names.rank);
+        const auto size = comms::number_in_environment(names.size), rank = comms::number_in_environment(names.rank);
         if (size && rank)
             return StatedWorld{fmt::format("{}={} and {}={}", names.size, *size, names.rank, *rank), *size, *rank};
     }

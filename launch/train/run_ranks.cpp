@@ -16,6 +16,7 @@
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
+#include "comms/this_process.h"
 #include "launch/command/standard_output.h"
 #include "launch/train/last_words.h"
 #include "partition/job/problem.h"
@@ -147,9 +148,9 @@ int run_under_mpi(const RankRun& run, const RankMain& body) {
 int fair_thread_count(comms::Communicator& world) {
     const at::Tensor own = at::empty({static_cast<std::int64_t>(sizeof(Seat))}, at::kByte);
     Seat seat;
-    ::gethostname(seat.host.data(), seat.host.size() - 1);
+    comms::host_name().copy(seat.host.data(), seat.host.size() - 1);
     CPU_ZERO(&seat.processors);
-    if (::sched_getaffinity(0, sizeof seat.processors, &seat.processors) != 0) return 1;
+    if (::sched_getaffinity(0, sizeof seat.processors, &seat.processors) != 0) CPU_ZERO(&seat.processors);
     std::memcpy(own.data_ptr<std::uint8_t>(), &seat, sizeof seat);
     const at::Tensor all = at::empty({world.size() * own.numel()}, at::kByte);
     world.all_gather(all, own).wait();

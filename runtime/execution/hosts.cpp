@@ -1,9 +1,8 @@
 #include "runtime/execution/hosts.h"
 
 #include <algorithm>
-#include <array>
-#include <unistd.h>
 
+#include "comms/this_process.h"
 #include "runtime/execution/agreement.h"
 
 namespace smp::runtime {
@@ -19,12 +18,8 @@ std::vector<int> numbered(std::span<const std::string> names) {
     return numbers;
 }
 
-std::string host_name() {
-    std::array<char, 256> name{};  // HOST_NAME_MAX is 64 on Linux, POSIX allows 255
-    if (::gethostname(name.data(), name.size() - 1) != 0) return "";
-    return name.data();
+std::vector<int> hosts_of_ranks(comms::Communicator& world) {
+    return numbered(texts_of_all(world, comms::host_name()));
 }
-
-std::vector<int> hosts_of_ranks(comms::Communicator& world) { return numbered(texts_of_all(world, host_name())); }
 
 }  // namespace smp::runtime

@@ -12,9 +12,6 @@ namespace smp::runtime {
 /// Equal names get equal numbers, from 0 in the order of their first appearance.
 std::vector<int> numbered(std::span<const std::string> names);
 
-/// What the machine that this process runs on calls itself.
-std::string host_name();
-
 /// The host of each rank, numbered. Collective, blocking: gathers the names that hosts have for themselves.
 std::vector<int> hosts_of_ranks(comms::Communicator& world);
 

@@ -76,9 +76,8 @@ TEST(Processes, OneRankTellsOfAFailureThatAllMeet) { expect_told_once(job(4, "al
 TEST(Processes, WaitsThatRunOutTogetherAreToldOnceAndNameTheStoppedRank) {
     const Outcome outcome = job(4, "one_is_stopped");
     expect_told_once(outcome, "receive of 4 bytes from rank ", 4);
-    EXPECT_THAT(outcome.output,
-                testing::ContainsRegex("rank 3 waits for rank 2.*: rank 2 \\(on .*, process [0-9]*\\), "
-                                       "which does not answer"));
+    EXPECT_THAT(outcome.output, testing::ContainsRegex("rank 3 waits for rank 2.*: rank 2 \\(on .*, process [0-9]*\\), "
+                                                       "which does not answer"));
 }
 
 /// MPI itself has no limit: its start would wait for ever.

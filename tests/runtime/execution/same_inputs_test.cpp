@@ -6,9 +6,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "comms/this_process.h"
 #include "partition/job/problem.h"
 #include "runtime/execution/agreement.h"
-#include "runtime/execution/hosts.h"
 #include "runtime/execution/program_version.h"
 #include "tests/runtime/local_ranks.h"
 
@@ -31,7 +31,7 @@ TEST(SameProgram, ARankOfAnotherBuildIsNamedWithHostAndBothVersions) {
             require_same_program(world, world.rank() == 2 ? "1.0, build ab" : "1.0, build aa");
             ADD_FAILURE() << "rank " << world.rank() << " went on";
         } catch (const partition::ConfigError& error) {
-            EXPECT_THAT(error.what(), AllOf(HasSubstr("rank 2 (host " + host_name() + ")"),
+            EXPECT_THAT(error.what(), AllOf(HasSubstr("rank 2 (host " + comms::host_name() + ")"),
                                             HasSubstr("1.0, build ab there, and 1.0, build aa on rank 0")));
             ++told;
         }
