@@ -119,7 +119,7 @@ struct Action {
     Exchange tensor = {};    // with the tensor group, while a compute action runs
     std::vector<BufferId> reads = {}, writes = {};
     std::vector<BufferId> consumes = {};  // reads and lets go of piece by piece, while it makes what it writes
-    std::vector<BufferId> scratch = {};   // has while it runs (a posted one: until it has been waited for)
+    std::vector<BufferId> scratch = {};   // has to itself while it runs
     std::vector<BufferId> frees = {};
     /// Of a computation or a sum over the tensor group: the most that it takes on the device, its scratch and what it
     /// writes included, beyond what is alive when it begins.

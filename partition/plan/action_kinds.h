@@ -28,7 +28,7 @@ enum class ActionKind {
     sum_row_gradients,   // of one chunk, over the tensor group, each rank of which has seen its own rows only
     reduce_gradients,    // of a bucket of one chunk, over the data-parallel group
     optimizer_step,      // norm, clipping and update; the norm is collective over the world
-    gather_parameters,   // likewise, where each rank updates its own shard
+    gather_parameters,   // of a bucket of one chunk, over that group, where each rank updates its own shard
     join,  // local: nothing but its waits. Ends a forward-only program, whose last messages no other action waits for
 };
 
@@ -85,21 +85,21 @@ struct ActionFacts {
 
 // clang-format off
 inline constexpr auto kActionFacts = std::to_array<ActionFacts>({
-    {ActionKind::forward,            "F",                  Stream::compute,       Reach::rank,       Activity::forward,         ComputationKind::forward},
-    {ActionKind::backward,           "B",                  Stream::compute,       Reach::rank,       Activity::backward,        ComputationKind::backward},
-    {ActionKind::backward_input,     "BI",                 Stream::compute,       Reach::rank,       Activity::backward,        ComputationKind::backward_input},
-    {ActionKind::backward_weight,    "BW",                 Stream::compute,       Reach::rank,       Activity::backward_weight, ComputationKind::backward_weight},
-    {ActionKind::recompute,          "R",                  Stream::compute,       Reach::rank,       Activity::recompute},
-    {ActionKind::send,               "send",               Stream::communication, Reach::edge,       Activity::communication},
-    {ActionKind::receive,            "receive",            Stream::communication, Reach::edge,       Activity::communication},
-    {ActionKind::offload,            "offload",            Stream::copy_out,      Reach::rank,       Activity::communication},
-    {ActionKind::prefetch,           "prefetch",           Stream::copy_in,       Reach::rank,       Activity::communication},
-    {ActionKind::sum_tied_gradients, "sum tied gradients", Stream::compute,       Reach::rank,       Activity::reduction},
+    {ActionKind::forward,            "F",                  Stream::compute,       Reach::rank,         Activity::forward,         ComputationKind::forward},
+    {ActionKind::backward,           "B",                  Stream::compute,       Reach::rank,         Activity::backward,        ComputationKind::backward},
+    {ActionKind::backward_input,     "BI",                 Stream::compute,       Reach::rank,         Activity::backward,        ComputationKind::backward_input},
+    {ActionKind::backward_weight,    "BW",                 Stream::compute,       Reach::rank,         Activity::backward_weight, ComputationKind::backward_weight},
+    {ActionKind::recompute,          "R",                  Stream::compute,       Reach::rank,         Activity::recompute},
+    {ActionKind::send,               "send",               Stream::communication, Reach::edge,         Activity::communication},
+    {ActionKind::receive,            "receive",            Stream::communication, Reach::edge,         Activity::communication},
+    {ActionKind::offload,            "offload",            Stream::copy_out,      Reach::rank,         Activity::communication},
+    {ActionKind::prefetch,           "prefetch",           Stream::copy_in,       Reach::rank,         Activity::communication},
+    {ActionKind::sum_tied_gradients, "sum tied gradients", Stream::compute,       Reach::rank,         Activity::reduction},
     {ActionKind::sum_row_gradients,  "sum row gradients",  Stream::compute,       Reach::tensor_group, Activity::reduction},
-    {ActionKind::reduce_gradients,   "reduce gradients",   Stream::communication, Reach::data_group, Activity::reduction},
-    {ActionKind::optimizer_step,     "optimizer step",     Stream::compute,       Reach::world,      Activity::optimizer},
-    {ActionKind::gather_parameters,  "gather parameters",  Stream::communication, Reach::data_group, Activity::reduction},
-    {ActionKind::join,               "join",               Stream::compute,       Reach::rank,       Activity::other},
+    {ActionKind::reduce_gradients,   "reduce gradients",   Stream::communication, Reach::data_group,   Activity::reduction},
+    {ActionKind::optimizer_step,     "optimizer step",     Stream::compute,       Reach::world,        Activity::optimizer},
+    {ActionKind::gather_parameters,  "gather parameters",  Stream::communication, Reach::data_group,   Activity::reduction},
+    {ActionKind::join,               "join",               Stream::compute,       Reach::rank,         Activity::other},
 });
 // clang-format on
 
