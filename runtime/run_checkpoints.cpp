@@ -38,17 +38,20 @@ void RunCheckpoints::begin() {
     is_told_ = false;
 }
 
-RunCheckpoints::Saved RunCheckpoints::current() const {
-    return {.step = writer_->step(),
-            .path = checkpoint_path(trainer_.job().checkpoint.directory, writer_->step()).string(),
-            .failure = "",
-            .note = ""};
+SavedCheckpoint RunCheckpoints::current() const {
+    SavedCheckpoint saved;
+    saved.step = writer_->step();
+    saved.path = checkpoint_path(trainer_.job().checkpoint.directory, writer_->step()).string();
+    return saved;
 }
 
-std::optional<RunCheckpoints::Saved> RunCheckpoints::completed() {
+std::optional<SavedCheckpoint> RunCheckpoints::completed() {
     if (is_told_ || !writer_->is_running() || !writer_->is_committed()) return std::nullopt;
     is_told_ = true;
-    return current();
+    SavedCheckpoint saved = current();
+    saved.bytes = writer_->bytes();
+    saved.seconds = writer_->seconds();
+    return saved;
 }
 
 void RunCheckpoints::wait_for_all(const std::function<bool(std::chrono::milliseconds)>& is_done,
@@ -68,10 +71,10 @@ void RunCheckpoints::wait_for_all(const std::function<bool(std::chrono::millisec
     }
 }
 
-std::optional<RunCheckpoints::Saved> RunCheckpoints::settle(const Waiting& waiting) {
+std::optional<SavedCheckpoint> RunCheckpoints::settle(const Waiting& waiting) {
     if (!writer_->is_running()) return std::nullopt;
     comms::Communicator& world = trainer_.world();
-    Saved saved = current();
+    SavedCheckpoint saved = current();
     const auto failure_of = [&](const std::optional<std::string>& own) {
         for (const std::string& failure : texts_of_all(world, own.value_or("")))
             if (!failure.empty()) return failure;
@@ -85,7 +88,11 @@ std::optional<RunCheckpoints::Saved> RunCheckpoints::settle(const Waiting& waiti
     wait_for_all([&](auto most) { return !is_first || writer_->wait_ended(most); }, waiting);
     const auto commit = is_first ? writer_->commit(all_written) : std::nullopt;
     const bool is_complete = writer_->is_committed();  // and what follows may still go wrong; of rank 0
-    if (is_complete) saved.note = commit.value_or("");
+    if (is_complete) {
+        saved.bytes = writer_->bytes();
+        saved.seconds = writer_->seconds();
+        saved.note = commit.value_or("");
+    }
     if (const std::string failure = failure_of(is_complete ? std::nullopt : commit); saved.failure.empty())
         saved.failure = failure;
     const bool is_news = !is_told_ || !saved.failure.empty() || !saved.note.empty();

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "runtime/checkpoint/checkpoint_writer.h"
+#include "runtime/records/recorder.h"
 #include "runtime/trainer.h"
 
 namespace smp::runtime {
@@ -19,28 +20,21 @@ class RunCheckpoints {
     /// As the trainer's job.checkpoint says, in its directory, which must not be empty. `trainer` must outlive it.
     explicit RunCheckpoints(Trainer& trainer);
 
-    /// How a save has ended.
-    struct Saved {
-        std::int64_t step = 0;
-        std::string path;
-        std::string failure;  // a sentence; empty where the checkpoint is complete
-        std::string note;     // of rank 0: a sentence about older ones that could not be removed; else empty
-    };
-
     /// Begins to write the training as it is. With checkpoint.asynchronous training may go on at once.
     void begin();
     /// A save is still being written, and this rank waits for it: what a person may want to know.
     using Waiting = std::function<void(const std::string& sentence)>;
     /// Waits for what was begun, if anything was, and says how that went; on rank 0 not what completed() has said. A
-    /// disk may take its time, whatever cluster.timeout_seconds is: `waiting` is told now and then.
-    std::optional<Saved> settle(const Waiting& waiting = {});
+    /// disk may take its time, whatever cluster.timeout_seconds is: `waiting` is told now and then. Bytes, seconds and
+    /// the note are rank 0's.
+    std::optional<SavedCheckpoint> settle(const Waiting& waiting = {});
     /// On rank 0, once for what was begun: that it is complete, as soon as it is. Local, does not wait.
-    std::optional<Saved> completed();
+    std::optional<SavedCheckpoint> completed();
     /// The newest step whose checkpoint is begun or complete, −1: none in this run.
     std::int64_t last_step() const { return last_step_; }
 
   private:
-    Saved current() const;
+    SavedCheckpoint current() const;
     /// Until `is_done` on all ranks, each of which waits in it for at most so long.
     void wait_for_all(const std::function<bool(std::chrono::milliseconds most)>& is_done, const Waiting& waiting);
 

@@ -80,12 +80,11 @@ std::string Session::settle() {
     return failure_;
 }
 
-void Session::tell(const std::optional<RunCheckpoints::Saved>& saved) {
+void Session::tell(const std::optional<SavedCheckpoint>& saved) {
     if (!saved) return;
     failure_ = saved->failure;
     if (is_first_)
-        for (const auto& recorder : recorders_)
-            recorder->saved({.step = saved->step, .path = saved->path, .failure = saved->failure, .note = saved->note});
+        for (const auto& recorder : recorders_) recorder->saved(*saved);
 }
 
 std::vector<std::pair<std::string, std::string>> Session::settings() const {

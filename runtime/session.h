@@ -57,7 +57,7 @@ class Session {
     void save();
     /// Waits for a checkpoint that is being written; a sentence where it is not there.
     std::string settle();
-    void tell(const std::optional<RunCheckpoints::Saved>& saved);
+    void tell(const std::optional<SavedCheckpoint>& saved);
 
     Trainer& trainer_;
     Recorders recorders_;

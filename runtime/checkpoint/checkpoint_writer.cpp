@@ -4,6 +4,7 @@
 #include <optional>
 #include <span>
 #include <stdexcept>
+#include <unistd.h>
 #include <utility>
 
 #include <fmt/format.h>
@@ -15,6 +16,7 @@ namespace smp::runtime {
 namespace {
 
 constexpr std::chrono::milliseconds kPollInterval{5};
+constexpr int kNicer = 12;  // a weight of 70 beside 1024
 
 }  // namespace
 
@@ -29,6 +31,7 @@ void CheckpointWriter::begin(Snapshot snapshot) {
     if (is_begun_) throw std::logic_error("CheckpointWriter: a save is begun before the one before it is finished");
     snapshot_ = std::move(snapshot);
     step_ = snapshot_.manifest.state.steps;
+    begun_ = std::chrono::steady_clock::now();
     is_begun_ = true;
     gives_up_ = all_written_ = is_committed_ = false;
     progress_ = Progress::begun;
@@ -38,6 +41,9 @@ void CheckpointWriter::begin(Snapshot snapshot) {
 }
 
 void CheckpointWriter::run() {
+    // Training beside it loses a fifteenth of a processor at most; while nobody computes, this thread has all of it.
+    // The nice value is a thread's own on Linux. Raising it is never refused.
+    (void)::nice(kNicer);
     try {
         write();
     } catch (const std::exception& error) {
@@ -103,6 +109,9 @@ void CheckpointWriter::gather_and_commit() {
         std::this_thread::sleep_for(kPollInterval);
     }
     partial.commit(snapshot_.manifest, place_.ranks);
+    bytes_ = 0;
+    for (const PartFile& file : files) bytes_ += file.bytes;
+    seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count();
     is_committed_ = true;
     remove_old_checkpoints(place_.folder, place_.keep);
 }

@@ -62,6 +62,9 @@ class CheckpointWriter {
     /// Of rank 0: whether what was begun is complete by now. Does not wait.
     bool is_committed() const { return is_committed_; }
     std::int64_t step() const { return step_; }
+    /// Of what is_committed(): of all ranks' files, and from begin() until it had its name.
+    std::uint64_t bytes() const { return bytes_; }
+    double seconds() const { return seconds_; }
 
   private:
     /// How far the thread has come.
@@ -76,6 +79,9 @@ class CheckpointWriter {
     const Place place_;
     Snapshot snapshot_;
     std::int64_t step_ = 0;
+    std::chrono::steady_clock::time_point begun_;
+    std::uint64_t bytes_ = 0;  // as seconds_, written before is_committed_
+    double seconds_ = 0;
     bool is_begun_ = false;
     std::thread thread_;
     std::mutex mutex_;

@@ -1,9 +1,12 @@
 #include "runtime/files/output_file.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <new>
+#include <stdexcept>
 #include <sys/file.h>
 #include <unistd.h>
 #include <utility>
@@ -15,7 +18,10 @@
 namespace smp::runtime {
 namespace {
 
-constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
+// A block: the disk has its full speed with it, and the caches of a processor still hold what is copied there. Aligned
+// as no disk asks for more.
+constexpr std::size_t kBlockBytes = std::size_t{4} << 20;
+constexpr std::size_t kAlignment = 4096;
 constexpr const char* kTemporaryMark = ".partial-";
 
 /// No two names of one process are equal.
@@ -36,30 +42,48 @@ OutputFile::OutputFile(std::filesystem::path path, Existing existing)
     : path_(std::move(path)), temporary_(temporary_name(path_)), existing_(existing) {
     refuse_existing();
     remove_leftovers();
-    file_ = ::open(folder_of(path_).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
-    if (file_ < 0) {
-        file_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (file_ < 0) fail("cannot be created");
-        is_named_ = true;
-    }
+    open_new();
     ::flock(file_, LOCK_EX | LOCK_NB);  // for as long as it is written: what nobody holds is a leftover
-    buffer_.reserve(kBufferBytes);
+    for (Block* block : {&filled_, &written_}) {
+        block->reset(static_cast<std::byte*>(std::aligned_alloc(kAlignment, kBlockBytes)));
+        if (*block == nullptr) throw std::bad_alloc();
+    }
+}
+
+void OutputFile::open_new() {
+    for (const int direct : {O_DIRECT, 0}) {
+        is_direct_ = direct != 0;
+        file_ = ::open(folder_of(path_).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC | direct, 0666);
+        if (file_ >= 0) return;
+        file_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | direct, 0666);
+        if (file_ >= 0) {
+            is_named_ = true;
+            return;
+        }
+        const int error = errno;
+        if (direct != 0 && error == EINVAL) ::unlink(temporary_.c_str());  // some create it before they refuse the flag
+        errno = error;
+        if (error != EINVAL) break;
+    }
+    fail("cannot be created");
 }
 
 OutputFile::~OutputFile() {
+    if (is_written_.valid()) is_written_.wait();
     if (file_ < 0) return;
     ::close(file_);
     if (is_named_) ::unlink(temporary_.c_str());
 }
 
 void OutputFile::write(std::span<const std::byte> bytes) {
-    if (buffer_.size() + bytes.size() > kBufferBytes) flush();
-    if (bytes.size() > kBufferBytes) {
-        write_at(size_, bytes);
-    } else {
-        buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+    while (!bytes.empty()) {
+        const auto piece = bytes.first(std::min(bytes.size(), kBlockBytes - buffered_));
+        std::memcpy(filled_.get() + buffered_, piece.data(), piece.size());
+        buffered_ += piece.size();
+        size_ += piece.size();
+        bytes = bytes.subspan(piece.size());
+        if (buffered_ == kBlockBytes) begin_block();
     }
-    size_ += bytes.size();
 }
 
 void OutputFile::overwrite(std::uint64_t position, std::span<const std::byte> bytes) {
@@ -119,16 +143,41 @@ void OutputFile::remove_leftovers() const {
     }
 }
 
+void OutputFile::begin_block() {
+    finish_block();
+    std::swap(filled_, written_);
+    buffered_ = 0;
+    is_written_ = std::async(std::launch::async, [this, position = size_ - kBlockBytes] {
+        write_at(position, {written_.get(), kBlockBytes});
+    });
+}
+
+void OutputFile::finish_block() {
+    if (is_written_.valid()) is_written_.get();
+}
+
 void OutputFile::flush() {
-    if (buffer_.empty()) return;
-    write_at(size_ - buffer_.size(), buffer_);
-    buffer_.clear();
+    finish_block();
+    through_the_page_cache();
+    write_at(size_ - buffered_, {filled_.get(), buffered_});
+    buffered_ = 0;
+}
+
+void OutputFile::through_the_page_cache() {
+    if (!is_direct_) return;
+    const int flags = ::fcntl(file_, F_GETFL);
+    if (flags < 0 || ::fcntl(file_, F_SETFL, flags & ~O_DIRECT) != 0) fail("cannot be written");
+    is_direct_ = false;
 }
 
 void OutputFile::write_at(std::uint64_t position, std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
         const ssize_t written = ::pwrite(file_, bytes.data(), bytes.size(), static_cast<off_t>(position));
         if (written < 0 && errno == EINTR) continue;
+        if (written < 0 && errno == EINVAL && is_direct_) {  // a disk that asks for more alignment, or took a part
+            through_the_page_cache();
+            continue;
+        }
         if (written < 0) fail("cannot be written");
         position += static_cast<std::uint64_t>(written);
         bytes = bytes.subspan(static_cast<std::size_t>(written));

@@ -87,7 +87,9 @@ void Console::evaluated(const Evaluation& evaluation) {
 
 void Console::saved(const SavedCheckpoint& checkpoint) {
     if (checkpoint.failure.empty())
-        say(LogLevel::info, fmt::format("step {} is saved in {}", checkpoint.step, checkpoint.path));
+        say(LogLevel::info,
+            fmt::format("step {} is saved in {}: {} in {:.1f} s", checkpoint.step, checkpoint.path,
+                        partition::shown_bytes(static_cast<std::int64_t>(checkpoint.bytes)), checkpoint.seconds));
     else
         say(LogLevel::warning, fmt::format("warning: step {} could not be saved, training goes on: {}", checkpoint.step,
                                            checkpoint.failure));

@@ -38,8 +38,10 @@ struct Evaluation {
 struct SavedCheckpoint {
     std::int64_t step = 0;  // after which it was taken
     std::string path;
-    std::string failure;  // a sentence; empty where it is complete
-    std::string note;     // a sentence about older ones that could not be removed; else empty
+    std::uint64_t bytes = 0;  // of a complete one: of all ranks' files
+    double seconds = 0;       // likewise: from its snapshot until it had its name
+    std::string failure;      // a sentence; empty where it is complete
+    std::string note;         // a sentence about older ones that could not be removed; else empty
 };
 
 /// Somebody outside has asked for something; it is done next.

@@ -49,7 +49,7 @@ TEST(OutputFile, OfAKilledProcessGoesAway) {
     ASSERT_GE(child, 0);
     if (child == 0) {
         OutputFile file(folder / "x", OutputFile::Existing::keep);
-        file.write(std::vector<std::byte>(3 << 20));
+        file.write(std::vector<std::byte>(9 << 20));
         ::raise(SIGKILL);
     }
     int status = 0;
@@ -83,7 +83,7 @@ TEST(OutputFile, RemovesLeftoversOfItsNameButNoWritersOwn) {
 RC_GTEST_PROP(OutputFile, HoldsAllBytesInOrder, ()) {
     const ScratchFolder folder;
     const auto sizes = *rc::gen::resize(6, rc::gen::container<std::vector<std::size_t>>(rc::gen::element<std::size_t>(
-                                               0, 1, 1000, 500'000, (1 << 20) - 1, 1 << 20, (1 << 20) + 1)));
+                                               0, 1, 1000, 2'000'000, (4 << 20) - 1, 4 << 20, (4 << 20) + 1)));
     OutputFile file(folder / "x", OutputFile::Existing::keep);
     std::string expected;
     char letter = 'a';
