@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 #include "runtime/update/world_sum.h"
 
 namespace smp::runtime {

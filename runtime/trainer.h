@@ -9,7 +9,7 @@
 // Everything is collective over the world unless said otherwise: every rank makes the same calls in the same order.
 // After a CommunicationError a trainer can only be destroyed. Every other failure that the constructor and step() say
 // here is thrown by all ranks at the same place, with the message of the lowest rank that failed (each is an
-// AgreedFailure too: runtime/execution/agreement.h), and leaves the world usable. runtime/session.h is the whole loop.
+// AgreedFailure too: runtime/agreement/agreement.h), and leaves the world usable. runtime/session.h is the whole loop.
 #pragma once
 
 #include <cstdint>

@@ -17,7 +17,7 @@
 #include "launch/generate/text_source.h"
 #include "launch/train/run_start.h"
 #include "runtime/data/tokenizer.h"
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 #include "runtime/files/safetensors.h"
 #include "runtime/files/shown_text.h"
 #include "runtime/trainer.h"

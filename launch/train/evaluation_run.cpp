@@ -9,7 +9,7 @@
 #include "launch/command/standard_output.h"
 #include "launch/train/run_ranks.h"
 #include "launch/train/run_start.h"
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 #include "runtime/files/shown_text.h"
 #include "runtime/trainer.h"
 

@@ -20,7 +20,7 @@
 #include "launch/command/standard_output.h"
 #include "launch/train/last_words.h"
 #include "partition/job/problem.h"
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 
 namespace smp::launch {
 

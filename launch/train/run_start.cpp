@@ -11,7 +11,7 @@
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/checkpoint_folder.h"
 #include "runtime/checkpoint/configurations.h"
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 #include "runtime/files/data_error.h"
 
 namespace smp::launch {
@@ -104,7 +104,7 @@ std::vector<fs::path> evaluated_checkpoints(const TrainArguments& arguments, con
 }
 
 runtime::Job job_of(const Config& config, const std::string& output) {
-    runtime::Job job = config;
+    runtime::Job job = static_cast<const runtime::Job&>(config);  // what the programs know of it besides stays here
     job.model = models::gpt2(config.gpt2);
     if (job.checkpoint.directory.empty()) job.checkpoint.directory = fs::absolute(output) / "checkpoints";
     return job;

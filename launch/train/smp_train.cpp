@@ -12,7 +12,7 @@
 #include "launch/train/run_ranks.h"
 #include "launch/train/train_arguments.h"
 #include "launch/train/training_run.h"
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 #include "runtime/job/job_plan.h"
 #include "runtime/job/job_rules.h"
 #include "runtime/stage/memory_error.h"

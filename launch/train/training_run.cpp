@@ -17,7 +17,7 @@
 #include "launch/train/run_start.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/checkpoint_folder.h"
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 #include "runtime/files/shown_text.h"
 #include "runtime/records/console.h"
 #include "runtime/records/run_directory.h"

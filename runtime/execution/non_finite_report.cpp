@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 #include "runtime/update/non_finite.h"
 
 namespace smp::runtime {

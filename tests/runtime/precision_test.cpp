@@ -12,7 +12,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 #include "runtime/stage/rank_groups.h"
 #include "runtime/state/learning_rate.h"
 #include "runtime/trainer.h"

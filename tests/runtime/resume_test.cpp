@@ -13,7 +13,7 @@
 #include "partition/job/problem.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/checkpoint_folder.h"
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 #include "runtime/files/data_error.h"
 #include "runtime/files/safetensors.h"
 #include "runtime/files/sum128.h"

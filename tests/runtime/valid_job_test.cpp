@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "partition/job/problem.h"
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 #include "runtime/files/data_error.h"
 #include "runtime/trainer.h"
 #include "tests/runtime/local_ranks.h"

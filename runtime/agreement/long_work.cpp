@@ -1,4 +1,4 @@
-#include "runtime/execution/long_work.h"
+#include "runtime/agreement/long_work.h"
 
 #include <chrono>
 #include <condition_variable>
@@ -12,7 +12,7 @@
 #include <fmt/format.h>
 
 #include "comms/progress.h"
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 
 namespace smp::runtime {
 

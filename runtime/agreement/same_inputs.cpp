@@ -1,4 +1,4 @@
-#include "runtime/execution/same_inputs.h"
+#include "runtime/agreement/same_inputs.h"
 
 #include <algorithm>
 #include <map>
@@ -11,7 +11,7 @@
 #include <fmt/format.h>
 
 #include "comms/this_process.h"
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 #include "runtime/files/sum128.h"
 
 namespace smp::runtime {

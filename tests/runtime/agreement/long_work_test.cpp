@@ -1,6 +1,6 @@
 // If these fail, a rank that works at the start for longer than others may wait ends the job, or one that stands still
 // does not.
-#include "runtime/execution/long_work.h"
+#include "runtime/agreement/long_work.h"
 
 #include <atomic>
 #include <chrono>
@@ -10,7 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 #include "runtime/files/data_error.h"
 #include "tests/runtime/local_ranks.h"
 

@@ -1,5 +1,5 @@
 // If these fail, a mistake on one rank is a hang or a flood of messages instead of one sentence.
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 
 #include <atomic>
 
@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "partition/job/problem.h"
-#include "runtime/execution/hosts.h"
+#include "runtime/agreement/hosts.h"
 #include "runtime/files/data_error.h"
 #include "tests/runtime/local_ranks.h"
 

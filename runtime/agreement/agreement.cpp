@@ -1,4 +1,4 @@
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 
 #include <algorithm>
 #include <cstring>

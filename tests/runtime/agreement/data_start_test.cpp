@@ -1,5 +1,5 @@
 // If these fail, every rank of a machine tokenises the text for itself, or another text than the others.
-#include "runtime/execution/data_start.h"
+#include "runtime/agreement/data_start.h"
 
 #include <fstream>
 #include <mutex>

@@ -1,9 +1,9 @@
-#include "runtime/execution/hosts.h"
+#include "runtime/agreement/hosts.h"
 
 #include <algorithm>
 
 #include "comms/this_process.h"
-#include "runtime/execution/agreement.h"
+#include "runtime/agreement/agreement.h"
 
 namespace smp::runtime {
 

@@ -1,5 +1,5 @@
 // If these fail, ranks of two builds train together, and nobody says so.
-#include "runtime/execution/same_inputs.h"
+#include "runtime/agreement/same_inputs.h"
 
 #include <atomic>
 
@@ -8,8 +8,8 @@
 
 #include "comms/this_process.h"
 #include "partition/job/problem.h"
-#include "runtime/execution/agreement.h"
-#include "runtime/execution/program_version.h"
+#include "runtime/agreement/agreement.h"
+#include "runtime/agreement/program_version.h"
 #include "tests/runtime/local_ranks.h"
 
 namespace smp::runtime {

@@ -1,13 +1,13 @@
-#include "runtime/execution/data_start.h"
+#include "runtime/agreement/data_start.h"
 
 #include <algorithm>
 #include <memory>
 
 #include <fmt/format.h>
 
-#include "runtime/execution/agreement.h"
-#include "runtime/execution/hosts.h"
-#include "runtime/execution/long_work.h"
+#include "runtime/agreement/agreement.h"
+#include "runtime/agreement/hosts.h"
+#include "runtime/agreement/long_work.h"
 
 namespace smp::runtime {
 

@@ -1,4 +1,4 @@
-#include "runtime/execution/program_version.h"
+#include "runtime/agreement/program_version.h"
 
 #include <cstddef>
 #include <cstdint>
