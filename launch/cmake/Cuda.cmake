@@ -26,5 +26,8 @@ if(SMP_CUDA_ENABLED)
     endif()
     enable_language(CUDA)
     set(CMAKE_CUDA_FLAGS_RELEASE "-O3")
-    add_compile_options("$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall;-Werror=all-warnings>")
+    # A kernel that spills registers, or keeps an array in local memory, is an error.
+    add_compile_options(
+        "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall;-Werror=all-warnings;-Xptxas=--warn-on-spills,--warn-on-local-memory-usage,--warning-as-error>"
+    )
 endif()

@@ -1,6 +1,6 @@
-// Twins of kernels.h in ATen operators: any floating dtype, CPU and CUDA. They are what CUDA tensors take, and
-// fp64 on the CPU, and the oracle of the tests. Same contracts, but bits may depend on the number of threads. 16-bit
-// operands are widened as a whole, which is plain and not fast.
+// Twins of kernels.h in ATen operators: any floating dtype, CPU and CUDA. They are what CUDA tensors take where cuda/
+// has no kernel, and fp64 everywhere, and the oracle of the tests. Same contracts, but bits may depend on the number of
+// threads. 16-bit operands are widened as a whole, which is plain and not fast.
 #pragma once
 
 #include "models/kernels/kernels.h"

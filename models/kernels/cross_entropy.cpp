@@ -5,6 +5,7 @@
 #include <ATen/ops/empty.h>
 
 #include "models/kernels/aten_kernels.h"
+#include "models/kernels/cuda/operators.h"
 #include "models/kernels/own_kernels.h"
 #include "models/kernels/vector_math.h"
 
@@ -43,6 +44,7 @@ bool takes_fp32(const at::Tensor& x) { return takes(x) && storage_of(x) == Stora
 }  // namespace
 
 at::Tensor row_maxima(const at::Tensor& logits, std::int64_t valid) {
+    if (cuda::takes(logits)) return cuda::row_maxima(logits, valid);
     if (!takes_fp32(logits)) return aten::row_maxima(logits, valid);
     const std::int64_t rows = logits.size(0), stride = logits.stride(0);
     at::Tensor maxima = at::empty({rows}, logits.options());
@@ -56,6 +58,7 @@ at::Tensor row_maxima(const at::Tensor& logits, std::int64_t valid) {
 
 at::Tensor exponential_sums(at::Tensor logits, const at::Tensor& maxima, const at::Tensor& targets, std::int64_t first,
                             std::int64_t valid) {
+    if (cuda::takes(logits)) return cuda::exponential_sums(std::move(logits), maxima, targets, first, valid);
     if (!takes_fp32(logits)) return aten::exponential_sums(std::move(logits), maxima, targets, first, valid);
     const std::int64_t rows = logits.size(0), width = logits.size(1), stride = logits.stride(0);
     at::Tensor sums = at::empty({2, rows}, logits.options());
@@ -77,6 +80,8 @@ at::Tensor exponential_sums(at::Tensor logits, const at::Tensor& maxima, const a
 
 void cross_entropy_gradient(at::Tensor exponentials, const at::Tensor& sums, const at::Tensor& targets,
                             std::int64_t first, double scale_of_loss) {
+    if (cuda::takes(exponentials))
+        return cuda::cross_entropy_gradient(std::move(exponentials), sums, targets, first, scale_of_loss);
     if (!takes_fp32(exponentials))
         return aten::cross_entropy_gradient(std::move(exponentials), sums, targets, first, scale_of_loss);
     const std::int64_t width = exponentials.size(1), stride = exponentials.stride(0);

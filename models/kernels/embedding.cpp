@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 
 #include "models/kernels/aten_kernels.h"
+#include "models/kernels/cuda/operators.h"
 #include "models/kernels/own_kernels.h"
 
 namespace smp::models::kernels {
@@ -17,6 +18,7 @@ void add(float* sum, const float* x, std::int64_t count) {
 }  // namespace
 
 at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::int64_t first) {
+    if (cuda::takes(table)) return cuda::embed_tokens(tokens, table, first);
     if (!takes(table)) return aten::embed_tokens(tokens, table, first);
     const std::int64_t rows = tokens.numel(), width = table.size(1), held = table.size(0);
     at::Tensor out = at::empty({rows, width}, table.options());
@@ -36,6 +38,7 @@ at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::
 }
 
 void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first) {
+    if (cuda::takes(dy)) return cuda::accumulate_token_gradient(std::move(dtable), dy, tokens, first);
     if (!takes(dy)) return aten::accumulate_token_gradient(std::move(dtable), dy, tokens, first);
     const std::int64_t rows = tokens.numel(), width = dy.size(1), held = dtable.size(0);
     float* table = dtable.mutable_data_ptr<float>();
@@ -52,6 +55,7 @@ void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at
 
 void accumulate_position_gradient(at::Tensor dtable, const at::Tensor& dy, std::int64_t sequences,
                                   std::int64_t length) {
+    if (cuda::takes(dy)) return cuda::accumulate_position_gradient(std::move(dtable), dy, sequences, length);
     if (!takes(dy)) return aten::accumulate_position_gradient(std::move(dtable), dy, sequences, length);
     const std::int64_t width = dy.size(1);
     float* table = dtable.mutable_data_ptr<float>();

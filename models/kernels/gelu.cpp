@@ -3,6 +3,7 @@
 #include <ATen/ops/empty_like.h>
 
 #include "models/kernels/aten_kernels.h"
+#include "models/kernels/cuda/operators.h"
 #include "models/kernels/own_kernels.h"
 #include "models/kernels/vector_math.h"
 
@@ -38,6 +39,7 @@ SMP_VECTORISED void gelu_backward_loop(float* dx, const float* dy, const float* 
 }  // namespace
 
 at::Tensor gelu(const at::Tensor& x) {
+    if (cuda::takes(x)) return cuda::gelu(x);
     if (!takes(x)) return aten::gelu(x);
     at::Tensor y = at::empty_like(x);
     for_rows(x.numel(), 1, [&](std::int64_t begin, std::int64_t end) {
@@ -52,6 +54,7 @@ at::Tensor gelu(const at::Tensor& x) {
 }
 
 void gelu_backward(at::Tensor dy, const at::Tensor& x) {
+    if (cuda::takes(x)) return cuda::gelu_backward(std::move(dy), x);
     if (!takes(x)) return aten::gelu_backward(std::move(dy), x);
     for_rows(x.numel(), 1, [&](std::int64_t begin, std::int64_t end) {
         RunReader from(elements(x), kRunElements), up(elements(dy), kRunElements);

@@ -5,6 +5,7 @@
 #include <ATen/ops/empty_like.h>
 
 #include "models/kernels/aten_kernels.h"
+#include "models/kernels/cuda/operators.h"
 #include "models/kernels/own_kernels.h"
 #include "models/kernels/vector_math.h"
 
@@ -73,6 +74,7 @@ SMP_VECTORISED void add_weight_gradients(float* dgain, float* dbias, const float
 }  // namespace
 
 Normalised layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Tensor& bias, double epsilon) {
+    if (cuda::takes(x)) return cuda::layer_norm(x, gain, bias, epsilon);
     if (!takes(x)) return aten::layer_norm(x, gain, bias, epsilon);
     const std::int64_t rows = x.size(0), width = x.size(1);
     Normalised result{at::empty_like(x), at::empty({rows}, x.options().dtype(at::kFloat)),
@@ -96,6 +98,7 @@ Normalised layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Ten
 
 at::Tensor layer_norm_backward_input(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& mean,
                                      const at::Tensor& rstd, const at::Tensor& gain, const at::Tensor& residual) {
+    if (cuda::takes(x)) return cuda::layer_norm_backward_input(dy, x, mean, rstd, gain, residual);
     if (!takes(x)) return aten::layer_norm_backward_input(dy, x, mean, rstd, gain, residual);
     const std::int64_t width = x.size(1);
     at::Tensor dx = at::empty_like(x);
@@ -117,6 +120,7 @@ at::Tensor layer_norm_backward_input(const at::Tensor& dy, const at::Tensor& x, 
 
 void layer_norm_backward_weight(at::Tensor dgain, at::Tensor dbias, const at::Tensor& dy, const at::Tensor& x,
                                 const at::Tensor& mean, const at::Tensor& rstd) {
+    if (cuda::takes(x)) return cuda::layer_norm_backward_weight(std::move(dgain), std::move(dbias), dy, x, mean, rstd);
     if (!takes(x)) return aten::layer_norm_backward_weight(std::move(dgain), std::move(dbias), dy, x, mean, rstd);
     const std::int64_t rows = x.size(0), width = x.size(1);
     float *gains = dgain.mutable_data_ptr<float>(), *biases = dbias.mutable_data_ptr<float>();

@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 
 #include "models/kernels/aten_kernels.h"
+#include "models/kernels/cuda/operators.h"
 #include "models/kernels/own_kernels.h"
 #include "models/kernels/product.h"
 #include "models/kernels/vector_math.h"
@@ -106,6 +107,7 @@ void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor
 }
 
 void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy) {
+    if (cuda::takes(dy)) return cuda::accumulate_column_sums(std::move(dbias), dy);
     if (!takes(dy)) return aten::accumulate_column_sums(std::move(dbias), dy);
     float* sums = dbias.mutable_data_ptr<float>();
     const std::int64_t count = dy.size(0);

@@ -4,6 +4,7 @@
 #include <ATen/ops/empty_like.h>
 
 #include "models/kernels/aten_kernels.h"
+#include "models/kernels/cuda/operators.h"
 #include "models/kernels/dropout_mask.h"
 #include "models/kernels/own_kernels.h"
 #include "models/kernels/vector_math.h"
@@ -61,6 +62,7 @@ void for_masked_rows(std::int64_t rows, std::int64_t width, const DropoutKey& ke
 
 at::Tensor add_residual(const at::Tensor& residual, const at::Tensor& branch, const at::Tensor& bias,
                         const DropoutKey& key) {
+    if (cuda::takes(residual)) return cuda::add_residual(residual, branch, bias, key);
     if (!takes(residual)) return aten::add_residual(residual, branch, bias, key);
     const std::int64_t rows = residual.size(0), width = residual.size(1);
     at::Tensor y = at::empty_like(residual);
@@ -83,6 +85,7 @@ at::Tensor add_residual(const at::Tensor& residual, const at::Tensor& branch, co
 
 at::Tensor dropout_backward(const at::Tensor& dy, const DropoutKey& key) {
     if (key.probability == 0) return dy;
+    if (cuda::takes(dy)) return cuda::dropout_backward(dy, key);
     if (!takes(dy)) return aten::dropout_backward(dy, key);
     const std::int64_t width = dy.size(1);
     at::Tensor dx = at::empty_like(dy);

@@ -1,8 +1,4 @@
-#include <stdexcept>
-#include <string>
-
-#include <cuda_runtime.h>
-
+#include "models/kernels/cuda/launch.h"
 #include "models/kernels/dropout_mask.h"
 
 namespace smp::models::kernels {
@@ -37,12 +33,8 @@ void fill_dropout_mask_on_cuda(float* mask, const DropoutMask& dropout, std::uin
     const std::int64_t groups = (columns + 63) / 64;
     const std::int64_t runs = sequences * rows * groups * 16;
     if (runs == 0) return;
-    const auto blocks = static_cast<unsigned>((runs + kThreads - 1) / kThreads);
-    fill<<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(mask, dropout, first_sequence, first_row, rows,
-                                                                     columns, groups, runs);
-    const cudaError_t error = cudaGetLastError();
-    if (error != cudaSuccess)
-        throw std::runtime_error(std::string("the dropout kernel could not be launched: ") + cudaGetErrorString(error));
+    cuda::launch(fill, cuda::blocks_for(runs, kThreads), kThreads, stream, mask, dropout, first_sequence, first_row,
+                 rows, columns, groups, runs);
 }
 
 }  // namespace smp::models::kernels

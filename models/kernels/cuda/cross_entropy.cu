@@ -1,0 +1,77 @@
+// A block a row: a row of logits is as long as the vocabulary.
+#include "models/kernels/cuda/device_kernels.h"
+#include "models/kernels/cuda/launch.h"
+
+namespace smp::models::kernels::cuda {
+
+namespace {
+
+constexpr int kWarps = 8, kThreads = kWarps * kWarp;
+
+__device__ float infinity() { return __int_as_float(0x7F800000); }
+
+__global__ void maxima_of(float* maxima, LogitRows logits) {
+    __shared__ float of_warp[kWarps];
+    const float* x = logits.data + std::int64_t{blockIdx.x} * logits.stride;
+    float most = -infinity();
+    for (std::int64_t i = threadIdx.x; i < logits.valid; i += kThreads) most = most < x[i] ? x[i] : most;
+    most = warp_max(most);
+    if (threadIdx.x % kWarp == 0) of_warp[threadIdx.x / kWarp] = most;
+    __syncthreads();
+    if (threadIdx.x != 0) return;
+    for (int warp = 1; warp < kWarps; ++warp) most = most < of_warp[warp] ? of_warp[warp] : most;
+    maxima[blockIdx.x] = most;
+}
+
+__global__ void sums_of(float* sums, LogitRows logits, const float* maxima, const std::int64_t* targets,
+                        std::int64_t first) {
+    __shared__ float of_warp[kWarps];
+    const std::int64_t row = blockIdx.x, column = targets[row] - first;
+    float* x = logits.data + row * logits.stride;
+    const float most = maxima[row];
+    const bool is_here = column >= 0 && column < logits.valid;
+    // By the thread that overwrites that logit.
+    if (is_here ? column % kThreads == threadIdx.x : threadIdx.x == 0)
+        sums[logits.rows + row] = is_here ? x[column] - most : 0.0F;
+    float sum = 0;
+    for (std::int64_t i = threadIdx.x; i < logits.width; i += kThreads) {
+        const float e = i < logits.valid ? expf(x[i] - most) : 0.0F;
+        x[i] = e;
+        sum += e;
+    }
+    sum = warp_sum(sum);
+    if (threadIdx.x % kWarp == 0) of_warp[threadIdx.x / kWarp] = sum;
+    __syncthreads();
+    if (threadIdx.x != 0) return;
+    for (int warp = 1; warp < kWarps; ++warp) sum += of_warp[warp];
+    sums[row] = sum;
+}
+
+__global__ void gradients_of(LogitRows exponentials, const float* sums, const std::int64_t* targets, std::int64_t first,
+                             double scale) {
+    const std::int64_t row = blockIdx.x, column = targets[row] - first;
+    float* x = exponentials.data + row * exponentials.stride;
+    const auto factor = static_cast<float>(scale / sums[row]);
+    for (std::int64_t i = threadIdx.x; i < exponentials.width; i += kThreads) {
+        const float scaled = x[i] * factor;
+        x[i] = i == column ? scaled - static_cast<float>(scale) : scaled;
+    }
+}
+
+}  // namespace
+
+void row_maxima(float* maxima, LogitRows logits, void* stream) {
+    launch(maxima_of, blocks_for(logits.rows, 1), kThreads, stream, maxima, logits);
+}
+
+void exponential_sums(float* sums, LogitRows logits, const float* maxima, const std::int64_t* targets,
+                      std::int64_t first, void* stream) {
+    launch(sums_of, blocks_for(logits.rows, 1), kThreads, stream, sums, logits, maxima, targets, first);
+}
+
+void cross_entropy_gradient(LogitRows exponentials, const float* sums, const std::int64_t* targets, std::int64_t first,
+                            double scale, void* stream) {
+    launch(gradients_of, blocks_for(exponentials.rows, 1), kThreads, stream, exponentials, sums, targets, first, scale);
+}
+
+}  // namespace smp::models::kernels::cuda

@@ -1,0 +1,85 @@
+#include "models/kernels/cuda/device_kernels.h"
+#include "models/kernels/cuda/launch.h"
+#include "models/kernels/cuda/stored.h"
+
+namespace smp::models::kernels::cuda {
+
+namespace {
+
+constexpr int kThreads = 128;
+
+template <class T>
+__global__ void rows_of_table(T* out, const std::int64_t* tokens, const T* table, Matrix shape, std::int64_t first,
+                              std::int64_t held) {
+    const std::int64_t n = blockIdx.x, row = tokens[n] - first;
+    const bool is_here = row >= 0 && row < held;
+    for (std::int64_t i = threadIdx.x; i < shape.width; i += kThreads)
+        out[n * shape.width + i] = is_here ? table[row * shape.width + i] : stored<T>(0.0F);
+}
+
+/// A block for each place n of the batch. Where its token stands nowhere before, the block adds the gradients of all
+/// places of that token in ascending order, and nobody else touches that row of the table. Tokens are looked through
+/// kThreads at a time.
+template <class T>
+__global__ void token_gradient(float* dtable, const T* dy, const std::int64_t* tokens, Matrix shape, std::int64_t first,
+                               std::int64_t held) {
+    __shared__ bool is_same[kThreads];
+    const std::int64_t n = blockIdx.x, token = tokens[n], row = token - first;
+    if (row < 0 || row >= held) return;
+    for (std::int64_t begin = 0; begin < n; begin += kThreads) {
+        const std::int64_t m = begin + threadIdx.x;
+        if (__syncthreads_or(m < n && tokens[m] == token ? 1 : 0) != 0) return;
+    }
+    for (std::int64_t begin = n; begin < shape.rows; begin += kThreads) {
+        const std::int64_t m = begin + threadIdx.x;
+        is_same[threadIdx.x] = m < shape.rows && tokens[m] == token;
+        if (__syncthreads_or(is_same[threadIdx.x] ? 1 : 0) == 0) continue;
+        for (std::int64_t i = threadIdx.x; i < shape.width; i += kThreads) {
+            float sum = dtable[row * shape.width + i];
+            for (int place = 0; place < kThreads; ++place)
+                if (is_same[place]) sum += to_float(dy[(begin + place) * shape.width + i]);
+            dtable[row * shape.width + i] = sum;
+        }
+        __syncthreads();
+    }
+}
+
+template <class T>
+__global__ void position_gradient(float* dtable, const T* dy, std::int64_t sequences, std::int64_t places) {
+    const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
+    if (i >= places) return;
+    float sum = dtable[i];
+    for (std::int64_t s = 0; s < sequences; ++s) sum += to_float(dy[s * places + i]);
+    dtable[i] = sum;
+}
+
+}  // namespace
+
+void embed_tokens(Elements out, const std::int64_t* tokens, ConstElements table, Matrix shape, std::int64_t first,
+                  std::int64_t held, void* stream) {
+    with_type(table.storage, [&](auto zero) {
+        using T = decltype(zero);
+        launch(rows_of_table<T>, blocks_for(shape.rows, 1), kThreads, stream, as<T>(out), tokens, as<T>(table), shape,
+               first, held);
+    });
+}
+
+void accumulate_token_gradient(float* dtable, ConstElements dy, const std::int64_t* tokens, Matrix shape,
+                               std::int64_t first, std::int64_t held, void* stream) {
+    with_type(dy.storage, [&](auto zero) {
+        using T = decltype(zero);
+        launch(token_gradient<T>, blocks_for(shape.rows, 1), kThreads, stream, dtable, as<T>(dy), tokens, shape, first,
+               held);
+    });
+}
+
+void accumulate_position_gradient(float* dtable, ConstElements dy, std::int64_t sequences, std::int64_t length,
+                                  std::int64_t width, void* stream) {
+    with_type(dy.storage, [&](auto zero) {
+        using T = decltype(zero);
+        launch(position_gradient<T>, blocks_for(length * width, kThreads), kThreads, stream, dtable, as<T>(dy),
+               sequences, length * width);
+    });
+}
+
+}  // namespace smp::models::kernels::cuda

@@ -1,0 +1,145 @@
+#include "models/kernels/cuda/operators.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include "models/kernels/cuda/device_kernels.h"
+#include "models/kernels/own_kernels.h"
+
+namespace smp::models::kernels::cuda {
+
+namespace {
+
+/// The current one of the tensor's device; null for the CPU, where tests/cuda_on_host runs these kernels.
+void* stream_of(const at::Tensor& x) {
+    if (x.is_cpu()) return nullptr;
+    return c10::impl::VirtualGuardImpl(x.device().type()).getStream(x.device()).native_handle();
+}
+
+Matrix matrix(const at::Tensor& x) { return {.rows = x.size(0), .width = x.size(1)}; }
+ConstElements maybe(const at::Tensor& x, Storage storage) {
+    return x.defined() ? elements(x) : ConstElements{nullptr, storage};
+}
+at::Tensor fp32(at::IntArrayRef shape, const at::Tensor& like) {
+    return at::empty(shape, like.options().dtype(at::kFloat));
+}
+
+RowDropout row_dropout(const DropoutKey& key) {
+    if (key.probability == 0) return {};
+    return {.mask = dropout_mask(key),
+            .is_on = true,
+            .first_sequence = static_cast<std::uint64_t>(key.first_sequence),
+            .length = key.length,
+            .first_row = key.first_row};
+}
+
+LogitRows logit_rows(const at::Tensor& logits, std::int64_t valid) {
+    return {.data = logits.mutable_data_ptr<float>(),
+            .rows = logits.size(0),
+            .width = logits.size(1),
+            .stride = logits.stride(0),
+            .valid = valid};
+}
+
+const std::int64_t* integers(const at::Tensor& x) { return x.const_data_ptr<std::int64_t>(); }
+
+}  // namespace
+
+bool takes(const at::Tensor& x) {
+    const at::ScalarType type = x.scalar_type();
+    return x.is_cuda() && (type == at::kFloat || type == at::kBFloat16 || type == at::kHalf);
+}
+
+void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy) {
+    accumulate_column_sums(dbias.mutable_data_ptr<float>(), elements(dy), matrix(dy), dy.stride(0), stream_of(dy));
+}
+
+Normalised layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Tensor& bias, double epsilon) {
+    Normalised result{at::empty_like(x), fp32({x.size(0)}, x), fp32({x.size(0)}, x)};
+    layer_norm(mutable_elements(result.y), result.mean.mutable_data_ptr<float>(), result.rstd.mutable_data_ptr<float>(),
+               elements(x), elements(gain), elements(bias), matrix(x), epsilon, stream_of(x));
+    return result;
+}
+
+at::Tensor layer_norm_backward_input(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& mean,
+                                     const at::Tensor& rstd, const at::Tensor& gain, const at::Tensor& residual) {
+    at::Tensor dx = at::empty_like(x);
+    layer_norm_backward_input(mutable_elements(dx), elements(dy), elements(x), mean.const_data_ptr<float>(),
+                              rstd.const_data_ptr<float>(), elements(gain), maybe(residual, storage_of(x)), matrix(x),
+                              stream_of(x));
+    return dx;
+}
+
+void layer_norm_backward_weight(at::Tensor dgain, at::Tensor dbias, const at::Tensor& dy, const at::Tensor& x,
+                                const at::Tensor& mean, const at::Tensor& rstd) {
+    layer_norm_backward_weight(dgain.mutable_data_ptr<float>(), dbias.mutable_data_ptr<float>(), elements(dy),
+                               elements(x), mean.const_data_ptr<float>(), rstd.const_data_ptr<float>(), matrix(x),
+                               stream_of(x));
+}
+
+at::Tensor gelu(const at::Tensor& x) {
+    at::Tensor y = at::empty_like(x);
+    gelu(mutable_elements(y), elements(x), x.numel(), stream_of(x));
+    return y;
+}
+
+void gelu_backward(at::Tensor dy, const at::Tensor& x) {
+    gelu_backward(mutable_elements(dy), elements(dy), elements(x), x.numel(), stream_of(x));
+}
+
+at::Tensor add_residual(const at::Tensor& residual, const at::Tensor& branch, const at::Tensor& bias,
+                        const DropoutKey& key) {
+    at::Tensor y = at::empty_like(residual);
+    add_residual(mutable_elements(y), elements(residual), elements(branch), maybe(bias, storage_of(branch)),
+                 matrix(branch), row_dropout(key), stream_of(branch));
+    return y;
+}
+
+at::Tensor dropout_backward(const at::Tensor& dy, const DropoutKey& key) {
+    if (key.probability == 0) return dy;
+    at::Tensor dx = at::empty_like(dy);
+    const ConstElements none{nullptr, storage_of(dy)};
+    add_residual(mutable_elements(dx), none, elements(dy), none, matrix(dy), row_dropout(key), stream_of(dy));
+    return dx;
+}
+
+at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::int64_t first) {
+    at::Tensor out = at::empty({tokens.numel(), table.size(1)}, table.options());
+    embed_tokens(mutable_elements(out), integers(tokens), elements(table), matrix(out), first, table.size(0),
+                 stream_of(table));
+    return out;
+}
+
+void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first) {
+    accumulate_token_gradient(dtable.mutable_data_ptr<float>(), elements(dy), integers(tokens), matrix(dy), first,
+                              dtable.size(0), stream_of(dy));
+}
+
+void accumulate_position_gradient(at::Tensor dtable, const at::Tensor& dy, std::int64_t sequences,
+                                  std::int64_t length) {
+    accumulate_position_gradient(dtable.mutable_data_ptr<float>(), elements(dy), sequences, length, dy.size(1),
+                                 stream_of(dy));
+}
+
+at::Tensor row_maxima(const at::Tensor& logits, std::int64_t valid) {
+    at::Tensor maxima = fp32({logits.size(0)}, logits);
+    row_maxima(maxima.mutable_data_ptr<float>(), logit_rows(logits, valid), stream_of(logits));
+    return maxima;
+}
+
+at::Tensor exponential_sums(at::Tensor logits, const at::Tensor& maxima, const at::Tensor& targets, std::int64_t first,
+                            std::int64_t valid) {
+    at::Tensor sums = fp32({2, logits.size(0)}, logits);
+    exponential_sums(sums.mutable_data_ptr<float>(), logit_rows(logits, valid), maxima.const_data_ptr<float>(),
+                     integers(targets), first, stream_of(logits));
+    return sums;
+}
+
+void cross_entropy_gradient(at::Tensor exponentials, const at::Tensor& sums, const at::Tensor& targets,
+                            std::int64_t first, double scale) {
+    cross_entropy_gradient(logit_rows(exponentials, exponentials.size(1)), sums.const_data_ptr<float>(),
+                           integers(targets), first, scale, stream_of(exponentials));
+}
+
+}  // namespace smp::models::kernels::cuda

@@ -1,0 +1,37 @@
+// Twins of kernels.h on CUDA, by kernels of our own (device_kernels.h). Products and attention are not here: they take
+// ATen's. Same contracts; the work is queued on the current stream.
+#pragma once
+
+#include "models/kernels/kernels.h"
+
+namespace smp::models::kernels::cuda {
+
+/// fp32, bf16 and fp16 on CUDA.
+bool takes(const at::Tensor& x);
+
+void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy);
+
+Normalised layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Tensor& bias, double epsilon);
+at::Tensor layer_norm_backward_input(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& mean,
+                                     const at::Tensor& rstd, const at::Tensor& gain, const at::Tensor& residual);
+void layer_norm_backward_weight(at::Tensor dgain, at::Tensor dbias, const at::Tensor& dy, const at::Tensor& x,
+                                const at::Tensor& mean, const at::Tensor& rstd);
+
+at::Tensor gelu(const at::Tensor& x);
+void gelu_backward(at::Tensor dy, const at::Tensor& x);
+
+at::Tensor add_residual(const at::Tensor& residual, const at::Tensor& branch, const at::Tensor& bias,
+                        const DropoutKey& key);
+at::Tensor dropout_backward(const at::Tensor& dy, const DropoutKey& key);
+
+at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::int64_t first);
+void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first);
+void accumulate_position_gradient(at::Tensor dtable, const at::Tensor& dy, std::int64_t sequences, std::int64_t length);
+
+at::Tensor row_maxima(const at::Tensor& logits, std::int64_t valid);
+at::Tensor exponential_sums(at::Tensor logits, const at::Tensor& maxima, const at::Tensor& targets, std::int64_t first,
+                            std::int64_t valid);
+void cross_entropy_gradient(at::Tensor exponentials, const at::Tensor& sums, const at::Tensor& targets,
+                            std::int64_t first, double scale);
+
+}  // namespace smp::models::kernels::cuda

@@ -1,0 +1,37 @@
+// Runs the kernels of our .cu files without a GPU: the blocks of a grid one after another, the threads of a block as
+// fibers of the calling thread. A fiber runs until it waits for its block or warp, or ends; who goes on next is drawn,
+// so that numbers change where a barrier is missing. What it shows is the kernels' own indexing and order; what it
+// does not: speed, limits of a device (registers, shared memory), the memory model between blocks.
+//
+// x86-64 only; not under sanitizers, which do not know these fibers.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace smp::testing::cuda_on_host {
+
+struct Extent {
+    unsigned x = 1, y = 1, z = 1;
+    Extent(unsigned along_x = 1, unsigned along_y = 1, unsigned along_z = 1)  // NOLINT(google-explicit-constructor)
+        : x(along_x), y(along_y), z(along_z) {}
+};
+
+/// Runs `kernel` to its end for each thread of each block; exceptions may not leave it. A block whose threads wait for
+/// one another at different places is an error: std::logic_error says where. `stream` counts for nothing.
+void run(Extent blocks, Extent threads, void* stream, const std::function<void()>& kernel);
+/// Of the order in which fibers go on.
+void set_seed(std::uint64_t seed);
+
+// What a running kernel asks.
+
+struct Place {
+    Extent thread, block;
+};
+const Place& place();
+void wait_for_block();
+bool any_of_block(bool predicate);
+/// The `bits` of the lane whose number differs by `lane_mask`. All 32 lanes must take part: `mask` is all ones.
+std::uint64_t exchange_in_warp(unsigned mask, std::uint64_t bits, int lane_mask);
+
+}  // namespace smp::testing::cuda_on_host

@@ -1,0 +1,41 @@
+// Stands in for CUDA's header where a .cu file is compiled for the host (tests/cuda_on_host): what our kernels use of
+// the language, a CUDA thread being a fiber of cuda_on_host.h. Nothing else is there, so that using more is an error.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "tests/cuda_on_host/cuda_on_host.h"
+
+#define __global__
+#define __device__
+#define __host__
+// The blocks of a grid run one after another.
+#define __shared__ static
+
+using cudaStream_t = void*;
+using dim3 = smp::testing::cuda_on_host::Extent;
+namespace cuda_on_host = smp::testing::cuda_on_host;
+
+#define threadIdx (cuda_on_host::place().thread)
+#define blockIdx (cuda_on_host::place().block)
+
+inline void __syncthreads() { cuda_on_host::wait_for_block(); }
+inline int __syncthreads_or(int predicate) { return cuda_on_host::any_of_block(predicate != 0) ? 1 : 0; }
+
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int lane_mask) {
+    static_assert(sizeof(T) <= sizeof(std::uint64_t));
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, &value, sizeof(T));
+    bits = cuda_on_host::exchange_in_warp(mask, bits, lane_mask);
+    std::memcpy(&value, &bits, sizeof(T));
+    return value;
+}
+
+inline float __int_as_float(int bits) {
+    float value = 0;
+    std::memcpy(&value, &bits, sizeof(value));
+    return value;
+}
