@@ -43,7 +43,7 @@ std::string unknown_key(const std::string& section, const std::string& name) {
             known.push_back(key.name);
             if (!key.alias.empty()) known.push_back(key.alias);
         }
-        for (const std::string& near : nearest(name, known)) meant.push_back(section + '.' + near);
+        for (const std::string& near : nearest(name, known)) meant.push_back(fmt::format("{}.{}", section, near));
     }
     return "is no key; " + suggestion(meant);
 }

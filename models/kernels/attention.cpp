@@ -6,6 +6,7 @@
 #include <ATen/ops/empty_like.h>
 
 #include "models/kernels/aten_kernels.h"
+#include "models/kernels/cuda/operators.h"
 #include "models/kernels/dropout_mask.h"
 #include "models/kernels/own_kernels.h"
 #include "models/kernels/product.h"
@@ -270,6 +271,7 @@ class WideHead {
 }  // namespace
 
 Attended attention(const at::Tensor& qkv, const AttentionShape& shape, const DropoutKey& key) {
+    if (cuda::takes_heads(qkv, shape)) return cuda::attention(qkv, shape, key);
     if (!takes(qkv)) return aten::attention(qkv, shape, key);
     const std::int64_t tokens = shape.sequences * shape.length;
     Attended result{at::empty({tokens, shape.heads * shape.head_width}, qkv.options()),
@@ -291,6 +293,7 @@ Attended attention(const at::Tensor& qkv, const AttentionShape& shape, const Dro
 
 at::Tensor attention_backward(const at::Tensor& dout, const at::Tensor& qkv, const at::Tensor& out,
                               const at::Tensor& logsumexp, const AttentionShape& shape, const DropoutKey& key) {
+    if (cuda::takes_heads(qkv, shape)) return cuda::attention_backward(dout, qkv, out, logsumexp, shape, key);
     if (!takes(qkv)) return aten::attention_backward(dout, qkv, out, logsumexp, shape, key);
     at::Tensor dqkv = at::empty_like(qkv);
     const Elements to = mutable_elements(dqkv);

@@ -200,6 +200,34 @@ TEST_F(KernelsCudaFp64, ResidualAndDropout) {
             }
 }
 
+// Scores of unit deviation; products of at most 130 terms twice in a row, and four times backward, as kernels_test has
+// them. Lengths and widths that tiles do not divide; heads of another rank; queries that see one key.
+TEST_F(KernelsCudaFp64, Attention) {
+    for (const auto type : kStorages)
+        for (const double probability : {0.0, 0.2})
+            for (const AttentionShape& shape : std::vector<AttentionShape>{
+                     {2, 96, 2, 64, 0}, {2, 20, 3, 12, 0}, {1, 1, 2, 16, 0}, {3, 65, 1, 7, 3}, {1, 70, 2, 100, 2}}) {
+                const DropoutKey key = {
+                    .probability = probability, .seed = 5, .first_sequence = 7, .length = shape.length};
+                const std::int64_t n = shape.sequences * shape.length, width = shape.heads * shape.head_width;
+                const Tensor qkv = random({n, 3 * width}, type);
+                const auto forward = [&](const auto& attend) {
+                    return [&](const Tensors& x) {
+                        const Attended attended = attend(x[0], shape, key);
+                        return Tensors{attended.out, attended.logsumexp};
+                    };
+                };
+                check("attention", {qkv}, forward(cuda::attention), forward(aten::attention), 100);
+                const Attended exact = aten::attention(qkv.to(at::kDouble), shape, key);
+                const auto backward = [&](const auto& gradient) {
+                    return [&](const Tensors& x) { return Tensors{gradient(x[0], x[1], x[2], x[3], shape, key)}; };
+                };
+                check("attention_backward",
+                      {random({n, width}, type), qkv, exact.out.to(type), exact.logsumexp.to(at::kFloat)},
+                      backward(cuda::attention_backward), backward(aten::attention_backward), 200);
+            }
+}
+
 // Tokens below the shard, in it and above it; some often, so that sums have an order. 256 of a token at most: see sums
 // of columns.
 TEST_F(KernelsCudaFp64, Embedding) {

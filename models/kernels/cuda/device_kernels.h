@@ -44,6 +44,25 @@ struct RowDropout {
 void add_residual(Elements y, ConstElements residual, ConstElements branch, ConstElements bias, Matrix shape,
                   const RowDropout& dropout, void* stream);
 
+/// Heads of one rank, of which the first is head `first_head` of all.
+struct HeadShape {
+    std::int64_t sequences = 0, length = 0, heads = 0, head_width = 0, first_head = 0;
+};
+/// A dropout of attention weights: DropoutKey says by what an element is named.
+struct WeightDropout {
+    DropoutMask mask;
+    bool is_on = false;
+    std::uint64_t first_sequence = 0;
+};
+/// Heads of up to 128 columns, up to 65,535 of them and of sequences. Others take ATen's operators.
+bool takes_heads(const HeadShape& shape);
+/// qkv [N, 3·H·d] → out [N, H·d] and logsumexp [b, H, T].
+void attention(Elements out, float* logsumexp, ConstElements qkv, const HeadShape& shape, const WeightDropout& dropout,
+               void* stream);
+/// `delta` [b, H, T] is scratch.
+void attention_backward(Elements dqkv, float* delta, ConstElements dout, ConstElements qkv, ConstElements out,
+                        const float* logsumexp, const HeadShape& shape, const WeightDropout& dropout, void* stream);
+
 /// tokens [shape.rows]; the table has `held` rows, tokens `first` and up.
 void embed_tokens(Elements out, const std::int64_t* tokens, ConstElements table, Matrix shape, std::int64_t first,
                   std::int64_t held, void* stream);

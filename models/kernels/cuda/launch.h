@@ -8,6 +8,13 @@
 
 #include <cuda_runtime.h>
 
+// Before a loop over an array of a thread's own, which then lies in registers.
+#ifdef __CUDACC__
+#define SMP_UNROLLED _Pragma("unroll")
+#else
+#define SMP_UNROLLED
+#endif
+
 namespace smp::models::kernels::cuda {
 
 constexpr int kWarp = 32;
@@ -16,7 +23,7 @@ constexpr int kWarp = 32;
 /// where it cannot be started.
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, void* stream, Arguments... arguments) {
-    if (blocks.x == 0 || blocks.y == 0) return;
+    if (blocks.x == 0 || blocks.y == 0 || blocks.z == 0) return;
 #ifdef __CUDACC__
     kernel<<<blocks, threads, 0, static_cast<cudaStream_t>(stream)>>>(arguments...);
     const cudaError_t error = cudaGetLastError();

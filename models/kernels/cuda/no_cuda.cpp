@@ -33,6 +33,12 @@ void accumulate_column_sums(float*, ConstElements, Matrix, std::int64_t, void*) 
 void gelu(Elements, ConstElements, std::int64_t, void*) { refuse(); }
 void gelu_backward(Elements, ConstElements, ConstElements, std::int64_t, void*) { refuse(); }
 void add_residual(Elements, ConstElements, ConstElements, ConstElements, Matrix, const RowDropout&, void*) { refuse(); }
+bool takes_heads(const HeadShape&) { return false; }
+void attention(Elements, float*, ConstElements, const HeadShape&, const WeightDropout&, void*) { refuse(); }
+void attention_backward(Elements, float*, ConstElements, ConstElements, ConstElements, const float*, const HeadShape&,
+                        const WeightDropout&, void*) {
+    refuse();
+}
 void embed_tokens(Elements, const std::int64_t*, ConstElements, Matrix, std::int64_t, std::int64_t, void*) { refuse(); }
 void accumulate_token_gradient(float*, ConstElements, const std::int64_t*, Matrix, std::int64_t, std::int64_t, void*) {
     refuse();

@@ -34,6 +34,19 @@ RowDropout row_dropout(const DropoutKey& key) {
             .first_row = key.first_row};
 }
 
+HeadShape head_shape(const AttentionShape& s) {
+    return {.sequences = s.sequences,
+            .length = s.length,
+            .heads = s.heads,
+            .head_width = s.head_width,
+            .first_head = s.first_head};
+}
+
+WeightDropout weight_dropout(const DropoutKey& key) {
+    if (key.probability == 0) return {};
+    return {.mask = dropout_mask(key), .is_on = true, .first_sequence = static_cast<std::uint64_t>(key.first_sequence)};
+}
+
 LogitRows logit_rows(const at::Tensor& logits, std::int64_t valid) {
     return {.data = logits.mutable_data_ptr<float>(),
             .rows = logits.size(0),
@@ -49,6 +62,10 @@ const std::int64_t* integers(const at::Tensor& x) { return x.const_data_ptr<std:
 bool takes(const at::Tensor& x) {
     const at::ScalarType type = x.scalar_type();
     return x.is_cuda() && (type == at::kFloat || type == at::kBFloat16 || type == at::kHalf);
+}
+
+bool takes_heads(const at::Tensor& qkv, const AttentionShape& shape) {
+    return takes(qkv) && takes_heads(head_shape(shape));
 }
 
 void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy) {
@@ -102,6 +119,23 @@ at::Tensor dropout_backward(const at::Tensor& dy, const DropoutKey& key) {
     const ConstElements none{nullptr, storage_of(dy)};
     add_residual(mutable_elements(dx), none, elements(dy), none, matrix(dy), row_dropout(key), stream_of(dy));
     return dx;
+}
+
+Attended attention(const at::Tensor& qkv, const AttentionShape& s, const DropoutKey& key) {
+    Attended result{at::empty({qkv.size(0), s.heads * s.head_width}, qkv.options()),
+                    fp32({s.sequences, s.heads, s.length}, qkv)};
+    attention(mutable_elements(result.out), result.logsumexp.mutable_data_ptr<float>(), elements(qkv), head_shape(s),
+              weight_dropout(key), stream_of(qkv));
+    return result;
+}
+
+at::Tensor attention_backward(const at::Tensor& dout, const at::Tensor& qkv, const at::Tensor& out,
+                              const at::Tensor& logsumexp, const AttentionShape& s, const DropoutKey& key) {
+    at::Tensor dqkv = at::empty_like(qkv), delta = at::empty_like(logsumexp);
+    attention_backward(mutable_elements(dqkv), delta.mutable_data_ptr<float>(), elements(dout), elements(qkv),
+                       elements(out), logsumexp.const_data_ptr<float>(), head_shape(s), weight_dropout(key),
+                       stream_of(qkv));
+    return dqkv;
 }
 
 at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::int64_t first) {

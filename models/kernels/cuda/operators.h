@@ -1,5 +1,5 @@
-// Twins of kernels.h on CUDA, by kernels of our own (device_kernels.h). Products and attention are not here: they take
-// ATen's. Same contracts; the work is queued on the current stream.
+// Twins of kernels.h on CUDA, by kernels of our own (device_kernels.h). Products are not here: they take ATen's. Same
+// contracts; the work is queued on the current stream.
 #pragma once
 
 #include "models/kernels/kernels.h"
@@ -8,6 +8,8 @@ namespace smp::models::kernels::cuda {
 
 /// fp32, bf16 and fp16 on CUDA.
 bool takes(const at::Tensor& x);
+/// Likewise, and of a shape that they have a kernel for.
+bool takes_heads(const at::Tensor& qkv, const AttentionShape& shape);
 
 void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy);
 
@@ -23,6 +25,10 @@ void gelu_backward(at::Tensor dy, const at::Tensor& x);
 at::Tensor add_residual(const at::Tensor& residual, const at::Tensor& branch, const at::Tensor& bias,
                         const DropoutKey& key);
 at::Tensor dropout_backward(const at::Tensor& dy, const DropoutKey& key);
+
+Attended attention(const at::Tensor& qkv, const AttentionShape& shape, const DropoutKey& key);
+at::Tensor attention_backward(const at::Tensor& dout, const at::Tensor& qkv, const at::Tensor& out,
+                              const at::Tensor& logsumexp, const AttentionShape& shape, const DropoutKey& key);
 
 at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::int64_t first);
 void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first);

@@ -22,6 +22,7 @@ namespace cuda_on_host = smp::testing::cuda_on_host;
 #define blockIdx (cuda_on_host::place().block)
 
 inline void __syncthreads() { cuda_on_host::wait_for_block(); }
+inline void __syncwarp() { cuda_on_host::exchange_in_warp(0xFFFFFFFFU, 0, 0); }
 inline int __syncthreads_or(int predicate) { return cuda_on_host::any_of_block(predicate != 0) ? 1 : 0; }
 
 template <class T>
