@@ -1,4 +1,4 @@
-# LibTorch as own imported targets: smp::torch (CPU), and with CUDA smp::torch_cuda, smp::nccl and smp::cuda_runtime.
+# LibTorch as own imported targets: smp::torch (CPU), and with CUDA smp::torch_cuda, smp::nccl, smp::cublas and smp::cuda_runtime.
 # find_package(Torch) would need nvcc even for C++ alone, and Python.
 
 include(FindNvcc)
@@ -59,6 +59,11 @@ if(SMP_CUDA_ENABLED)
     add_library(smp::cuda_runtime ALIAS smp_cuda_runtime)
     target_include_directories(smp_cuda_runtime SYSTEM INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${smp_libtorch_root}/nvidia/cu13/include>)
     target_link_libraries(smp_cuda_runtime INTERFACE smp::cudart)
+
+    smp_import(smp::cublas_library "${smp_libtorch_root}/nvidia/cu13/lib/libcublas.so.13")
+    add_library(smp_cublas INTERFACE)
+    add_library(smp::cublas ALIAS smp_cublas)
+    target_link_libraries(smp_cublas INTERFACE smp::cublas_library smp::cuda_runtime)
 
     # One NCCL in the process, torch's: header and library.
     add_library(smp_nccl INTERFACE)

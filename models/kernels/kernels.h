@@ -10,9 +10,9 @@
 // On the CPU, these take our own kernels: an operator gives the same bits for any number of intra-op threads, any
 // alignment, and on any x86-64 processor with AVX2 and FMA, since work is cut into fixed blocks and sums run in a fixed
 // order. A row of a product or of a row-wise operator even has the same bits in any number of rows. CUDA tensors take
-// CUDA kernels of our own (cuda/), with the same bits in every run, but for products and the sum of the loss; these, and
-// other dtypes, take ATen's operators (aten_kernels.h), whose bits are ATen's. All operators are local; they allocate
-// what they return and, but for small scratch, nothing else.
+// CUDA kernels of our own and cuBLAS (cuda/), with the same bits in every run of a shape; other dtypes, mixed operands
+// of a product and the sum of the loss take ATen's operators (aten_kernels.h), whose bits are ATen's. All operators are
+// local; they allocate what they return and, but for small scratch, nothing else.
 #pragma once
 
 #include <cstdint>

@@ -67,6 +67,7 @@ at::Tensor multiply_by_transposed(const at::Tensor& dy, const at::Tensor& w, at:
 }  // namespace
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
+    if (cuda::takes(x, w)) return cuda::linear(x, w, bias);
     if (!takes(x)) return aten::linear(x, w, bias);
     at::Tensor y = at::empty({x.size(0), w.size(1)}, w.options());
     std::optional<Vector> wide_bias;
@@ -85,16 +86,19 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bi
 }
 
 at::Tensor linear_backward_input(const at::Tensor& dy, const at::Tensor& w) {
+    if (cuda::takes(dy, w)) return cuda::linear_backward_input(dy, w);
     if (!takes(dy)) return aten::linear_backward_input(dy, w);
     return multiply_by_transposed(dy, w, w.scalar_type());
 }
 
 at::Tensor logits(const at::Tensor& x, const at::Tensor& w) {
+    if (cuda::takes(x, w)) return cuda::logits(x, w);
     if (!takes(x)) return aten::logits(x, w);
     return multiply_by_transposed(x, w, at::kFloat);
 }
 
 void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor& dy) {
+    if (cuda::takes(x, dy)) return cuda::linear_backward_weight(std::move(dw), x, dy);
     if (!takes(dy)) return aten::linear_backward_weight(std::move(dw), x, dy);
     multiply_in_parallel({.m = x.size(1),
                           .n = dy.size(1),

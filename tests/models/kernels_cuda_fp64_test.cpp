@@ -200,6 +200,37 @@ TEST_F(KernelsCudaFp64, ResidualAndDropout) {
             }
 }
 
+// Chains of at most 130 terms in some order: as kernels_test has them. Strided rows; a bias, a sum in fp32.
+TEST_F(KernelsCudaFp64, Linear) {
+    struct Sizes {
+        std::int64_t rows, in, out;
+    };
+    struct Way {
+        Tensor (*linear)(const Tensor&, const Tensor&, const Tensor&);
+        Tensor (*input)(const Tensor&, const Tensor&);
+        Tensor (*logits)(const Tensor&, const Tensor&);
+        void (*weight)(Tensor, const Tensor&, const Tensor&);
+    };
+    for (const auto type : kStorages)
+        for (const auto& [rows, in, out] :
+             {Sizes{1, 1, 1}, Sizes{1, 64, 33}, Sizes{7, 33, 5}, Sizes{130, 5, 1}, Sizes{40, 100, 77}}) {
+            const auto all = [in = in, out = out](const Way& f) {
+                return [=](const Tensors& x) {
+                    const Tensor some = x[0].narrow(1, 1, in), w = x[1].narrow(1, 2, out);
+                    const Tensor dw = x[3].clone().narrow(1, 1, out);
+                    f.weight(dw, some, x[2]);
+                    return Tensors{f.linear(some, w, x[4]), f.linear(some, w, Tensor()), f.input(x[2], w),
+                                   f.logits(x[2], w), dw};
+                };
+            };
+            check("linear",
+                  {random({rows, in + 2}, type), random({in, out + 3}, type), random({rows, out}, type),
+                   random({in, out + 1}, at::kFloat), random({out}, type)},
+                  all({cuda::linear, cuda::linear_backward_input, cuda::logits, cuda::linear_backward_weight}),
+                  all({aten::linear, aten::linear_backward_input, aten::logits, aten::linear_backward_weight}), 100);
+        }
+}
+
 // Scores of unit deviation; products of at most 130 terms twice in a row, and four times backward, as kernels_test has
 // them. Lengths and widths that tiles do not divide; heads of another rank; queries that see one key.
 TEST_F(KernelsCudaFp64, Attention) {

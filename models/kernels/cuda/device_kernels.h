@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "models/kernels/dropout_mask.h"
+#include "models/kernels/product.h"
 #include "models/kernels/storage.h"
 
 namespace smp::models::kernels::cuda {
@@ -24,6 +25,13 @@ void layer_norm_backward_input(Elements dx, ConstElements dy, ConstElements x, c
                                ConstElements gain, ConstElements residual, Matrix shape, void* stream);
 void layer_norm_backward_weight(float* dgain, float* dbias, ConstElements dy, ConstElements x, const float* mean,
                                 const float* rstd, Matrix shape, void* stream);
+
+/// The product of product.h by cuBLAS: sums in fp32, rounded once, in an order that cuBLAS chooses by shape and device.
+/// Both operands in one storage, dimensions and strides below 2^31, no Start::bias: fill_rows puts the bias into c, and
+/// Start::sum adds to it, in 16 bits too.
+void multiply(const Product& product, void* stream);
+/// Each row of y [rows, width] = bias [width].
+void fill_rows(Elements y, ConstElements bias, Matrix shape, void* stream);
 
 /// Rows of dy begin `stride` elements apart.
 void accumulate_column_sums(float* sums, ConstElements dy, Matrix shape, std::int64_t stride, void* stream);

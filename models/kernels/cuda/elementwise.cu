@@ -72,6 +72,12 @@ __global__ void residual_sum(T* y, const T* residual, const T* branch, const T* 
 }
 
 template <class T>
+__global__ void rows_of(T* y, const T* bias, std::int64_t width, std::int64_t count) {
+    const std::int64_t i = element();
+    if (i < count) y[i] = bias[i % width];
+}
+
+template <class T>
 struct ColumnTerms {
     const T* dy;
     std::int64_t stride;
@@ -100,6 +106,14 @@ void gelu_backward(Elements dx, ConstElements dy, ConstElements x, std::int64_t 
     with_type(x.storage, [&](auto zero) {
         using T = decltype(zero);
         launch(gelu_gradient<T>, blocks_for(count, kThreads), kThreads, stream, as<T>(dx), as<T>(dy), as<T>(x), count);
+    });
+}
+
+void fill_rows(Elements y, ConstElements bias, Matrix shape, void* stream) {
+    with_type(y.storage, [&](auto zero) {
+        using T = decltype(zero);
+        const std::int64_t count = shape.rows * shape.width;
+        launch(rows_of<T>, blocks_for(count, kThreads), kThreads, stream, as<T>(y), as<T>(bias), shape.width, count);
     });
 }
 

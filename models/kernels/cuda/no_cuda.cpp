@@ -29,6 +29,8 @@ void layer_norm_backward_weight(float*, float*, ConstElements, ConstElements, co
                                 void*) {
     refuse();
 }
+void multiply(const Product&, void*) { refuse(); }
+void fill_rows(Elements, ConstElements, Matrix, void*) { refuse(); }
 void accumulate_column_sums(float*, ConstElements, Matrix, std::int64_t, void*) { refuse(); }
 void gelu(Elements, ConstElements, std::int64_t, void*) { refuse(); }
 void gelu_backward(Elements, ConstElements, ConstElements, std::int64_t, void*) { refuse(); }

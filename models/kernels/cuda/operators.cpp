@@ -25,6 +25,21 @@ at::Tensor fp32(at::IntArrayRef shape, const at::Tensor& like) {
     return at::empty(shape, like.options().dtype(at::kFloat));
 }
 
+MatrixView view(const at::Tensor& x) { return {x.const_data_ptr(), x.stride(0), x.stride(1), storage_of(x)}; }
+MatrixView transposed(const at::Tensor& x) { return {x.const_data_ptr(), x.stride(1), x.stride(0), storage_of(x)}; }
+/// c = a · b over `k` terms.
+Product product(const MatrixView& a, const MatrixView& b, const at::Tensor& c, Start start, std::int64_t k) {
+    return {.m = c.size(0),
+            .n = c.size(1),
+            .k = k,
+            .a = a,
+            .b = b,
+            .c = c.mutable_data_ptr(),
+            .c_stride = c.stride(0),
+            .c_storage = storage_of(c),
+            .start = start};
+}
+
 RowDropout row_dropout(const DropoutKey& key) {
     if (key.probability == 0) return {};
     return {.mask = dropout_mask(key),
@@ -66,6 +81,33 @@ bool takes(const at::Tensor& x) {
 
 bool takes_heads(const at::Tensor& qkv, const AttentionShape& shape) {
     return takes(qkv) && takes_heads(head_shape(shape));
+}
+
+bool takes(const at::Tensor& x, const at::Tensor& y) {
+    return takes(x) && takes(y) && x.scalar_type() == y.scalar_type();
+}
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {
+    at::Tensor y = at::empty({x.size(0), w.size(1)}, w.options());
+    if (bias.defined()) fill_rows(mutable_elements(y), elements(bias), matrix(y), stream_of(x));
+    multiply(product(view(x), view(w), y, bias.defined() ? Start::sum : Start::zero, x.size(1)), stream_of(x));
+    return y;
+}
+
+at::Tensor linear_backward_input(const at::Tensor& dy, const at::Tensor& w) {
+    at::Tensor dx = at::empty({dy.size(0), w.size(0)}, w.options());
+    multiply(product(view(dy), transposed(w), dx, Start::zero, dy.size(1)), stream_of(dy));
+    return dx;
+}
+
+at::Tensor logits(const at::Tensor& x, const at::Tensor& w) {
+    at::Tensor y = fp32({x.size(0), w.size(0)}, x);
+    multiply(product(view(x), transposed(w), y, Start::zero, x.size(1)), stream_of(x));
+    return y;
+}
+
+void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor& dy) {
+    multiply(product(transposed(x), view(dy), dw, Start::sum, x.size(0)), stream_of(x));
 }
 
 void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy) {

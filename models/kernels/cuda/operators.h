@@ -1,5 +1,5 @@
-// Twins of kernels.h on CUDA, by kernels of our own (device_kernels.h). Products are not here: they take ATen's. Same
-// contracts; the work is queued on the current stream.
+// Twins of kernels.h on CUDA, by kernels of our own and cuBLAS (device_kernels.h). Same contracts; the work is queued
+// on the current stream.
 #pragma once
 
 #include "models/kernels/kernels.h"
@@ -11,6 +11,13 @@ bool takes(const at::Tensor& x);
 /// Likewise, and of a shape that they have a kernel for.
 bool takes_heads(const at::Tensor& qkv, const AttentionShape& shape);
 
+/// Of both operands: takes(), and one storage.
+bool takes(const at::Tensor& x, const at::Tensor& y);
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias);
+at::Tensor linear_backward_input(const at::Tensor& dy, const at::Tensor& w);
+at::Tensor logits(const at::Tensor& x, const at::Tensor& w);
+void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor& dy);
 void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy);
 
 Normalised layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Tensor& bias, double epsilon);
