@@ -208,18 +208,20 @@ std::vector<Problem> validate_world(std::int64_t world, const ClusterOptions& cl
                         fmt::format("worlds have 1 to {} ranks", kMostRanks));
         return checks.problems();
     }
+    if (cluster.devices_per_node && stated_world(cluster, parallel) != world) {
+        checks.conflict("devices_per_node", cluster.devices_per_node,
+                        fmt::format("with cluster.nodes = {} the job needs {} ranks, but it was started on {}",
+                                    cluster.nodes, stated_world(cluster, parallel), world),
+                        "start that many ranks, or leave cluster.nodes and cluster.devices_per_node out");
+        return checks.problems();  // what else is wrong with that number is not the question
+    }
     std::vector<Problem> problems;
     try {
         degrees_in(parallel, static_cast<int>(world));
     } catch (const ConfigError& error) {
         problems = error.problems();
     }
-    if (cluster.devices_per_node && stated_world(cluster, parallel) != world) {
-        checks.conflict("devices_per_node", cluster.devices_per_node,
-                        fmt::format("with cluster.nodes = {} the job has {} ranks, but it was started on {}",
-                                    cluster.nodes, stated_world(cluster, parallel), world),
-                        "start that many ranks, or leave cluster.nodes and cluster.devices_per_node out");
-    } else if (world % cluster.nodes != 0) {
+    if (world % cluster.nodes != 0) {
         checks.conflict("nodes", cluster.nodes, fmt::format("does not divide the {} ranks of the job", world),
                         "start a multiple of it, or leave cluster.nodes out");
     }

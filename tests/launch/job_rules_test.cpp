@@ -179,8 +179,11 @@ TEST(JobRules, ActiveMicrobatches) {
 TEST(JobRules, TheWorldFitsTheLayoutAndWhatIsStated) {
     EXPECT_THAT(problem_with(R"({"parallel": {"pipeline_parallel_degree": 2}})", 3),
                 AllOf(HasSubstr("2"), HasSubstr("there are 3")));
-    EXPECT_THAT(problem_with(R"({"cluster": {"devices_per_node": 2}})", 4),
-                AllOf(HasSubstr("cluster.devices_per_node = 2"), HasSubstr("started on 4")));
+    EXPECT_THAT(
+        problem_with(R"({"cluster": {"devices_per_node": 2}})", 4),
+        AllOf(HasSubstr("cluster.devices_per_node = 2"), HasSubstr("needs 2 ranks"), HasSubstr("started on 4")));
+    EXPECT_THAT(problem_with(R"({"cluster": {"devices_per_node": 8}, "parallel": {"tensor_parallel_degree": 4}})", 3),
+                HasSubstr("needs 8 ranks"));  // and not that 3 is no multiple of 4
     EXPECT_THAT(problem_with(R"({"cluster": {"nodes": 3}})", 4), HasSubstr("cluster.nodes = 3"));
     EXPECT_THAT(
         problem_with(R"({"cluster": {"nodes": 2, "devices_per_node": 3}, "parallel": {"tensor_parallel_degree": 4}})"),
