@@ -202,7 +202,7 @@ std::vector<Key> cluster_keys() {
     const Section<O> s{"cluster", &Config::cluster};
     return {
         s.option("device", &O::device, "what computes"),
-        s.option("nodes", &O::nodes, "machines"),
+        s.option("nodes", &O::nodes, "machines; above 1 they must be the hosts that the ranks are on"),
         s.option("devices_per_node", &O::devices_per_node, "ranks on each; null: what one replica of the model needs"),
         not_yet("cluster", "device_kind", nullptr, "kind of device, for durations"),
         s.option("memory_limit_gib", &O::memory_limit_gib, "of a rank's tensors; null: what the machine has"),

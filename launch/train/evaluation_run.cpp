@@ -5,8 +5,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "comms/this_process.h"
 #include "launch/command/config_arguments.h"
 #include "launch/command/standard_output.h"
+#include "launch/plan/node_layout.h"
 #include "launch/train/run_ranks.h"
 #include "launch/train/run_start.h"
 #include "runtime/agreement/agreement.h"
@@ -18,9 +20,11 @@ namespace smp::launch {
 int evaluate(const TrainArguments& arguments, const Config& config, comms::Communicator& world) {
     world.set_limit(startup_limit(config.cluster));
     set_threads(config, world);
+    const auto hosts = runtime::texts_of_all(world, comms::host_name());
     const runtime::Job job = job_of(config, arguments.output);
     RunBeginning beginning;
     runtime::fail_together(world, [&] {
+        compare_nodes(config.cluster, hosts);
         if (!runtime::has_validation_data(job.data))
             refuse_argument("--evaluate", "has no validation data; set data.validation or data.validation_fraction");
         if (world.rank() == 0) beginning.checkpoints = evaluated_checkpoints(arguments, job.checkpoint.directory);

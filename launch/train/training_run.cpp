@@ -7,9 +7,11 @@
 
 #include <fmt/format.h>
 
+#include "comms/this_process.h"
 #include "launch/command/standard_output.h"
 #include "launch/command/terminal.h"
 #include "launch/convert/hugging_face_folder.h"
+#include "launch/plan/node_layout.h"
 #include "launch/train/last_words.h"
 #include "launch/train/requests.h"
 #include "launch/train/run_inputs.h"
@@ -61,10 +63,13 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     const bool leader = world.rank() == 0;
     world.set_limit(startup_limit(config.cluster));
     set_threads(config, world);
+    const auto hosts = runtime::texts_of_all(world, comms::host_name());
     const runtime::Job job = job_of(config, arguments.output);
     std::optional<runtime::RunDirectory> directory;  // rank 0's
     RunBeginning beginning;
+    std::optional<std::string> note_on_nodes;
     runtime::fail_together(world, [&] {
+        note_on_nodes = compare_nodes(config.cluster, hosts);
         if (!leader) return;
         refuse_inputs_as_output(arguments, config, to_json(config));
         directory.emplace(arguments.output);
@@ -95,6 +100,7 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     const auto loaded =
         load_newest(trainer, beginning.checkpoints, "mend or remove them, or begin anew with --resume never");
     auto notes = config.notes;
+    if (note_on_nodes) notes.push_back(*std::move(note_on_nodes));
     for (std::string& sentence : sentences_about(loaded, trainer.steps_done())) notes.push_back(std::move(sentence));
     world.set_limit(limit_of_waits(config.cluster));
     runtime::Session session(

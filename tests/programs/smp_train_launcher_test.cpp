@@ -58,6 +58,21 @@ TEST_F(SmpTrainLauncher, WhatStatesTheSameWorldIsNoContradiction) {
     EXPECT_EQ(under_mpi.exit_code, 0) << under_mpi.output;
 }
 
+/// All of them are on one host here.
+TEST_F(SmpTrainLauncher, NodesThatAreStatedAndAreNotTheHostsAreRefusedOnce) {
+    const std::string stated = "--set cluster.nodes=2 --set data.validation_fraction=0.1 --resume never";
+    for (const std::string& command : {train("", "--ranks 4 " + stated), train("", "--ranks 4 --evaluate " + stated),
+                                       mpirun(4) + train("", stated)}) {
+        SCOPED_TRACE(command);
+        const Outcome outcome = run(command);
+        EXPECT_EQ(outcome.exit_code, 2) << outcome.output;
+        EXPECT_EQ(outcome.count("smp_train: error: cluster.nodes = 2: "), 1) << outcome.output;
+        EXPECT_THAT(outcome.output, HasSubstr("2 on each"));
+        EXPECT_THAT(outcome.output, HasSubstr(" (0-3);"));
+        EXPECT_FALSE(std::filesystem::exists(folder_ / "out"));
+    }
+}
+
 TEST_F(SmpTrainLauncher, MpiWithoutALauncherIsAWorldOfOne) {
     const Outcome outcome =
         run("OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 " + train("", "--launcher=mpi --resume never"));
