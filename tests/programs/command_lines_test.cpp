@@ -56,10 +56,12 @@ class CommandLines : public ::testing::Test {
     CommandLines() {
         const std::filesystem::path source = SMP_SOURCE_DIR, folder = folder_ / "";
         std::filesystem::create_directory_symlink(source / "configs", folder / "configs");
+        std::filesystem::create_directory_symlink(source / "launch", folder / "launch");
         std::filesystem::create_directory_symlink(SMP_BINARY_DIR, folder / "build");
         const std::string text = read_text(source / "configs/data/shakespeare.txt").substr(0, 100'000);
         folder_.write("my_text.txt", text);
         folder_.write("plays.txt", text);
+        folder_.write("my_hosts", "localhost slots=8\n");
         std::filesystem::create_directory(folder / "corpus");
         std::string documents;
         for (std::size_t i = 0; i + 1000 < text.size(); i += 1000)
@@ -91,7 +93,10 @@ TEST_F(CommandLines, OfTheReadme) {
     folder_.write("my.json", json);
     int trained = 0, planned = 0;
     for (const std::string& line : lines) {
-        if (!line.starts_with("    mpirun ") && !line.starts_with("    build/bin/")) continue;
+        // An sbatch needs a Slurm: tests/cluster/start_test.cpp.
+        if (!line.starts_with("    mpirun ") && !line.starts_with("    build/bin/") &&
+            !line.starts_with("    launch/cluster/"))
+            continue;
         std::string command = without_remark(line);
         if (const auto at = command.find("/tmp/"); at != std::string::npos) command.replace(at, 5, "try/");
         // As it stands, or, where it would train for long, with fewer steps.
