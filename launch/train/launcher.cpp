@@ -66,7 +66,8 @@ std::optional<std::string> contradiction(const std::optional<StatedWorld>& state
                   : "that launcher is none of this program's MPI, and each process would train for itself";
     return fmt::format(
         "launcher: the environment states a world of {} processes ({}), but {}; start it by the mpirun of the MPI that "
-        "smp_train --version names, or add --launcher none to train with ranks as threads of this process.",
+        "smp_train --version names, in Slurm by srun --mpi=pmix (launch/cluster/slurm), or add --launcher none to "
+        "train with ranks as threads of this process.",
         stated->size, stated->variables, found);
 }
 

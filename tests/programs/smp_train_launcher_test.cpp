@@ -31,7 +31,8 @@ TEST_F(SmpTrainLauncher, AnotherWorldThanTheEnvironmentsIsRefusedOnce) {
         const Outcome first = run(train(fmt::format("{}=4 {}=0", size, rank), ""));
         EXPECT_EQ(first.exit_code, 2) << first.output;
         EXPECT_EQ(first.count("smp_train: error:"), 1) << first.output;
-        for (const std::string& part : {fmt::format("{}=4", size), std::string("--launcher none")})
+        for (const std::string& part :
+             {fmt::format("{}=4", size), std::string("--launcher none"), std::string("srun --mpi=pmix")})
             EXPECT_THAT(first.output, HasSubstr(part));
         const Outcome second = run(train(fmt::format("{}=4 {}=1", size, rank), ""));
         EXPECT_EQ(second.exit_code, 2) << second.output;
