@@ -5,6 +5,8 @@
 #include <limits>
 #include <stdexcept>
 
+#include "runtime/state/limbs.h"
+
 namespace smp::runtime {
 
 namespace {
@@ -17,23 +19,14 @@ constexpr int kMaximumPending =
 }  // namespace
 
 void ExactSum::add(double term) {
-    const auto bits = std::bit_cast<std::uint64_t>(term);
-    const int exponent = static_cast<int>((bits >> 52) & 0x7ff);
-    std::uint64_t mantissa = bits & ((std::uint64_t{1} << 52) - 1);
-    if (exponent == 0x7ff) {
+    const Limbs limbs = limbs_of(std::bit_cast<std::uint64_t>(term));
+    if (!limbs.is_finite) {
         ++not_finite_;
         return;
     }
-    if (exponent != 0) mantissa |= std::uint64_t{1} << 52;
-    if (mantissa == 0) return;
-
-    const int shift = exponent == 0 ? 0 : exponent - 1;  // value = mantissa · 2^(shift + kLowestExponent)
-    const int limb = shift / 32, offset = shift % 32;
-    const auto wide = static_cast<unsigned __int128>(mantissa) << offset;  // at most 85 bits: three limbs
-    const std::int64_t sign = (bits >> 63) != 0 ? -1 : 1;
-    limbs_[limb] += sign * (static_cast<std::int64_t>(wide) & kLimbMask);
-    limbs_[limb + 1] += sign * (static_cast<std::int64_t>(wide >> 32) & kLimbMask);
-    limbs_[limb + 2] += sign * static_cast<std::int64_t>(wide >> 64);
+    const std::int64_t sign = limbs.is_negative ? -1 : 1;
+    for (int part = 0; part < 3; ++part)
+        limbs_[limbs.first + part] += sign * static_cast<std::int64_t>(limbs.parts[part]);
     if (++pending_ >= kMaximumPending) pass_carries();
 }
 

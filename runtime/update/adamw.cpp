@@ -7,6 +7,10 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
+#include "models/kernels/cuda/operators.h"
+#include "models/kernels/own_kernels.h"
+#include "runtime/update/cuda/update_kernels.h"
+
 namespace smp::runtime {
 
 AdamW::AdamW(const Stage& stage, const TrainingOptions& options, std::span<const Range> ranges)
@@ -16,6 +20,7 @@ AdamW::AdamW(const Stage& stage, const TrainingOptions& options, std::span<const
       beta1_(options.beta1),
       beta2_(options.beta2),
       epsilon_(options.epsilon),
+      weight_decay_(options.weight_decay),
       groups_(2) {
     std::int64_t elements = 0;
     for (const Range& range : ranges) elements += range.size();
@@ -62,7 +67,35 @@ std::int64_t AdamW::bytes() const {
     return static_cast<std::int64_t>(first_moments_.nbytes() + second_moments_.nbytes() + masters);
 }
 
-void AdamW::step(std::int64_t update, double learning_rate) {
+void AdamW::step_on_cuda(std::int64_t update, double learning_rate, double factor) {
+    void* stream = models::kernels::cuda::stream_of(stage_.flat_gradients());
+    const at::Tensor& values = stage_.flat_values();
+    for (const ParameterPart& part : parts_) {
+        const models::kernels::Elements here = models::kernels::mutable_elements(values).from(part.flat.begin);
+        const auto own = [&](const at::Tensor& state) { return state.mutable_data_ptr<float>() + part.packed.begin; };
+        const bool is_rounded = masters_.defined();
+        cuda::adamw({.value = is_rounded ? own(masters_) : here.fp32(),
+                     .rounded = is_rounded ? here : models::kernels::Elements{},
+                     .gradient = stage_.flat_gradients().const_data_ptr<float>() + part.flat.begin,
+                     .first_moment = own(first_moments_),
+                     .second_moment = own(second_moments_)},
+                    part.flat.size(),
+                    {.update = update,
+                     .learning_rate = learning_rate,
+                     .beta1 = beta1_,
+                     .beta2 = beta2_,
+                     .epsilon = epsilon_,
+                     .weight_decay = stage_.parameters()[part.parameter].decays ? weight_decay_ : 0,
+                     .factor = factor},
+                    stream);
+    }
+}
+
+void AdamW::step(std::int64_t update, double learning_rate, double factor) {
+    const at::Tensor& gradients = stage_.flat_gradients();
+    if (gradients.is_cuda()) return step_on_cuda(update, learning_rate, factor);
+    if (factor != 1)
+        for (const Range& range : ranges_) gradients.narrow(0, range.begin, range.size()).mul_(factor);
     for (const Group& group : groups_) {
         if (group.values.empty()) continue;
         const at::Tensor count = at::full({}, static_cast<double>(update), group.values.front().options());

@@ -28,9 +28,9 @@ class AdamW {
     /// shape, not rounded yet. Without masters: nothing.
     void start_from(int parameter, const at::Tensor& values);
 
-    /// One update with the gradients as they lie in the stage: number `update`, from 1, since the moments were zero.
-    /// Local.
-    void step(std::int64_t update, double learning_rate);
+    /// One update with the gradients as they lie in the stage, times `factor`: number `update`, from 1, since the
+    /// moments were zero. Afterwards the gradients may be multiplied or not. Local; on CUDA asynchronous.
+    void step(std::int64_t update, double learning_rate, double factor);
 
     /// The flat buffer of a kind, as holdings() counts its places; undefined for masters that there are none of. Throws
     /// std::logic_error for Held::value.
@@ -40,6 +40,8 @@ class AdamW {
     std::int64_t bytes() const;
 
   private:
+    void step_on_cuda(std::int64_t update, double learning_rate, double factor);
+
     struct Group {
         double weight_decay = 0;
         std::vector<at::Tensor> values, gradients, first_moments, second_moments;
@@ -48,7 +50,7 @@ class AdamW {
     const Stage& stage_;
     std::vector<Range> ranges_;
     std::vector<ParameterPart> parts_;
-    double beta1_, beta2_, epsilon_;
+    double beta1_, beta2_, epsilon_, weight_decay_;
     at::Tensor first_moments_, second_moments_;  // fp32, the ranges one behind the other
     at::Tensor masters_;                         // likewise; undefined where the values themselves are fp32
     std::vector<Group> groups_;

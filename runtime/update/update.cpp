@@ -33,9 +33,8 @@ UpdateResult Update::apply(const TrainingState& state, std::span<const models::L
     result.overflowed = !result.updated && std::isfinite(result.loss) && state.loss_scale.has_value();
     if (!result.updated) return result;
 
-    if (const double factor = clip_factor(result.grad_norm, training_.gradient_clip_norm) / state.scale(); factor != 1)
-        for (const Range& range : ranges_) gradients.narrow(0, range.begin, range.size()).mul_(factor);
-    optimizer_.step(state.updates + 1, result.learning_rate);
+    const double factor = clip_factor(result.grad_norm, training_.gradient_clip_norm) / state.scale();
+    optimizer_.step(state.updates + 1, result.learning_rate, factor);
     return result;
 }
 

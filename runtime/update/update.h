@@ -34,8 +34,8 @@ class Update {
     Update(comms::Communicator& world, const partition::Coordinate& at, const Stage& stage,
            const TrainingOptions& training, bool sharded, double tokens);
 
-    /// Sums losses and squares of gradients over the world. If both sums are finite: unscales and clips the gradients,
-    /// in place, and makes update `state.updates` at the learning rate and from the loss scale of that state.
+    /// Sums losses and squares of gradients over the world. If both sums are finite: unscales and clips the gradients
+    /// and makes update `state.updates` at the learning rate and from the loss scale of that state.
     /// `losses`: this rank's, of the step's microbatches. Collective over the world, blocking.
     UpdateResult apply(const TrainingState& state, std::span<const models::Loss> losses);
 

@@ -11,12 +11,6 @@ namespace smp::models::kernels::cuda {
 
 namespace {
 
-/// The current one of the tensor's device; null for the CPU, where tests/cuda_on_host runs these kernels.
-void* stream_of(const at::Tensor& x) {
-    if (x.is_cpu()) return nullptr;
-    return c10::impl::VirtualGuardImpl(x.device().type()).getStream(x.device()).native_handle();
-}
-
 Matrix matrix(const at::Tensor& x) { return {.rows = x.size(0), .width = x.size(1)}; }
 ConstElements maybe(const at::Tensor& x, Storage storage) {
     return x.defined() ? elements(x) : ConstElements{nullptr, storage};
@@ -73,6 +67,11 @@ LogitRows logit_rows(const at::Tensor& logits, std::int64_t valid) {
 const std::int64_t* integers(const at::Tensor& x) { return x.const_data_ptr<std::int64_t>(); }
 
 }  // namespace
+
+void* stream_of(const at::Tensor& x) {
+    if (x.is_cpu()) return nullptr;
+    return c10::impl::VirtualGuardImpl(x.device().type()).getStream(x.device()).native_handle();
+}
 
 bool takes(const at::Tensor& x) {
     const at::ScalarType type = x.scalar_type();

@@ -6,6 +6,9 @@
 
 namespace smp::models::kernels::cuda {
 
+/// The current stream of a tensor's device; null for the CPU, where tests/cuda_on_host runs these kernels.
+void* stream_of(const at::Tensor& x);
+
 /// fp32, bf16 and fp16 on CUDA.
 bool takes(const at::Tensor& x);
 /// Likewise, and of a shape that they have a kernel for.

@@ -42,6 +42,18 @@ inline cudaError_t cudaGetDevice(int* device) {
 }
 inline const char* cudaGetErrorString(cudaError_t /*error*/) { return "no error"; }
 
+/// Blocks and threads take turns, so this is one step.
+inline unsigned long long atomicAdd(unsigned long long* sum, unsigned long long term) {
+    const unsigned long long before = *sum;
+    *sum += term;
+    return before;
+}
+
+inline long long __double_as_longlong(double value) {
+    long long bits = 0;
+    std::memcpy(&bits, &value, sizeof(bits));
+    return bits;
+}
 inline float __int_as_float(int bits) {
     float value = 0;
     std::memcpy(&value, &bits, sizeof(value));

@@ -98,7 +98,7 @@ TEST(HoldingsBuffers, AreWhatStageAndOptimizerHold) {
                         .narrow(0, run.place, run.count)
                         .copy_(gradient_of(whole).narrow(0, run.global, run.count));
             }
-            optimizer.step(1, 1e-3);
+            optimizer.step(1, 1e-3, 1);
             for (const Shard& shard : shards) {
                 const at::Tensor& whole = tensors.at(shard.tensor);
                 if (shard.kind == Held::first_moment)

@@ -1,0 +1,16 @@
+// Twins of the .cu files for builds without CUDA, where no CUDA tensor can be.
+#include <stdexcept>
+
+#include "runtime/update/cuda/update_kernels.h"
+
+namespace smp::runtime::cuda {
+
+void add_squares(std::int64_t*, const float*, std::int64_t, void*) {
+    throw std::logic_error("a CUDA tensor in a build without CUDA");
+}
+
+void adamw(const AdamWBuffers&, std::int64_t, const AdamWStep&, void*) {
+    throw std::logic_error("a CUDA tensor in a build without CUDA");
+}
+
+}  // namespace smp::runtime::cuda
