@@ -5,11 +5,11 @@
 #include <vector>
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
 #include "comms/collectives/arguments.h"
 #include "comms/collectives/rank_order_sum.h"
+#include "comms/collectives/reduction_pieces.h"
 
 namespace smp::comms {
 
@@ -170,28 +170,8 @@ std::shared_ptr<Operation> reduce_by_messages(MessageGroup messages, const Reduc
     const int ranks = messages.group.size(), rank = messages.group.rank();
     const std::int64_t tag = messages.number * kTagsEach;
     const bool everywhere = request.result == ReduceRequest::Result::everywhere;
-    const bool all_at_once =
-        everywhere && (ranks == 2 || static_cast<std::int64_t>(request.input.nbytes()) * (ranks - 1) <= kShortBytes);
-
-    // Piece p of the result is made by rank p; all at once, everybody makes all of it.
-    const at::Tensor &input = request.input, &output = request.output;
-    std::vector<Piece> pieces;
-    for (int peer = 0; peer < ranks; ++peer) {
-        if (all_at_once)
-            pieces.push_back({0, input.numel()});
-        else
-            pieces.push_back(everywhere ? piece_of(input.numel(), ranks, peer) : equal_piece(output.numel(), peer));
-    }
-    at::Tensor scratch = request.scratch;
-    const std::int64_t piece_bytes = pieces[rank].numel() * static_cast<std::int64_t>(input.element_size());
-    if (!scratch.defined() || scratch.numel() < (ranks - 1) * piece_bytes)
-        scratch = at::empty({(ranks - 1) * piece_bytes}, input.options().dtype(at::kByte));
-    std::vector<at::Tensor> terms;  // by rank
-    for (int peer = 0, others = 0; peer < ranks; ++peer)
-        terms.push_back(peer == rank
-                            ? view_of(input, pieces[rank])
-                            : scratch.narrow(0, others++ * piece_bytes, piece_bytes).view(input.scalar_type()));
-    const at::Tensor own = everywhere ? terms[rank] : output;
+    const at::Tensor& input = request.input;
+    const auto [all_at_once, pieces, terms, own] = pieces_of_reduction(request, ranks, rank, kShortBytes);
 
     std::vector<RoundsOperation::Step> steps;
     steps.emplace_back([=](MessageRound& round) { exchange_pieces(round, terms, input, pieces, rank, tag); });

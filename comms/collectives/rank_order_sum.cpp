@@ -5,6 +5,11 @@
 #include <stdexcept>
 
 #include <ATen/ATen.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <fmt/format.h>
+
+#include "comms/collectives/device_sum.h"
 
 namespace smp::comms {
 
@@ -77,19 +82,35 @@ void combine_cpu(Reduction reduction, Inputs inputs, Outputs outputs, std::int64
         combine_cpu<Reduction::max, Narrow, Wide>(inputs, outputs, numel);
 }
 
-void combine_by_aten(Reduction reduction, std::span<const at::Tensor> inputs, std::span<const at::Tensor> outputs) {
-    const at::Tensor& first = inputs.front();
-    const bool narrow = first.scalar_type() == at::kHalf || first.scalar_type() == at::kBFloat16;
-    const auto options = outputs.front().options().dtype(narrow ? at::kFloat : first.scalar_type());
-    at::Tensor sum = first.to(options, /*non_blocking=*/false, /*copy=*/true);
-    for (const at::Tensor& term : inputs.subspan(1)) {
-        const at::Tensor value = term.to(options);
-        if (reduction == Reduction::sum)
-            sum.add_(value);
-        else
-            at::maximum_out(sum, sum, value);
+NumberType number_type(c10::ScalarType type) {
+    switch (type) {
+        case at::kFloat: return NumberType::float32;
+        case at::kDouble: return NumberType::float64;
+        case at::kHalf: return NumberType::float16;
+        case at::kBFloat16: return NumberType::bfloat16;
+        case at::kInt: return NumberType::int32;
+        case at::kLong: return NumberType::int64;
+        default: throw std::logic_error("combine_in_rank_order: dtype not checked");
     }
-    for (const at::Tensor& output : outputs) output.copy_(sum);
+}
+
+void combine_by_kernel(Reduction reduction, std::span<const at::Tensor> inputs, std::span<const at::Tensor> outputs) {
+    if (std::max(inputs.size(), outputs.size()) > DeviceSum::kMost)
+        throw std::logic_error(fmt::format("a reduction over {} ranks on a device; one kernel adds at most {} tensors",
+                                           std::max(inputs.size(), outputs.size()), DeviceSum::kMost));
+    DeviceSum sum{.type = number_type(inputs.front().scalar_type()),
+                  .maximum = reduction == Reduction::max,
+                  .input_count = static_cast<int>(inputs.size()),
+                  .output_count = static_cast<int>(outputs.size()),
+                  .numel = inputs.front().numel(),
+                  .inputs = {},
+                  .outputs = {}};
+    for (std::size_t i = 0; i < inputs.size(); ++i) sum.inputs[i] = inputs[i].const_data_ptr();
+    for (std::size_t i = 0; i < outputs.size(); ++i) sum.outputs[i] = outputs[i].data_ptr();
+    const at::Device device = outputs.front().device();
+    const c10::DeviceGuard guard(device);
+    const c10::impl::VirtualGuardImpl streams(device.type());
+    combine_on_device(sum, streams.getStreamNativeHandle(streams.getStream(device)));
 }
 
 }  // namespace
@@ -122,7 +143,7 @@ void combine_in_rank_order(Reduction reduction, std::span<const at::Tensor> inpu
                            std::span<const at::Tensor> outputs) {
     const at::Tensor& first = inputs.front();
     if (first.numel() == 0) return;
-    if (!first.is_cpu()) return combine_by_aten(reduction, inputs, outputs);
+    if (!first.is_cpu()) return combine_by_kernel(reduction, inputs, outputs);
     std::vector<const void*> from;
     std::vector<void*> to;
     for (const at::Tensor& input : inputs) from.push_back(input.const_data_ptr());

@@ -1,0 +1,26 @@
+// The sums of rank_order_sum.h on a CUDA device: one kernel that reads every input once. Without LibTorch, which nvcc
+// does not parse.
+#pragma once
+
+#include <cstdint>
+
+namespace smp::comms {
+
+enum class NumberType { float32, float64, float16, bfloat16, int32, int64 };
+
+/// Pointers of `numel` elements on the device, by value: a kernel's arguments have room for them.
+struct DeviceSum {
+    static constexpr int kMost = 128;
+
+    NumberType type;
+    bool maximum;  // instead of the sum
+    int input_count, output_count;
+    std::int64_t numel;
+    const void* inputs[kMost];
+    void* outputs[kMost];
+};
+
+/// Queues it on `stream`, a cudaStream_t of the current device. Throws std::runtime_error where that fails.
+void combine_on_device(const DeviceSum& sum, void* stream);
+
+}  // namespace smp::comms
