@@ -17,13 +17,14 @@ function(smp_test_binary name)
     target_compile_definitions(${name} PRIVATE SMP_SOURCE_DIR="${PROJECT_SOURCE_DIR}" SMP_BINARY_DIR="${PROJECT_BINARY_DIR}")
 endfunction()
 
-# smp_add_test(NAME BINARY target [FILTER pattern] LABELS unit|ranks|mpi|cuda|slow… [MPI n] [TIMEOUT s] [ARGS …])
+# smp_add_test(NAME BINARY target [FILTER pattern] LABELS unit|ranks|mpi|cuda|slow… [MPI n] [STANDIN] [TIMEOUT s] [ARGS …])
 #   One entry in ctest: the tests of a binary that match a gtest filter (all without one). MPI n: under mpirun with n processes, one
 #   such entry at a time. A filter that matches nothing fails, and so does a test that no filter of its binary matches
 #   (tests/every_test_runs.cmake). One operator thread for each rank, since tests share few cores.
+#   STANDIN: over the stand-in for CUDA and NCCL (tests/standin); not there in builds without CUDA.
 #   TIMEOUT only guards against what hangs: at least five times what the entry takes on two idle cores, since machines are shared.
 function(smp_add_test name)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "" "BINARY;FILTER;MPI;TIMEOUT" "LABELS;ARGS")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "STANDIN" "BINARY;FILTER;MPI;TIMEOUT" "LABELS;ARGS")
     if(NOT arg_BINARY OR NOT arg_LABELS OR arg_UNPARSED_ARGUMENTS)
         message(FATAL_ERROR "smp_add_test(${name}): needs BINARY and LABELS; not understood: \"${arg_UNPARSED_ARGUMENTS}\".")
     endif()
@@ -41,11 +42,18 @@ function(smp_add_test name)
         endif()
         list(PREPEND command "${MPIEXEC_EXECUTABLE}" --oversubscribe --bind-to none -np ${arg_MPI})
     endif()
+    if(arg_STANDIN AND NOT SMP_CUDA_ENABLED)
+        return()
+    endif()
     if(NOT arg_TIMEOUT)
         set(arg_TIMEOUT 300)
     endif()
     # mpirun wants to be told twice that root is meant.
     set(environment OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1)
+    if(arg_STANDIN)
+        list(APPEND environment "LD_PRELOAD=$<TARGET_FILE:smp_cuda_standin>" SMP_STANDIN_DELAY_US=100)
+        add_dependencies(${arg_BINARY} smp_cuda_standin)
+    endif()
     if(SMP_SANITIZE)
         math(EXPR arg_TIMEOUT "10 * ${arg_TIMEOUT}")
         set(leaks 1)

@@ -1,0 +1,49 @@
+// What a test reads of the stand-in and plants in it. Looked up at run time, so that the same test program runs with it
+// and without.
+#pragma once
+
+#include <cstdint>
+#include <dlfcn.h>
+
+namespace smp::standin {
+
+/// Calls in which the host waited for the device: what a step must not do.
+struct HostWaits {
+    std::int64_t stream, device, event;  // synchronisations
+    std::int64_t copies;                 // blocking ones, those into pageable memory among them
+    std::int64_t frees;                  // cudaFree waits for all that its device does
+    std::int64_t all() const { return stream + device + event + copies + frees; }
+};
+
+/// What one call of the CUDA runtime or of NCCL does instead of its work.
+struct Plant {
+    const char* call;     // "cudaMemcpyAsync", "ncclSend", …
+    int device = -1;      // −1: any. Of cuda…: the current one; of nccl…: the communicator's
+    int after = 0;        // calls that go well before
+    int result = 0;       // what it returns, a cudaError_t or an ncclResult_t
+    bool stalls = false;  // begins no sooner than take_back() instead
+};
+
+struct Control {
+    /// Each task of a stream begins up to `microseconds` late, drawn from `seed`.
+    void (*delay)(std::uint64_t seed, std::int64_t microseconds);
+    /// Since the start.
+    HostWaits (*host_waits)(int device);
+    std::int64_t (*events_created)(int device);
+    std::int64_t (*bytes_in_use)(int device);
+    void (*plant)(const Plant& plant);
+    void (*take_back)();  // all that is planted
+    /// Every communicator of the device reports this ncclResult_t from now on.
+    void (*fail_communicators)(int device, int result);
+    /// Calls `take` with a line for each NCCL kernel that waits: "device 0: send of 8 bytes to rank 1 in 'x'".
+    void (*waiting_kernels)(void (*take)(void* context, const char* line), void* context);
+};
+
+/// Null without the stand-in.
+inline const Control* control() {
+    using Get = const Control* (*)();
+    static const auto get = reinterpret_cast<Get>(::dlsym(RTLD_DEFAULT, "smp_cuda_standin"));
+    return get == nullptr ? nullptr : get();
+}
+
+}  // namespace smp::standin

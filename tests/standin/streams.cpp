@@ -1,0 +1,299 @@
+#include "tests/standin/streams.h"
+
+#include <algorithm>
+#include <array>
+#include <pthread.h>
+#include <thread>
+#include <vector>
+
+#include "tests/standin/errors.h"
+
+namespace smp::standin {
+
+void TaskQueue::push(Task task) {
+    {
+        const std::lock_guard lock(mutex_);
+        tasks_.push_back(std::move(task));
+        ++given_;
+        if (!started_) std::thread([self = shared_from_this()] { self->work(); }).detach();
+        started_ = true;
+    }
+    changed_.notify_all();
+}
+
+bool TaskQueue::idle() {
+    const std::lock_guard lock(mutex_);
+    return ended_ == given_;
+}
+
+bool TaskQueue::wait(std::optional<std::chrono::steady_clock::time_point> end) {
+    std::unique_lock lock(mutex_);
+    const auto is_over = [this, all = given_] { return ended_ >= all; };
+    if (end) return changed_.wait_until(lock, *end, is_over);
+    changed_.wait(lock, is_over);
+    return true;
+}
+
+void TaskQueue::close() {
+    {
+        const std::lock_guard lock(mutex_);
+        closed_ = true;
+    }
+    changed_.notify_all();
+}
+
+void TaskQueue::work() {
+    ::pthread_setname_np(::pthread_self(), delayed_ ? "standin stream" : "standin nccl");
+    for (;;) {
+        Task task;
+        {
+            std::unique_lock lock(mutex_);
+            changed_.wait(lock, [this] { return closed_ || !tasks_.empty(); });
+            if (tasks_.empty()) return;
+            task = std::move(tasks_.front());
+            tasks_.pop_front();
+        }
+        if (delayed_) delays_.sleep();
+        task();
+        task = {};  // what it held goes before anybody hears of its end
+        {
+            const std::lock_guard lock(mutex_);
+            ++ended_;
+        }
+        changed_.notify_all();
+    }
+}
+
+namespace {
+
+/// Of one device: the default stream, and all there are.
+struct DeviceStreams {
+    std::mutex mutex;
+    Stream* by_default = nullptr;
+    std::vector<std::weak_ptr<TaskQueue>> queues;
+
+    Stream* add(int device) {
+        auto* const stream = new Stream{device, std::make_shared<TaskQueue>(/*delayed=*/true)};
+        std::erase_if(queues, [](const auto& queue) { return queue.expired(); });
+        queues.push_back(stream->queue);
+        return stream;
+    }
+};
+DeviceStreams& streams_of_device(int device) {
+    static auto* const all = new std::array<DeviceStreams, kMostDevices>;
+    return (*all)[static_cast<std::size_t>(device)];
+}
+
+using Event = std::shared_ptr<EventState>;
+struct EventHandle {
+    int device;
+    Event state = std::make_shared<EventState>();
+};
+EventHandle& event_of(cudaEvent_t handle) { return *reinterpret_cast<EventHandle*>(handle); }
+
+cudaError_t no_stream(const char* call) {
+    return refuse(std::string(call) + ": streams per thread are not there", cudaErrorInvalidResourceHandle);
+}
+
+/// A call about a stream.
+template <typename Body>
+cudaError_t on_stream(const char* name, cudaStream_t handle, Body body) {
+    return call(name, [&] {
+        Stream* const stream = stream_of(handle);
+        return stream == nullptr ? no_stream(name) : body(*stream);
+    });
+}
+
+}  // namespace
+
+Stream* stream_of(cudaStream_t handle) {
+    if (handle == cudaStreamPerThread) return nullptr;
+    if (handle != nullptr && handle != cudaStreamLegacy) return reinterpret_cast<Stream*>(handle);
+    DeviceStreams& own = streams_of_device(current_device());
+    const std::lock_guard lock(own.mutex);
+    if (own.by_default == nullptr) own.by_default = own.add(current_device());
+    return own.by_default;
+}
+
+bool wait_for_device(int device, std::optional<std::chrono::milliseconds> time) {
+    std::vector<std::shared_ptr<TaskQueue>> queues;
+    {
+        DeviceStreams& all = streams_of_device(device);
+        const std::lock_guard lock(all.mutex);
+        for (const auto& queue : all.queues)
+            if (auto there = queue.lock()) queues.push_back(std::move(there));
+    }
+    std::optional<std::chrono::steady_clock::time_point> end;
+    if (time) end = std::chrono::steady_clock::now() + *time;
+    return std::all_of(queues.begin(), queues.end(), [&](const auto& queue) { return queue->wait(end); });
+}
+
+std::uint64_t EventState::issue() {
+    const std::lock_guard lock(mutex_);
+    return ++issued_;
+}
+
+std::uint64_t EventState::issued() {
+    const std::lock_guard lock(mutex_);
+    return issued_;
+}
+
+void EventState::reach(std::uint64_t record) {
+    {
+        const std::lock_guard lock(mutex_);
+        reached_ = std::max(reached_, record);
+        time_ = std::chrono::steady_clock::now();
+    }
+    changed_.notify_all();
+}
+
+bool EventState::has_reached_all() {
+    const std::lock_guard lock(mutex_);
+    return reached_ >= issued_;
+}
+
+void EventState::wait(std::uint64_t record) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return reached_ >= record; });
+}
+
+std::chrono::steady_clock::time_point EventState::time() {
+    const std::lock_guard lock(mutex_);
+    return time_;
+}
+
+}  // namespace smp::standin
+
+extern "C" {
+
+using namespace smp::standin;
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t* handle, unsigned flags, int) {
+    return call(__func__, [&] {
+        if (flags != cudaStreamNonBlocking)
+            return refuse(
+                "cudaStreamCreateWithPriority: streams that wait for the default stream are not there, only "
+                "cudaStreamNonBlocking");
+        DeviceStreams& own = streams_of_device(current_device());
+        const std::lock_guard lock(own.mutex);
+        *handle = reinterpret_cast<cudaStream_t>(own.add(current_device()));
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* handle, unsigned flags) {
+    return cudaStreamCreateWithPriority(handle, flags, 0);
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t handle) {
+    return on_stream(__func__, handle, [](Stream& stream) {
+        stream.queue->close();
+        delete &stream;
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
+    return on_stream(__func__, handle, [](Stream& stream) {
+        count(counts(stream.device).streams);
+        stream.queue->wait();
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t handle) {
+    return on_stream(__func__, handle,
+                     [](Stream& stream) { return stream.queue->idle() ? cudaSuccess : cudaErrorNotReady; });
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned) {
+    return on_stream(__func__, handle, [&](Stream& stream) {
+        const Event state = event_of(event).state;
+        if (const std::uint64_t record = state->issued(); record > 0)
+            stream.queue->push([state, record] { state->wait(record); });
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaLaunchHostFunc(cudaStream_t handle, cudaHostFn_t function, void* argument) {
+    return on_stream(__func__, handle, [&](Stream& stream) {
+        stream.queue->push([function, argument] { function(argument); });
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
+    *status = cudaStreamCaptureStatusNone;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamGetCaptureInfo(cudaStream_t, cudaStreamCaptureStatus* status, unsigned long long*, cudaGraph_t*,
+                                     const cudaGraphNode_t**, const cudaGraphEdgeData**, size_t*) {
+    *status = cudaStreamCaptureStatusNone;
+    return cudaSuccess;
+}
+
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode*) { return cudaSuccess; }
+
+cudaError_t cudaDeviceSynchronize() {
+    return call(__func__, [] {
+        count(counts(current_device()).devices);
+        wait_for_device(current_device());
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* handle, unsigned) {
+    return call(__func__, [&] {
+        count(counts(current_device()).events_created);
+        *handle = reinterpret_cast<cudaEvent_t>(new EventHandle{.device = current_device()});
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaEventCreate(cudaEvent_t* handle) { return cudaEventCreateWithFlags(handle, cudaEventDefault); }
+
+cudaError_t cudaEventDestroy(cudaEvent_t handle) {
+    return call(__func__, [&] {
+        delete &event_of(handle);
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaEventRecordWithFlags(cudaEvent_t handle, cudaStream_t on, unsigned) {
+    return on_stream("cudaEventRecord", on, [&](Stream& stream) {
+        const EventHandle& event = event_of(handle);
+        if (event.device != stream.device)
+            return refuse("cudaEventRecord: an event of device " + std::to_string(event.device) +
+                              " on a stream of device " + std::to_string(stream.device),
+                          cudaErrorInvalidResourceHandle);
+        stream.queue->push([state = event.state, record = event.state->issue()] { state->reach(record); });
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t on) { return cudaEventRecordWithFlags(handle, on, 0); }
+
+cudaError_t cudaEventQuery(cudaEvent_t handle) {
+    return call(__func__, [&] { return event_of(handle).state->has_reached_all() ? cudaSuccess : cudaErrorNotReady; });
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
+    return call(__func__, [&] {
+        const EventHandle& event = event_of(handle);
+        count(counts(event.device).events);
+        event.state->wait(event.state->issued());
+        return cudaSuccess;
+    });
+}
+
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
+    return call(__func__, [&] {
+        EventState &first = *event_of(from).state, &last = *event_of(to).state;
+        if (!first.has_reached_all() || !last.has_reached_all()) return cudaErrorNotReady;
+        *milliseconds = std::chrono::duration<float, std::milli>(last.time() - first.time()).count();
+        return cudaSuccess;
+    });
+}
+
+}  // extern "C"
