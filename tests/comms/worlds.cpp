@@ -6,6 +6,7 @@
 #include <thread>
 
 #include <ATen/Parallel.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 namespace smp::comms {
 
@@ -40,13 +41,24 @@ void on_local_ranks(int ranks, const std::function<void(Communicator&)>& body, c
     }
 }
 
+namespace {
+
+int devices_here() { return at::hasCUDA() ? c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).deviceCount() : 0; }
+
+thread_local c10::DeviceIndex device_of_rank = 0;
+
+}  // namespace
+
 void EveryBackend::SetUp() {
     const World& world = GetParam();
     if (world.backend == World::Backend::mpi) {
         if (!mpi_world_of_process()) GTEST_SKIP() << "runs under mpirun";
         if (mpi_world_of_process()->size() < world.ranks) GTEST_SKIP() << "needs " << world.ranks << " processes";
     }
-    if (device().is_cuda() && !at::hasCUDA()) GTEST_SKIP() << "no GPU here";
+    const int devices = world.backend == World::Backend::nccl         ? world.ranks
+                        : world.backend == World::Backend::local_cuda ? 1
+                                                                      : 0;
+    if (devices_here() < devices) GTEST_SKIP() << "needs " << devices << " GPUs, here are " << devices_here();
 }
 
 void EveryBackend::on_ranks(const std::function<void(Communicator&)>& body) const {
@@ -67,19 +79,27 @@ void EveryBackend::on_ranks(const std::function<void(Communicator&)>& body) cons
             all.barrier();
             return;
         }
-        case World::Backend::nccl: {
-            auto bootstrap = local_world(1);
-            const auto group = nccl_world(*bootstrap.front(), 0);
-            body(*group);
-            return;
-        }
+        case World::Backend::nccl:
+            return on_local_ranks(world.ranks,
+                                  [&](Communicator& bootstrap) {
+                                      device_of_rank = static_cast<c10::DeviceIndex>(bootstrap.rank());
+                                      const auto group =
+                                          nccl_world(bootstrap, device_of_rank, {.limit = {std::chrono::minutes(2)}});
+                                      body(*group);
+                                  },
+                                  {.limit = {std::chrono::minutes(2)}});
     }
 }
 
 at::Device EveryBackend::device() const {
     const World::Backend backend = GetParam().backend;
-    return backend == World::Backend::nccl || backend == World::Backend::local_cuda ? at::Device(at::kCUDA, 0)
-                                                                                    : at::Device(at::kCPU);
+    switch (backend) {
+        case World::Backend::local:
+        case World::Backend::mpi: return at::kCPU;
+        case World::Backend::local_cuda: return {at::kCUDA, 0};
+        case World::Backend::nccl: return {at::kCUDA, device_of_rank};
+    }
+    return at::kCPU;
 }
 
 at::Tensor EveryBackend::random(std::int64_t numel, at::ScalarType dtype, std::int64_t seed) const {
@@ -87,7 +107,16 @@ at::Tensor EveryBackend::random(std::int64_t numel, at::ScalarType dtype, std::i
 }
 
 at::Tensor EveryBackend::unset(std::int64_t numel, at::ScalarType dtype) const {
-    return at::zeros({numel}, at::TensorOptions(dtype).device(device()));
+    return at::zeros({numel}, dtype).to(device());
+}
+
+at::Tensor EveryBackend::full(std::int64_t numel, double value, at::ScalarType dtype) const {
+    return at::full({numel}, value, dtype).to(device());
+}
+
+std::unique_ptr<Communicator> EveryBackend::downwards(Communicator& group) const {
+    if (GetParam().backend != World::Backend::nccl) return nullptr;
+    return group.split(0, group.rank(), "downwards");
 }
 
 at::Tensor random_tensor(std::int64_t numel, at::ScalarType dtype, std::int64_t seed) {
@@ -127,12 +156,18 @@ template <typename Combine>
 at::Tensor combined(const std::vector<at::Tensor>& terms, Combine combine) {
     const at::ScalarType dtype = terms.front().scalar_type();
     const at::ScalarType wide = dtype == at::kHalf || dtype == at::kBFloat16 ? at::kFloat : dtype;
-    at::Tensor result = terms.front().to(wide);
-    for (std::size_t rank = 1; rank < terms.size(); ++rank) result = combine(result, terms[rank].to(wide));
+    at::Tensor result = terms.front().cpu().to(wide);
+    for (std::size_t rank = 1; rank < terms.size(); ++rank) result = combine(result, terms[rank].cpu().to(wide));
     return result.to(dtype);
 }
 
 }  // namespace
+
+at::Tensor joined(const std::vector<at::Tensor>& pieces) {
+    std::vector<at::Tensor> here;
+    for (const at::Tensor& piece : pieces) here.push_back(piece.cpu());
+    return at::cat(here);
+}
 
 at::Tensor sum_of(const std::vector<at::Tensor>& terms) {
     return combined(terms, [](const at::Tensor& a, const at::Tensor& b) { return at::add(a, b); });

@@ -35,9 +35,14 @@ class EveryBackend : public testing::TestWithParam<World> {
     void SetUp() override;
     /// Runs `body` on every rank that takes part; under mpirun the other processes wait.
     void on_ranks(const std::function<void(Communicator&)>& body) const;
+    /// Of the rank that asks.
     at::Device device() const;
+    // On that device. Made on the CPU: a stand-in for CUDA has no operators.
     at::Tensor random(std::int64_t numel, at::ScalarType dtype, std::int64_t seed) const;
     at::Tensor unset(std::int64_t numel, at::ScalarType dtype) const;
+    at::Tensor full(std::int64_t numel, double value, at::ScalarType dtype) const;
+    /// Null where a group carries messages both ways at once; over NCCL, a group for those to lower ranks.
+    std::unique_ptr<Communicator> downwards(Communicator& group) const;
 };
 
 /// Keyed by `seed`: every rank can make every rank's. Floating numbers of very different sizes, so that the order of
@@ -45,6 +50,8 @@ class EveryBackend : public testing::TestWithParam<World> {
 at::Tensor random_tensor(std::int64_t numel, at::ScalarType dtype, std::int64_t seed);
 /// The same bytes?
 testing::AssertionResult same_bits(const at::Tensor& actual, const at::Tensor& expected);
+// What collectives should give, computed on the CPU.
+at::Tensor joined(const std::vector<at::Tensor>& pieces);
 /// Element by element from rank 0 upwards; 16-bit numbers in fp32, rounded at the end.
 at::Tensor sum_of(const std::vector<at::Tensor>& terms);
 at::Tensor max_of(const std::vector<at::Tensor>& terms);

@@ -1,0 +1,185 @@
+#include "comms/backends/nccl_communicator.h"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include <c10/cuda/CUDAGuard.h>
+#include <fmt/format.h>
+
+namespace smp::comms {
+
+namespace {
+
+// Blocks that a communicator's kernels may have. All communicators of a rank (tensor, data, an edge each way) must fit
+// its device at once beside compute: then no order between them can make them wait for each other.
+constexpr int kMostBlocks = 4;
+
+c10::cuda::CUDAGuard on(int device) { return c10::cuda::CUDAGuard(static_cast<c10::DeviceIndex>(device)); }
+
+}  // namespace
+
+NcclProgress::NcclProgress(std::shared_ptr<Progress> bootstrap, int device, WaitLimit limit)
+    : PollingProgress(std::move(limit), bootstrap->inquiry(), /*own_processor=*/true),
+      bootstrap_(std::move(bootstrap)),
+      device_(device),
+      events_(std::make_shared<EventPool>(device)) {}
+
+void NcclProgress::look_for_failure() {
+    try {
+        bootstrap_->require_usable();
+        for (const NcclCommunicator* const communicator : communicators_) communicator->check_asynchronous_errors();
+    } catch (const CommunicationError& error) {
+        fail(error);
+    }
+}
+
+void NcclProgress::on_failure() noexcept {
+    // Again, since a part may get its place only while its parent's call ends.
+    for (bool some = true; some;) {
+        some = false;
+        (void)ncclGroupStart();
+        for (NcclCommunicator* const communicator : communicators_) {
+            ncclComm_t comm = communicator->release();
+            if (comm == nullptr) continue;
+            (void)ncclCommAbort(comm);
+            some = true;
+        }
+        (void)ncclGroupEnd();
+    }
+}
+
+/// A wait for NCCL itself, which says only whether it is done.
+class NcclCommunicator::Settling final : public Operation {
+  public:
+    Settling(const NcclCommunicator& communicator, const char* operation)
+        : communicator_(communicator), operation_(operation) {}
+
+    bool advance() override {
+        ncclResult_t state = ncclSuccess;
+        check_nccl(ncclCommGetAsyncError(communicator_.comm_, &state), "ncclCommGetAsyncError", communicator_.comm_);
+        if (state == ncclInProgress) return false;
+        check_nccl(state, communicator_.what(operation_), communicator_.comm_);
+        return true;
+    }
+    std::string describe() const override { return fmt::format("{} in '{}'", operation_, communicator_.seat_.name); }
+    std::vector<int> awaited() const override { return communicator_.others(); }
+
+  private:
+    const NcclCommunicator& communicator_;
+    const char* operation_;
+};
+
+template <typename Make>
+void NcclCommunicator::make(Make make_it) {
+    progress_->require_usable();
+    const auto guard = on(progress_->device());
+    progress_->communicators_.push_back(this);
+    try {
+        make_it();
+    } catch (const std::exception& error) {
+        progress_->fail(CommunicationError(error.what()));
+        std::erase(progress_->communicators_, this);
+        throw;
+    }
+}
+
+NcclCommunicator::NcclCommunicator(Seat seat, const ncclUniqueId& id, std::shared_ptr<NcclProgress> progress)
+    : progress_(std::move(progress)),
+      seat_(std::move(seat)),
+      stream_(progress_->device()),
+      exceptions_at_start_(std::uncaught_exceptions()) {
+    make([&] {
+        ncclConfig_t wishes = config();
+        issue("ncclCommInitRankConfig",
+              [&] { return ncclCommInitRankConfig(&comm_, seat_.size, id, seat_.rank, &wishes); });
+    });
+}
+
+NcclCommunicator::NcclCommunicator(Seat seat, NcclCommunicator& parent, int color, int key)
+    : progress_(parent.progress_),
+      seat_(std::move(seat)),
+      stream_(progress_->device()),
+      exceptions_at_start_(std::uncaught_exceptions()) {
+    make([&] {
+        ncclConfig_t wishes = config();
+        const std::string call = fmt::format("ncclCommSplit for '{}'", seat_.name);
+        parent.issue(call.c_str(), [&] { return ncclCommSplit(parent.get(), color, key, &comm_, &wishes); });
+        settle("ncclCommSplit");
+    });
+}
+
+NcclCommunicator::~NcclCommunicator() {
+    if (comm_ != nullptr) {
+        if (std::uncaught_exceptions() > exceptions_at_start_)
+            progress_->fail(CommunicationError(fmt::format("'{}' was left by an exception", seat_.name)));
+        else if (in_flight_.use_count() > 1)
+            progress_->fail(CommunicationError(
+                fmt::format("'{}' was destroyed while an operation of it was in flight", seat_.name)));
+        else
+            end();
+    }
+    std::erase(progress_->communicators_, this);
+}
+
+void NcclCommunicator::end() {
+    try {
+        const auto guard = on(progress_->device());
+        issue("ncclCommFinalize", [&] { return ncclCommFinalize(comm_); });
+        check_nccl(ncclCommDestroy(comm_), what("ncclCommDestroy"));
+        comm_ = nullptr;
+    } catch (const std::exception& error) {  // the next who waits is told
+        progress_->fail(CommunicationError(error.what()));
+    }
+}
+
+ncclConfig_t NcclCommunicator::config() const {
+    ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
+    config.blocking = 0;
+    config.maxCTAs = kMostBlocks;
+    config.commName = seat_.name.c_str();  // not copied by NCCL
+    return config;
+}
+
+std::vector<int> NcclCommunicator::others() const {
+    std::vector<int> ranks = seat_.world_ranks;
+    ranks.erase(ranks.begin() + seat_.rank);
+    return ranks;
+}
+
+std::string NcclCommunicator::what(const char* operation) const {
+    return fmt::format("{} in '{}' (I am rank {}, GPU {})", operation, seat_.name, seat_.world_ranks[seat_.rank],
+                       progress_->device());
+}
+
+void NcclCommunicator::settle(const char* operation) {
+    Settling settling(*this, operation);
+    if (!settling.advance()) progress_->wait(settling);
+}
+
+void NcclCommunicator::exchange(const char* operation, std::span<const NcclMessage> messages) {
+    issue(operation, [&] {
+        // Nothing but NCCL's calls in here: a group that is left half way starts what it has.
+        ncclResult_t code = ncclGroupStart();
+        if (code != ncclSuccess) return code;
+        for (const auto& [sending, data, bytes, peer] : messages) {
+            if (bytes == 0 || code != ncclSuccess) continue;
+            code = sending ? ncclSend(data, bytes, ncclUint8, peer, comm_, stream_.get())
+                           : ncclRecv(data, bytes, ncclUint8, peer, comm_, stream_.get());
+        }
+        const ncclResult_t end = ncclGroupEnd();  // starts nothing after an error
+        return code != ncclSuccess ? code : end;
+    });
+}
+
+void NcclCommunicator::check_asynchronous_errors() const {
+    const ncclComm_t comm = __atomic_load_n(&comm_, __ATOMIC_ACQUIRE);  // may come from NCCL's thread
+    if (comm == nullptr) return;
+    ncclResult_t state = ncclSuccess;
+    check_nccl(ncclCommGetAsyncError(comm, &state), "ncclCommGetAsyncError", comm);
+    check_nccl(state, what("communication"), comm);
+}
+
+ncclComm_t NcclCommunicator::release() { return __atomic_exchange_n(&comm_, nullptr, __ATOMIC_ACQ_REL); }
+
+}  // namespace smp::comms

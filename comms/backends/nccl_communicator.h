@@ -1,0 +1,114 @@
+// One rank's NCCL communicators: how they begin, how NCCL is waited for, and how they end. When anything has failed,
+// all of them are aborted, in one group: an abort waits for what its device does, and a kernel that waits for a rank
+// that is gone would keep the abort of another communicator for ever.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <nccl.h>
+
+#include "comms/backends/nccl_library.h"
+#include "comms/device/cuda_stream.h"
+#include "comms/progress.h"
+
+namespace smp::comms {
+
+class NcclCommunicator;
+
+/// What one rank has in flight over NCCL. Hears NCCL's asynchronous errors and the failures that the bootstrap knows
+/// of; the first one ends all communicators.
+class NcclProgress final : public PollingProgress {
+  public:
+    NcclProgress(std::shared_ptr<Progress> bootstrap, int device, WaitLimit limit);
+    ~NcclProgress() override { leave_in_flight(); }
+
+    int device() const { return device_; }
+    EventPool& event_pool() { return *events_; }
+
+  protected:
+    void look_for_failure() override;
+    void on_failure() noexcept override;
+
+  private:
+    friend class NcclCommunicator;
+
+    std::shared_ptr<Progress> bootstrap_;
+    int device_;
+    std::shared_ptr<EventPool> events_;
+    std::vector<NcclCommunicator*> communicators_;  // parents before their parts
+};
+
+/// A piece of memory that goes to a peer, or comes from one.
+struct NcclMessage {
+    bool sending;
+    void* data;
+    std::size_t bytes;
+    int peer;
+};
+
+/// A non-blocking communicator, the only kind that can be given up while a peer is gone, and its stream. Its
+/// constructors and its end are collective. Destroyed while an exception passes, or with operations in flight, it fails
+/// its rank's progress instead of waiting for peers that may never come.
+class NcclCommunicator {
+  public:
+    struct Seat {
+        int rank;
+        int size;
+        std::string name;
+        std::vector<int> world_ranks;  // of its ranks
+    };
+
+    /// Blocks until all ranks with this id are connected.
+    NcclCommunicator(Seat seat, const ncclUniqueId& id, std::shared_ptr<NcclProgress> progress);
+    /// A part of `parent`, on which nothing may be under way.
+    NcclCommunicator(Seat seat, NcclCommunicator& parent, int color, int key);
+    ~NcclCommunicator();
+    NcclCommunicator(const NcclCommunicator&) = delete;
+    NcclCommunicator& operator=(const NcclCommunicator&) = delete;
+
+    ncclComm_t get() const { return comm_; }
+    const CudaStream& stream() const { return stream_; }
+    const Seat& seat() const { return seat_; }
+    const std::shared_ptr<NcclProgress>& progress() const { return progress_; }
+    /// World ranks of the others.
+    std::vector<int> others() const;
+    /// Whoever holds it is an operation in flight.
+    std::shared_ptr<void> in_flight() const { return in_flight_; }
+
+    /// Makes a call of NCCL and waits until NCCL has taken it: non-blocking calls go on behind their return, and no
+    /// other may be made until then.
+    template <typename Call>
+    void issue(const char* operation, Call call) {
+        check_nccl(call(), what(operation), comm_);
+        settle(operation);
+    }
+    /// All messages at once, so that none waits for another. Those of no bytes are left out.
+    void exchange(const char* operation, std::span<const NcclMessage> messages);
+
+  private:
+    friend class NcclProgress;
+    class Settling;
+
+    ncclConfig_t config() const;
+    template <typename Make>
+    void make(Make make_it);
+    std::string what(const char* operation) const;
+    /// Hears failures, answers inquiries and keeps the progress's limit as any wait does.
+    void settle(const char* operation);
+    void end();
+    void check_asynchronous_errors() const;
+    /// Hands NCCL's part over to be aborted; null if there is none, or none yet.
+    ncclComm_t release();
+
+    std::shared_ptr<NcclProgress> progress_;
+    Seat seat_;
+    CudaStream stream_;
+    std::shared_ptr<int> in_flight_ = std::make_shared<int>();
+    int exceptions_at_start_;
+    ncclComm_t comm_ = nullptr;  // of a part: set by NCCL's own thread
+};
+
+}  // namespace smp::comms
