@@ -5,7 +5,8 @@
 // order of their issue, and a send ends with its receive only; so they are issued in an order in which no rank waits
 // for what another has behind. Messages that cross, each rank receiving before it sends, need a communicator for each
 // direction. One thread issues the operations of all communicators of a GPU.
-#include <algorithm>
+#include "comms/backends/nccl.h"
+
 #include <cstring>
 #include <stdexcept>
 #include <vector>
@@ -61,35 +62,31 @@ class StreamOperation final : public Operation {
 
 class NcclBackend final : public Communicator {
   public:
-    NcclBackend(std::unique_ptr<NcclCommunicator> communicator, Communicator& bootstrap)
-        : communicator_(std::move(communicator)), progress_(communicator_->progress()), bootstrap_(bootstrap) {
-        connect();
+    NcclBackend(std::unique_ptr<Communicator> control, std::shared_ptr<NcclProgress> progress, Communicator& world,
+                NcclLinks links)
+        : control_(std::move(control)), progress_(std::move(progress)), world_(world) {
+        if (size() == 1) return;
+        std::vector<int> world_ranks;
+        for (int rank_here = 0; rank_here < size(); ++rank_here) world_ranks.push_back(world_rank(rank_here));
+        communicator_ = std::make_unique<NcclCommunicator>(
+            NcclCommunicator::Seat{.rank = rank(), .size = size(), .name = name(), .world_ranks = world_ranks},
+            common_id(), progress_);
+        connect(links);
     }
 
-    int rank() const override { return communicator_->seat().rank; }
-    int size() const override { return communicator_->seat().size; }
-    const std::string& name() const override { return communicator_->seat().name; }
+    int rank() const override { return control_->rank(); }
+    int size() const override { return control_->size(); }
+    const std::string& name() const override { return control_->name(); }
     bool reduces_in_place() const override { return false; }
-    int world_rank(int rank) const override { return communicator_->seat().world_ranks[rank]; }
+    int world_rank(int rank) const override { return control_->world_rank(rank); }
     void progress() override { progress_->step_all(); }
-    const std::shared_ptr<Progress>& in_flight() const override { return progress_; }
+    const std::shared_ptr<Progress>& in_flight() const override { return progress_as_base_; }
 
     std::unique_ptr<Communicator> split(int color, int key, const std::string& name) override {
         check_split(*this, color);
-        // Who will be in it; behind that the communicator is idle, as NCCL wants it for a split.
-        const at::Tensor own = at::empty({2}, at::kLong), all = at::empty({2 * size()}, own.options().device(device()));
-        own.data_ptr<std::int64_t>()[0] = color;
-        own.data_ptr<std::int64_t>()[1] = key;
-        all_gather(all, own.to(device())).wait();
-        NcclCommunicator::Seat seat = communicator_->seat();
-        const std::vector<int> members = members_of_split(all.cpu(), color);
-        seat.name = name;
-        seat.rank = static_cast<int>(std::find(members.begin(), members.end(), rank()) - members.begin());
-        seat.size = static_cast<int>(members.size());
-        seat.world_ranks.clear();
-        for (const int member : members) seat.world_ranks.push_back(world_rank(member));
-        auto part = std::make_unique<NcclCommunicator>(std::move(seat), *communicator_, color, key);
-        return std::make_unique<NcclBackend>(std::move(part), bootstrap_);
+        progress_->require_usable();
+        return std::make_unique<NcclBackend>(control_->split(color, key, name), progress_, world_,
+                                             NcclLinks::every_pair);
     }
 
     Work send(const at::Tensor& tensor, int peer) override {
@@ -144,11 +141,19 @@ class NcclBackend final : public Communicator {
     }
 
     /// From any thread: this rank's own thread gives NCCL up when it sees the failure.
-    void abort(const std::string& reason, int exit_code) noexcept override { bootstrap_.abort(reason, exit_code); }
+    void abort(const std::string& reason, int exit_code) noexcept override { world_.abort(reason, exit_code); }
 
   private:
-    at::Device device() const {
-        return {at::kCUDA, static_cast<c10::DeviceIndex>(communicator_->progress()->device())};
+    at::Device device() const { return {at::kCUDA, static_cast<c10::DeviceIndex>(progress_->device())}; }
+    /// Collective.
+    ncclUniqueId common_id() const {
+        ncclUniqueId id{};
+        if (rank() == 0) check_nccl(ncclGetUniqueId(&id), fmt::format("ncclGetUniqueId for '{}'", name()));
+        const at::Tensor bytes = at::empty({static_cast<std::int64_t>(sizeof id)}, at::kByte);
+        std::memcpy(bytes.data_ptr(), &id, sizeof id);
+        control_->broadcast(bytes, 0).wait();
+        std::memcpy(&id, bytes.const_data_ptr(), sizeof id);
+        return id;
     }
     std::string named(const char* operation, const at::Tensor& input) const {
         return fmt::format("{} of {} bytes{}", operation, input.nbytes(), place(*this));
@@ -182,7 +187,7 @@ class NcclBackend final : public Communicator {
     /// The communicator's stream goes on once the current stream has done what it holds now.
     void follow_current_stream() {
         const auto current = c10::cuda::getCurrentCUDAStream(device().index());
-        communicator_->stream().wait(communicator_->progress()->event_pool().record(current.stream()));
+        communicator_->stream().wait(progress_->event_pool().record(current.stream()));
     }
     /// What `issue` queues on the communicator's stream, as an operation. Half of it is as bad as a failure.
     template <typename Issue>
@@ -205,17 +210,23 @@ class NcclBackend final : public Communicator {
         }
         return progress_->begin(std::move(started));
     }
-    void connect() {
-        if (size() == 1 || size() > kConnectedAtStart) return;
+    void connect(NcclLinks links) {
         const auto bytes = at::TensorOptions(at::kByte).device(device());
         const at::Tensor input = at::empty({size()}, bytes), output = at::empty({size()}, bytes);
-        all_to_all(output, input).wait();
-        barrier();
+        if (links == NcclLinks::first_to_second) {
+            const at::Tensor token = input.narrow(0, 0, 1);
+            if (rank() < 2) (rank() == 0 ? send(token, 1) : receive(token, 0)).wait();
+        } else if (size() <= kConnectedAtStart) {
+            all_to_all(output, input).wait();
+            barrier();
+        }
     }
 
-    std::unique_ptr<NcclCommunicator> communicator_;
-    std::shared_ptr<Progress> progress_;  // the communicator's
-    Communicator& bootstrap_;
+    std::unique_ptr<Communicator> control_;
+    std::shared_ptr<NcclProgress> progress_;
+    std::shared_ptr<Progress> progress_as_base_ = progress_;
+    Communicator& world_;
+    std::unique_ptr<NcclCommunicator> communicator_;  // null in a group of one
 };
 
 Work NcclBackend::reduce(const ReduceRequest& request) {
@@ -249,7 +260,7 @@ Work NcclBackend::reduce(const ReduceRequest& request) {
 
 }  // namespace
 
-std::unique_ptr<Communicator> nccl_world(Communicator& bootstrap, int device, const CommunicatorOptions& options) {
+NcclGroups::NcclGroups(Communicator& world, int device, WaitLimit limit) : world_(world) {
     check_nccl_version();
     int devices = 0;
     const cudaError_t code = cudaGetDeviceCount(&devices);
@@ -258,22 +269,18 @@ std::unique_ptr<Communicator> nccl_world(Communicator& bootstrap, int device, co
             fmt::format("NCCL is to use GPU {}, but CUDA sees {} here ({}); check nvidia-smi and CUDA_VISIBLE_DEVICES, "
                         "or use cluster.device \"cpu\"",
                         device, code == cudaSuccess ? devices : 0, cudaGetErrorString(code)));
-    ncclUniqueId id{};
-    if (bootstrap.rank() == 0) check_nccl(ncclGetUniqueId(&id), "ncclGetUniqueId");
-    const at::Tensor bytes = at::empty({static_cast<std::int64_t>(sizeof id)}, at::kByte);
-    std::memcpy(bytes.data_ptr(), &id, sizeof id);
-    bootstrap.broadcast(bytes, 0).wait();
-    std::memcpy(&id, bytes.const_data_ptr(), sizeof id);
+    progress_ = std::make_shared<NcclProgress>(world.in_flight(), device, std::move(limit));
+}
 
-    std::vector<int> world_ranks;
-    for (int rank = 0; rank < bootstrap.size(); ++rank) world_ranks.push_back(bootstrap.world_rank(rank));
-    NcclCommunicator::Seat seat{.rank = bootstrap.rank(),
-                                .size = bootstrap.size(),
-                                .name = bootstrap.name(),
-                                .world_ranks = std::move(world_ranks)};
-    auto progress = std::make_shared<NcclProgress>(bootstrap.in_flight(), device, options.limit);
-    auto communicator = std::make_unique<NcclCommunicator>(std::move(seat), id, std::move(progress));
-    return std::make_unique<NcclBackend>(std::move(communicator), bootstrap);
+std::unique_ptr<Communicator> NcclGroups::make(std::unique_ptr<Communicator> members, NcclLinks links) const {
+    progress_->require_usable();
+    return std::make_unique<NcclBackend>(std::move(members), std::static_pointer_cast<NcclProgress>(progress_), world_,
+                                         links);
+}
+
+std::unique_ptr<Communicator> nccl_world(Communicator& bootstrap, int device, const CommunicatorOptions& options) {
+    const NcclGroups groups(bootstrap, device, options.limit);
+    return groups.make(bootstrap.split(0, bootstrap.rank(), bootstrap.name()));
 }
 
 }  // namespace smp::comms

@@ -35,18 +35,10 @@ void NcclProgress::look_for_failure() {
 }
 
 void NcclProgress::on_failure() noexcept {
-    // Again, since a part may get its place only while its parent's call ends.
-    for (bool some = true; some;) {
-        some = false;
-        (void)ncclGroupStart();
-        for (NcclCommunicator* const communicator : communicators_) {
-            ncclComm_t comm = communicator->release();
-            if (comm == nullptr) continue;
-            (void)ncclCommAbort(comm);
-            some = true;
-        }
-        (void)ncclGroupEnd();
-    }
+    (void)ncclGroupStart();
+    for (NcclCommunicator* const communicator : communicators_)
+        if (ncclComm_t comm = std::exchange(communicator->comm_, nullptr)) (void)ncclCommAbort(comm);
+    (void)ncclGroupEnd();
 }
 
 /// A wait for NCCL itself, which says only whether it is done.
@@ -70,43 +62,23 @@ class NcclCommunicator::Settling final : public Operation {
     const char* operation_;
 };
 
-template <typename Make>
-void NcclCommunicator::make(Make make_it) {
-    progress_->require_usable();
-    const auto guard = on(progress_->device());
-    progress_->communicators_.push_back(this);
-    try {
-        make_it();
-    } catch (const std::exception& error) {
-        progress_->fail(CommunicationError(error.what()));
-        std::erase(progress_->communicators_, this);
-        throw;
-    }
-}
-
 NcclCommunicator::NcclCommunicator(Seat seat, const ncclUniqueId& id, std::shared_ptr<NcclProgress> progress)
     : progress_(std::move(progress)),
       seat_(std::move(seat)),
       stream_(progress_->device()),
       exceptions_at_start_(std::uncaught_exceptions()) {
-    make([&] {
+    progress_->require_usable();
+    const auto guard = on(progress_->device());
+    progress_->communicators_.push_back(this);
+    try {
         ncclConfig_t wishes = config();
         issue("ncclCommInitRankConfig",
               [&] { return ncclCommInitRankConfig(&comm_, seat_.size, id, seat_.rank, &wishes); });
-    });
-}
-
-NcclCommunicator::NcclCommunicator(Seat seat, NcclCommunicator& parent, int color, int key)
-    : progress_(parent.progress_),
-      seat_(std::move(seat)),
-      stream_(progress_->device()),
-      exceptions_at_start_(std::uncaught_exceptions()) {
-    make([&] {
-        ncclConfig_t wishes = config();
-        const std::string call = fmt::format("ncclCommSplit for '{}'", seat_.name);
-        parent.issue(call.c_str(), [&] { return ncclCommSplit(parent.get(), color, key, &comm_, &wishes); });
-        settle("ncclCommSplit");
-    });
+    } catch (const std::exception& error) {
+        progress_->fail(CommunicationError(error.what()));
+        std::erase(progress_->communicators_, this);
+        throw;
+    }
 }
 
 NcclCommunicator::~NcclCommunicator() {
@@ -173,13 +145,10 @@ void NcclCommunicator::exchange(const char* operation, std::span<const NcclMessa
 }
 
 void NcclCommunicator::check_asynchronous_errors() const {
-    const ncclComm_t comm = __atomic_load_n(&comm_, __ATOMIC_ACQUIRE);  // may come from NCCL's thread
-    if (comm == nullptr) return;
+    if (comm_ == nullptr) return;
     ncclResult_t state = ncclSuccess;
-    check_nccl(ncclCommGetAsyncError(comm, &state), "ncclCommGetAsyncError", comm);
-    check_nccl(state, what("communication"), comm);
+    check_nccl(ncclCommGetAsyncError(comm_, &state), "ncclCommGetAsyncError", comm_);
+    check_nccl(state, what("communication"), comm_);
 }
-
-ncclComm_t NcclCommunicator::release() { return __atomic_exchange_n(&comm_, nullptr, __ATOMIC_ACQ_REL); }
 
 }  // namespace smp::comms

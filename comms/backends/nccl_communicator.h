@@ -38,7 +38,7 @@ class NcclProgress final : public PollingProgress {
     std::shared_ptr<Progress> bootstrap_;
     int device_;
     std::shared_ptr<EventPool> events_;
-    std::vector<NcclCommunicator*> communicators_;  // parents before their parts
+    std::vector<NcclCommunicator*> communicators_;
 };
 
 /// A piece of memory that goes to a peer, or comes from one.
@@ -50,7 +50,7 @@ struct NcclMessage {
 };
 
 /// A non-blocking communicator, the only kind that can be given up while a peer is gone, and its stream. Its
-/// constructors and its end are collective. Destroyed while an exception passes, or with operations in flight, it fails
+/// beginning and its end are collective. Destroyed while an exception passes, or with operations in flight, it fails
 /// its rank's progress instead of waiting for peers that may never come.
 class NcclCommunicator {
   public:
@@ -63,8 +63,6 @@ class NcclCommunicator {
 
     /// Blocks until all ranks with this id are connected.
     NcclCommunicator(Seat seat, const ncclUniqueId& id, std::shared_ptr<NcclProgress> progress);
-    /// A part of `parent`, on which nothing may be under way.
-    NcclCommunicator(Seat seat, NcclCommunicator& parent, int color, int key);
     ~NcclCommunicator();
     NcclCommunicator(const NcclCommunicator&) = delete;
     NcclCommunicator& operator=(const NcclCommunicator&) = delete;
@@ -93,22 +91,17 @@ class NcclCommunicator {
     class Settling;
 
     ncclConfig_t config() const;
-    template <typename Make>
-    void make(Make make_it);
     std::string what(const char* operation) const;
     /// Hears failures, answers inquiries and keeps the progress's limit as any wait does.
     void settle(const char* operation);
     void end();
     void check_asynchronous_errors() const;
-    /// Hands NCCL's part over to be aborted; null if there is none, or none yet.
-    ncclComm_t release();
-
     std::shared_ptr<NcclProgress> progress_;
     Seat seat_;
     CudaStream stream_;
     std::shared_ptr<int> in_flight_ = std::make_shared<int>();
     int exceptions_at_start_;
-    ncclComm_t comm_ = nullptr;  // of a part: set by NCCL's own thread
+    ncclComm_t comm_ = nullptr;  // once ended, too
 };
 
 }  // namespace smp::comms

@@ -1,12 +1,18 @@
-#include "comms/communicator.h"
+#include "comms/backends/nccl.h"
 
 namespace smp::comms {
 
-std::unique_ptr<Communicator> nccl_world(Communicator&, int, const CommunicatorOptions&) {
+NcclGroups::NcclGroups(Communicator& world, int, WaitLimit) : world_(world) {
     throw CommunicationError(
         "this program was built without CUDA and NCCL, so it cannot move tensors between GPUs; use cluster.device "
         "\"cpu\", or build with "
         "-DSMP_CUDA=ON where nvcc is installed");
+}
+
+std::unique_ptr<Communicator> NcclGroups::make(std::unique_ptr<Communicator>, NcclLinks) const { return nullptr; }
+
+std::unique_ptr<Communicator> nccl_world(Communicator& bootstrap, int device, const CommunicatorOptions& options) {
+    return NcclGroups(bootstrap, device, options.limit).make(nullptr);
 }
 
 }  // namespace smp::comms

@@ -10,6 +10,7 @@
 #include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 
+#include "comms/backends/nccl.h"
 #include "tests/comms/worlds.h"
 #include "tests/seed.h"
 #include "tests/standin/control.h"
@@ -112,11 +113,12 @@ TEST_F(NcclFaults, AnAsynchronousErrorOfNcclReachesAllRanks) {
 }
 
 TEST_F(NcclFaults, AFailureIsHeardWhileNcclMakesACommunicator) {
-    for (const char* call : {"ncclCommSplit", "ncclCommInitRankConfig"}) {
-        standin::control()->plant({.call = call, .device = 1, .result = kNcclSystemError});
+    for (const int before : {0, 1}) {  // of "world", then of "part"
+        standin::control()->plant(
+            {.call = "ncclCommInitRankConfig", .device = 1, .after = before, .result = kNcclSystemError});
         const auto words = told(2, [](Communicator& world) { world.split(0, world.rank(), "part"); });
-        const auto what =
-            AllOf(HasSubstr(call), HasSubstr("in 'world' (I am rank 1, GPU 1) failed: unhandled system error"));
+        const auto what = HasSubstr(std::string("ncclCommInitRankConfig in '") + (before == 0 ? "world" : "part") +
+                                    "' (I am rank 1, GPU 1) failed: unhandled system error");
         EXPECT_THAT(words, ElementsAre(AllOf(HasSubstr("rank 1 failed: "), what), what));
         standin::control()->take_back();
     }
@@ -125,7 +127,8 @@ TEST_F(NcclFaults, AFailureIsHeardWhileNcclMakesACommunicator) {
 TEST_F(NcclFaults, AWaitForNcclItselfKeepsTheLimitInForceAndSaysWhoIsMissing) {
     const auto words = told(2, [](Communicator& world) {
         world.set_limit({milliseconds(300), "the later limit"});
-        if (world.rank() == 1) standin::control()->plant({.call = "ncclCommSplit", .device = 1, .stalls = true});
+        if (world.rank() == 1)
+            standin::control()->plant({.call = "ncclCommInitRankConfig", .device = 1, .stalls = true});
         try {
             world.split(0, world.rank(), "part");
         } catch (const std::exception&) {
@@ -133,10 +136,9 @@ TEST_F(NcclFaults, AWaitForNcclItselfKeepsTheLimitInForceAndSaysWhoIsMissing) {
             throw;
         }
     });
-    EXPECT_THAT(words[0],
-                AllOf(HasSubstr("ncclCommSplit for 'part' in 'world' did not complete within 300 ms (the later limit); "
-                                "rank 0 waits for rank 1: rank 1, which does not answer"),
-                      HasSubstr("raise the later limit")));
+    EXPECT_THAT(words[0], AllOf(HasSubstr("ncclCommInitRankConfig in 'part' did not complete within 300 ms (the later "
+                                          "limit); rank 0 waits for rank 1: rank 1, which does not answer"),
+                                HasSubstr("raise the later limit")));
 }
 
 TEST_F(NcclFaults, AnErrorInTheMidstOfAGroupStartsNothing) {
@@ -183,6 +185,37 @@ TEST_F(NcclFaults, MessagesThatCrossOnOneCommunicatorAreNamed) {
         HasSubstr("did not complete within 300 ms (the limit); rank "), HasSubstr("wait for each other: rank "),
         HasSubstr("(send of 4096 bytes to rank 1 in 'world')"), HasSubstr("(send of 4096 bytes to rank 0 in 'world')"));
     EXPECT_THAT(words, ElementsAre(what, what));
+}
+
+TEST_F(NcclFaults, AFailureOfOneGroupEndsAllGroupsOfItsRankAndTheWorldTellsTheOthers) {
+    std::vector<std::string> words(3);
+    std::latch posted(1);
+    on_local_ranks(3, [&](Communicator& world) {
+        const int rank = world.rank();
+        const NcclGroups groups(world, rank, {minutes(10), "the limit"});
+        const auto pair = groups.make(world.split(rank == 2 ? 1 : 0, rank, "pair"));
+        const auto all = groups.make(world.split(0, rank, "all"));
+        Work never;
+        if (rank == 0) never = all->receive(floats(world, 8), 2);
+        if (rank == 0) posted.count_down();
+        try {
+            if (rank == 2) all->barrier();  // comes behind the receive on rank 0
+            if (rank == 1) {
+                posted.wait();
+                standin::control()->plant({.call = "ncclSend", .device = 1, .result = kNcclSystemError});
+                pair->send(floats(world, 8), 0).wait();
+            }
+            never.wait();
+        } catch (const CommunicationError& error) {
+            words[static_cast<std::size_t>(rank)] = error.what();
+            if (rank == 1) world.abort(error.what(), 1);
+            EXPECT_THROW(all->barrier(), CommunicationError);
+            EXPECT_THROW(pair->split(0, 0, "none"), CommunicationError);
+        }
+    });
+    const auto what = HasSubstr("ncclSend in 'pair' (I am rank 1, GPU 1) failed: unhandled system error");
+    EXPECT_THAT(
+        words, ElementsAre(AllOf(HasSubstr("rank 1 failed: "), what), what, AllOf(HasSubstr("rank 1 failed: "), what)));
 }
 
 TEST_F(NcclFaults, EventsAreUsedAgain) {

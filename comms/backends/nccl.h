@@ -1,0 +1,39 @@
+// Groups of ranks over NCCL beside a control plane. What moves between GPUs has a group for each purpose, made from an
+// id of its own; all else (configuration, clocks, failures, sums on the host) stays on the world, MPI's or of threads,
+// with CPU tensors.
+#pragma once
+
+#include <memory>
+
+#include "comms/communicator.h"
+
+namespace smp::comms {
+
+/// Which ranks of a group reach each other from its start on. NCCL connects others at their first message, and then
+/// both ranks wait for each other; a connection takes memory of the device.
+enum class NcclLinks {
+    every_pair,       // for collectives, and messages between any two
+    first_to_second,  // an edge: rank 0 sends and rank 1 receives
+};
+
+/// One rank's place at NCCL. Its groups share what is in flight, the limit of waits and the first failure, which they
+/// hear from the world too; a failure ends all of them.
+class NcclGroups {
+  public:
+    /// Local. `world` must outlive the groups. Throws CommunicationError where the library is another than this program
+    /// was built for, or there is no such device.
+    NcclGroups(Communicator& world, int device, WaitLimit limit);
+
+    /// Collective over `members`: the world or a split of it, which the group keeps for splits of its own. Blocks until
+    /// all are connected. A group of one makes no call of NCCL. Tensors are CUDA's, on this rank's device: an operation
+    /// starts after the work that the current stream holds; once its Work was waited for, the current stream may use
+    /// its results.
+    std::unique_ptr<Communicator> make(std::unique_ptr<Communicator> members,
+                                       NcclLinks links = NcclLinks::every_pair) const;
+
+  private:
+    Communicator& world_;
+    std::shared_ptr<Progress> progress_;
+};
+
+}  // namespace smp::comms

@@ -1,0 +1,89 @@
+// Groups over NCCL beside a world of threads, over the stand-in for CUDA.
+#include <chrono>
+
+#include <gmock/gmock.h>
+
+#include "comms/backends/nccl.h"
+#include "tests/comms/worlds.h"
+#include "tests/seed.h"
+#include "tests/standin/control.h"
+
+namespace smp::comms {
+namespace {
+
+class NcclGroupsTest : public ::testing::Test {
+  protected:
+    void SetUp() override {
+        if (standin::control() == nullptr) GTEST_SKIP() << "runs over the stand-in for CUDA (ctest -R comms_standin)";
+        standin::control()->delay(smp::testing::seed(), 100);
+    }
+    void TearDown() override {
+        if (standin::control() != nullptr) standin::control()->take_back();
+    }
+
+    static at::Tensor filled(const Communicator& world, std::int64_t numel, double value) {
+        return at::full({numel}, value, at::kFloat)
+            .to(at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(world.rank())));
+    }
+};
+
+// Two stages that send to each other at the same time, as with a tied embedding or around the end of chunks.
+TEST_F(NcclGroupsTest, AnEdgeEachWayLetsMessagesCross) {
+    on_local_ranks(2, [](Communicator& world) {
+        const int rank = world.rank();
+        const NcclGroups groups(world, rank, {std::chrono::minutes(2)});
+        const auto down = groups.make(world.split(0, rank, "0 -> 1"), NcclLinks::first_to_second);
+        const auto up = groups.make(world.split(0, -rank, "1 -> 0"), NcclLinks::first_to_second);
+        EXPECT_EQ(up->world_rank(0), 1);
+        for (int round = 0; round < 20; ++round) {
+            const at::Tensor received = filled(world, 100, -1);
+            Work in = (rank == 0 ? up : down)->receive(received, 0);
+            Work out = (rank == 0 ? down : up)->send(filled(world, 100, 10 * round + rank), 1);
+            in.wait();
+            out.wait();
+            EXPECT_EQ(received[99].item<float>(), static_cast<float>(10 * round + 1 - rank));
+        }
+    });
+}
+
+TEST_F(NcclGroupsTest, AnEdgeIsConnectedOneWay) {
+    standin::control()->plant({.call = "ncclSend", .device = 1, .result = 2});
+    on_local_ranks(2, [](Communicator& world) {
+        const NcclGroups groups(world, world.rank(), {std::chrono::minutes(2)});
+        const auto edge = groups.make(world.split(0, world.rank(), "0 -> 1"), NcclLinks::first_to_second);
+        const at::Tensor tensor = filled(world, 100, world.rank());
+        (world.rank() == 0 ? edge->send(tensor, 1) : edge->receive(tensor, 0)).wait();
+        EXPECT_EQ(tensor[99].item<float>(), 0);
+    });
+}
+
+TEST_F(NcclGroupsTest, TheWorldKeepsTensorsOfTheCpu) {
+    on_local_ranks(4, [](Communicator& world) {
+        const int rank = world.rank();
+        const NcclGroups groups(world, rank, {std::chrono::minutes(2)});
+        const auto half = groups.make(world.split(rank / 2, rank, "half"));
+        const at::Tensor on_device = filled(world, 1000, rank), on_host = at::full({3}, rank, at::kLong);
+        Work sum = all_reduce(*half, on_device);
+        all_reduce(world, on_host).wait();
+        sum.wait();
+        EXPECT_EQ(on_device[999].item<float>(), static_cast<float>(rank < 2 ? 1 : 5));
+        EXPECT_EQ(on_host[2].item<std::int64_t>(), 6);
+        EXPECT_THROW((void)half->broadcast(on_host, 0), std::logic_error);
+    });
+}
+
+TEST_F(NcclGroupsTest, AGroupOfOneMakesNoCallOfNccl) {
+    for (const char* call : {"ncclGetUniqueId", "ncclCommInitRankConfig"})
+        standin::control()->plant({.call = call, .result = 3});
+    on_local_ranks(2, [](Communicator& world) {
+        const NcclGroups groups(world, world.rank(), {std::chrono::minutes(2)});
+        const auto alone = groups.make(world.split(world.rank(), 0, "alone"));
+        const at::Tensor input = filled(world, 10, 3), output = filled(world, 10, 0);
+        alone->all_gather(output, input).wait();
+        alone->barrier();
+        EXPECT_EQ(output[9].item<float>(), 3);
+    });
+}
+
+}  // namespace
+}  // namespace smp::comms
