@@ -189,7 +189,7 @@ TEST_F(NcclFaults, MessagesThatCrossOnOneCommunicatorAreNamed) {
 
 TEST_F(NcclFaults, AFailureOfOneGroupEndsAllGroupsOfItsRankAndTheWorldTellsTheOthers) {
     std::vector<std::string> words(3);
-    std::latch posted(1);
+    std::latch others_are_here(2);
     on_local_ranks(3, [&](Communicator& world) {
         const int rank = world.rank();
         const NcclGroups groups(world, rank, {minutes(10), "the limit"});
@@ -197,11 +197,11 @@ TEST_F(NcclFaults, AFailureOfOneGroupEndsAllGroupsOfItsRankAndTheWorldTellsTheOt
         const auto all = groups.make(world.split(0, rank, "all"));
         Work never;
         if (rank == 0) never = all->receive(floats(world, 8), 2);
-        if (rank == 0) posted.count_down();
+        if (rank != 1) others_are_here.count_down();
         try {
             if (rank == 2) all->barrier();  // comes behind the receive on rank 0
             if (rank == 1) {
-                posted.wait();
+                others_are_here.wait();
                 standin::control()->plant({.call = "ncclSend", .device = 1, .result = kNcclSystemError});
                 pair->send(floats(world, 8), 0).wait();
             }
