@@ -75,17 +75,26 @@ for process in $(ip netns pids node3); do
 done
 echo "killed: $killed"
 )sh";
-/// submit COMMAND…: an sbatch whose job is $job from then on. finish: waits for its end and leaves with its exit code
-/// (sbatch --wait would look once in half a minute).
+/// begin GOAL COMMAND…: an sbatch, whose job is $job from then on, until GOAL (trains, is_over) or its end. finish:
+/// waits for its end and leaves with its exit code (sbatch --wait would look once in half a minute). Open MPI started
+/// by srun dies inside MPI_Init now and then (open-mpi/ompi, issue 12495; here one start in forty, of a program of five
+/// lines too): such a job is begun anew.
 constexpr const char* kSlurm = R"sh(
-submit() { job=$("$@" | tee /dev/stderr | grep -o '[0-9]*$'); }
-finish() {
-    for _ in $(seq 1200); do
-        case $(scontrol show job $job | grep -o 'JobState=[A-Z]*') in
-            JobState=PENDING | JobState=RUNNING | JobState=COMPLETING) sleep 0.1 ;;
-            *) break ;;
-        esac
+is_over() { case $(scontrol show job $job | grep -o 'JobState=[A-Z]*') in *PENDING | *RUNNING | *COMPLETING) return 1 ;; esac; }
+trains() { [ "$(cat out/metrics.jsonl 2>/dev/null | wc -l)" -ge 3 ]; }
+died_in_mpi_init() { is_over && grep -q 'Segmentation fault' smp-$job.out && ! grep -q '^step ' smp-$job.out; }
+await() { for _ in $(seq 1200); do if "$1" || is_over; then return; fi; sleep 0.1; done; }
+begin() {
+    local goal=$1
+    shift
+    for _ in 1 2 3; do
+        job=$("$@" | tee /dev/stderr | grep -o '[0-9]*$')
+        await "$goal"
+        died_in_mpi_init || return 0
     done
+}
+finish() {
+    await is_over
     return $(scontrol show job $job | grep -o ' ExitCode=[0-9]*' | grep -o '[0-9]*')
 }
 )sh";
@@ -147,9 +156,10 @@ done
 TEST_F(ClusterStart, Slurm) {
     const Outcome outcome = on_four_hosts(
         "slurm_on_one_machine",
-        fmt::format("{0}submit {1} --output by_srun --set cluster.nodes=4\nfinish\nmv smp-$job.out srun.out\n"
-                    "export SMP_LAUNCHER=mpirun\nsubmit {1} --output by_mpirun\nfinish\nmv smp-$job.out mpirun.out",
-                    kSlurm, readme_line("sbatch ")));
+        fmt::format(
+            "{0}begin is_over {1} --output by_srun --set cluster.nodes=4\nfinish\nmv smp-$job.out srun.out\n"
+            "export SMP_LAUNCHER=mpirun\nbegin is_over {1} --output by_mpirun\nfinish\nmv smp-$job.out mpirun.out",
+            kSlurm, readme_line("sbatch ")));
     if (outcome.exit_code == kNotPossibleHere) GTEST_SKIP() << outcome.output;
     const std::string said = outcome.output + read_text(folder_ / "srun.out") + read_text(folder_ / "mpirun.out");
     ASSERT_EQ(outcome.exit_code, 0) << said;
@@ -163,9 +173,10 @@ TEST_F(ClusterStart, Slurm) {
 TEST_F(ClusterStart, SlurmEndsAJob) {
     const Outcome outcome = on_four_hosts(
         "slurm_on_one_machine",
-        fmt::format("{0}submit {1}\n{2}scancel --signal=USR2 --batch $job\nfinish\nmv smp-$job.out stopped.out\n"
-                    "rm out/metrics.jsonl\nsubmit {1}\n{2}{3}finish || echo left with $?\nmv smp-$job.out killed.out",
-                    kSlurm, readme_line("sbatch ") + kEndless, kUntilItTrains, kKillNode3));
+        fmt::format(
+            "{0}begin trains {1}\nscancel --signal=USR2 --batch $job\nfinish\nmv smp-$job.out stopped.out\n"
+            "rm out/metrics.jsonl\nbegin trains {1}\n{2}finish || echo left with $?\nmv smp-$job.out killed.out",
+            kSlurm, readme_line("sbatch ") + kEndless, kKillNode3));
     if (outcome.exit_code == kNotPossibleHere) GTEST_SKIP() << outcome.output;
     const std::string stopped = read_text(folder_ / "stopped.out"), killed = read_text(folder_ / "killed.out");
     EXPECT_EQ(outcome.exit_code, 0) << outcome.output << stopped << killed;
