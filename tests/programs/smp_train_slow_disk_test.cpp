@@ -56,10 +56,10 @@ class SlowDisk : public ::testing::Test {
 // Every rank's own writing and the commit take longer than any wait may, and nobody takes that for a rank that hangs.
 TEST_F(SlowDisk, WritingMayTakeLongerThanAnyOtherWait) {
     const std::string options =
-        "--set training.steps=2 --set training.evaluate_every=0 --set cluster.timeout_seconds=1.5 "
+        "--set training.steps=2 --set training.evaluate_every=0 --set cluster.timeout_seconds=4 "
         "--set checkpoint.asynchronous=false";
     for (const std::string& start : {std::string(), mpirun(2)}) {
-        const Outcome outcome = run(slow(700) + start + command("a", options + " --resume never"));
+        const Outcome outcome = run(slow(1500) + start + command("a", options + " --resume never"));
         EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
         EXPECT_THAT(outcome.output, HasSubstr("waiting for the checkpoint of step 2, which has been written for "));
         EXPECT_EQ(newest_checkpoint("a"), 2);
