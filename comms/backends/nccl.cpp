@@ -235,26 +235,26 @@ Work NcclBackend::reduce(const ReduceRequest& request) {
     const bool everywhere = request.result == ReduceRequest::Result::everywhere;
     // The scratch memory is the current stream's, ahead of which the communicator's does not run; what holds it until
     // then is the operation.
-    const auto [all_at_once, pieces, terms, own] = pieces_of_reduction(request, size(), rank(), kShortBytes);
-    std::vector<NcclMessage> terms_messages, sums_messages;
+    const ReductionPieces made = pieces_of_reduction(request, size(), rank(), kShortBytes);
+    std::vector<NcclMessage> of_terms, of_sums;
     for (int peer = 0; peer < size(); ++peer) {
         if (peer == rank()) continue;
-        const at::Tensor theirs = view_of(request.input, pieces[peer]);
-        terms_messages.push_back(sent(theirs, peer));
-        terms_messages.push_back(received(terms[peer], peer));
-        sums_messages.push_back(sent(own, peer));
-        sums_messages.push_back(received(theirs, peer));
+        const at::Tensor theirs = view_of(request.input, made.pieces[peer]);
+        of_terms.push_back(sent(theirs, peer));
+        of_terms.push_back(received(made.terms[peer], peer));
+        of_sums.push_back(sent(made.own, peer));
+        of_sums.push_back(received(theirs, peer));
     }
-    std::vector<at::Tensor> tensors = terms;
+    std::vector<at::Tensor> tensors = made.terms;
     tensors.push_back(request.input);
     tensors.push_back(request.output);
     return enqueue(named(everywhere ? "all_reduce" : "reduce_scatter", request.input), communicator_->others(),
-                   std::move(tensors), [&, all_at_once = all_at_once, &to_add = terms, &sum = own] {
+                   std::move(tensors), [&] {
                        const c10::cuda::CUDAStreamGuard on_stream(communicator_->stream().for_torch());
-                       communicator_->exchange("exchange of a reduction's pieces", terms_messages);
-                       combine_in_rank_order(request.reduction, to_add, std::span(&sum, 1));
-                       if (everywhere && !all_at_once)
-                           communicator_->exchange("exchange of a reduction's sums", sums_messages);
+                       communicator_->exchange("exchange of a reduction's pieces", of_terms);
+                       combine_in_rank_order(request.reduction, made.terms, std::span(&made.own, 1));
+                       if (everywhere && !made.all_at_once)
+                           communicator_->exchange("exchange of a reduction's sums", of_sums);
                    });
 }
 

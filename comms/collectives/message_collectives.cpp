@@ -171,17 +171,17 @@ std::shared_ptr<Operation> reduce_by_messages(MessageGroup messages, const Reduc
     const std::int64_t tag = messages.number * kTagsEach;
     const bool everywhere = request.result == ReduceRequest::Result::everywhere;
     const at::Tensor& input = request.input;
-    const auto [all_at_once, pieces, terms, own] = pieces_of_reduction(request, ranks, rank, kShortBytes);
+    const ReductionPieces made = pieces_of_reduction(request, ranks, rank, kShortBytes);
 
     std::vector<RoundsOperation::Step> steps;
-    steps.emplace_back([=](MessageRound& round) { exchange_pieces(round, terms, input, pieces, rank, tag); });
+    steps.emplace_back([=](MessageRound& round) { exchange_pieces(round, made.terms, input, made.pieces, rank, tag); });
     // Only now, with the own sends complete too, may the tensor that they came from be written.
     steps.emplace_back([=, reduction = request.reduction](MessageRound& round) {
-        combine(reduction, terms, own);
-        if (!everywhere || all_at_once) return;
+        combine(reduction, made.terms, made.own);
+        if (!everywhere || made.all_at_once) return;
         with_each_peer(ranks, rank, [&](int peer) {
-            receive_run(round, run_of(input, pieces[peer]), peer, tag + 1);
-            send_run(round, run_of(input, pieces[rank]), peer, tag + 1);
+            receive_run(round, run_of(input, made.pieces[peer]), peer, tag + 1);
+            send_run(round, run_of(input, made.pieces[rank]), peer, tag + 1);
         });
     });
     return std::make_shared<RoundsOperation>(

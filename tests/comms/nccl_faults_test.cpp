@@ -50,6 +50,7 @@ std::vector<std::string> told(int ranks, const std::function<void(Communicator& 
     auto bootstraps = local_world(ranks, {.limit = {minutes(10)}});
     {
         std::vector<std::jthread> threads;
+        threads.reserve(bootstraps.size());
         for (auto& bootstrap : bootstraps)
             threads.emplace_back([&, &own = *bootstrap] {
                 at::set_num_threads(1);
@@ -224,6 +225,7 @@ TEST_F(NcclFaults, EventsAreUsedAgain) {
         const at::Tensor tensor = floats(world, 1000);
         const auto operations = [&](int number) {
             std::vector<Work> works;
+            works.reserve(static_cast<std::size_t>(number));
             for (int i = 0; i < number; ++i) works.push_back(all_reduce(world, tensor));
             if (world.rank() == 0 && !posted.try_wait()) posted.count_down();
             for (Work& work : works) work.wait();

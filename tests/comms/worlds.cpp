@@ -28,6 +28,7 @@ std::unique_ptr<Communicator>& mpi_world_of_process() {
 void on_local_ranks(int ranks, const std::function<void(Communicator&)>& body, const CommunicatorOptions& options) {
     auto worlds = local_world(ranks, options);
     std::vector<std::jthread> threads;
+    threads.reserve(worlds.size());
     for (auto& world : worlds) {
         threads.emplace_back([&body, &world = *world] {
             at::set_num_threads(1);
@@ -165,6 +166,7 @@ at::Tensor combined(const std::vector<at::Tensor>& terms, Combine combine) {
 
 at::Tensor joined(const std::vector<at::Tensor>& pieces) {
     std::vector<at::Tensor> here;
+    here.reserve(pieces.size());
     for (const at::Tensor& piece : pieces) here.push_back(piece.cpu());
     return at::cat(here);
 }

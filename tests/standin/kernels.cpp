@@ -79,6 +79,7 @@ extern "C" {
 
 using namespace smp::standin;
 
+// NOLINTBEGIN(bugprone-reserved-identifier): names that nvcc gives
 void** __cudaRegisterFatBinary(void*) {
     static void* anything = nullptr;
     return &anything;
@@ -121,6 +122,8 @@ cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void*
                                cudaStream_t stream) {
     return call("cudaLaunchKernel", [&] { return launch(kernel, grid, block, arguments, stream); });
 }
+
+// NOLINTEND(bugprone-reserved-identifier)
 
 cudaError_t cudaLaunchKernel(const void* kernel, dim3 grid, dim3 block, void** arguments, size_t, cudaStream_t stream) {
     return call(__func__, [&] { return launch(kernel, grid, block, arguments, stream); });

@@ -77,7 +77,7 @@ std::shared_ptr<Meeting> Group::come(int rank, const Call& call, std::int64_t nu
         entry = std::make_shared<Meeting>();
         entry->calls.resize(call.is_message() ? 2 : static_cast<std::size_t>(size_));
     }
-    const std::shared_ptr<Meeting> meeting = entry;
+    std::shared_ptr<Meeting> meeting = entry;
     meeting->calls[place_of(rank, call)] = call;
     if (++meeting->here == meeting->calls.size()) {
         meetings_.erase(key);
@@ -144,6 +144,7 @@ void Group::perform_collective(const std::vector<std::optional<Call>>& calls) {
         case Call::Kind::reduce_scatter:
             for (std::size_t to = 0; to < ranks && known; ++to) {
                 std::vector<const void*> pieces;
+                pieces.reserve(ranks);
                 for (const void* const input : inputs) pieces.push_back(at(input, to * bytes));
                 known = add(first.type, maximum, pieces, std::span(&outputs[to], 1), count);
             }
