@@ -8,9 +8,9 @@
 #include <fmt/format.h>
 
 #include "partition/foresight/warnings.h"
-#include "runtime/data/tokenizer.h"
 #include "runtime/agreement/agreement.h"
 #include "runtime/agreement/hosts.h"
+#include "runtime/data/tokenizer.h"
 #include "runtime/job/job_rules.h"
 #include "runtime/records/settings.h"
 #include "runtime/update/world_sum.h"

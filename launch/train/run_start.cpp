@@ -8,10 +8,10 @@
 
 #include "launch/command/config_arguments.h"
 #include "models/gpt2/gpt2.h"
+#include "runtime/agreement/agreement.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/checkpoint_folder.h"
 #include "runtime/checkpoint/configurations.h"
-#include "runtime/agreement/agreement.h"
 #include "runtime/files/data_error.h"
 
 namespace smp::launch {

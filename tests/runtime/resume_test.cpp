@@ -1,4 +1,5 @@
 // Going on from a checkpoint gives the numbers that not stopping would have given, whatever the layouts on both sides.
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -10,10 +11,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "models/model_spec.h"
 #include "partition/job/problem.h"
+#include "runtime/agreement/agreement.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/checkpoint_folder.h"
-#include "runtime/agreement/agreement.h"
 #include "runtime/files/data_error.h"
 #include "runtime/files/safetensors.h"
 #include "runtime/files/sum128.h"
@@ -334,6 +336,24 @@ TEST_F(Resume, AnOldCheckpointThatCannotBeRemovedIsSaidAndNoFailure) {
     EXPECT_EQ(saves.back().failure, "");
     EXPECT_THAT(saves.back().note, HasSubstr("step_00000001\" is older than checkpoint.keep and cannot be removed"));
     EXPECT_THAT(runtime::Checkpoint(checkpoint(2)).faults(), ::testing::IsEmpty());
+}
+
+// What a save copies, and no more: each element of the state once over all ranks, replicas share the work.
+TEST_F(Resume, ASaveCopiesWhatTheRanksOwn) {
+    const std::int64_t state = 3 * models::parameter_count(*job_.model.spec);
+    for (const bool sharded : {false, true}) {
+        auto job = job_;
+        job.parallel.shard_optimizer_state = sharded;
+        std::atomic<std::int64_t> copied = 0, most = 0;
+        on_local_ranks(3, [&](comms::Communicator& world) {
+            runtime::Trainer trainer(job, world, {});
+            const auto own = static_cast<std::int64_t>(trainer.snapshot().values.size());
+            copied += own;
+            for (std::int64_t before = most; before < own && !most.compare_exchange_weak(before, own);) {}
+        });
+        EXPECT_EQ(copied, state);
+        EXPECT_LT(most, state / 2) << "of three replicas";
+    }
 }
 
 }  // namespace

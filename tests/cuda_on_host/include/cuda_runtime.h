@@ -8,6 +8,7 @@
 
 #include "tests/cuda_on_host/cuda_on_host.h"
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the names are CUDA's
 #define __global__
 #define __device__
 #define __host__
@@ -59,3 +60,4 @@ inline float __int_as_float(int bits) {
     std::memcpy(&value, &bits, sizeof(value));
     return value;
 }
+// NOLINTEND(bugprone-reserved-identifier)
