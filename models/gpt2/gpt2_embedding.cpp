@@ -1,6 +1,5 @@
 #include "models/gpt2/gpt2_embedding.h"
 
-#include <algorithm>
 #include <stdexcept>
 #include <utility>
 
@@ -33,19 +32,10 @@ at::Tensor Embedding::forward(const at::Tensor& /*input*/, Stash& stash, const M
         kernels::embed_tokens(microbatch.inputs.reshape({-1}), views()[kTokens].value, shard_.first_token);  // [N, h]
     context_.progress();
     x = sum_to_own_rows(context_, x);
-    add_positions(x, first_row, length);
+    kernels::add_positions(x, views()[kPositions].value, first_row, length);
     context_.progress();
     // Dropout is linear: the operator of its backward is that of its forward.
     return kernels::dropout_backward(x, output_key(microbatch));
-}
-
-void Embedding::add_positions(const at::Tensor& x, std::int64_t first_row, std::int64_t length) {
-    const at::Tensor& positions = views()[kPositions].value;
-    for (std::int64_t row = 0; row < x.size(0);) {  // a run inside one sequence at a time
-        const std::int64_t position = (first_row + row) % length, count = std::min(length - position, x.size(0) - row);
-        x.narrow(0, row, count).add_(positions.narrow(0, position, count));
-        row += count;
-    }
 }
 
 kernels::DropoutKey Embedding::output_key(const Microbatch& microbatch) const {

@@ -19,8 +19,6 @@ class Embedding final : public Gpt2Segment {
     void backward_weight(Stash& stash, const Microbatch& microbatch) override;
 
   private:
-    /// x [n, h], rows from `first_row` of the microbatch on, += the embedding of their positions.
-    void add_positions(const at::Tensor& x, std::int64_t first_row, std::int64_t length);
     kernels::DropoutKey output_key(const Microbatch& microbatch) const;
 };
 

@@ -99,6 +99,7 @@ void cross_entropy_gradient(at::Tensor exponentials, const at::Tensor& sums, con
 }
 
 double cross_entropy_sum(const at::Tensor& sums) {
+    if (cuda::takes(sums)) return cuda::cross_entropy_sum(sums);
     if (!takes_fp32(sums)) return aten::cross_entropy_sum(sums);
     const std::int64_t rows = sums.size(1);
     const float *total = sums.const_data_ptr<float>(), *chosen = total + rows;

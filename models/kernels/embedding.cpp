@@ -37,6 +37,15 @@ at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::
     return out;
 }
 
+void add_positions(at::Tensor x, const at::Tensor& table, std::int64_t first_row, std::int64_t length) {
+    if (cuda::takes(x)) return cuda::add_positions(std::move(x), table, first_row, length);
+    for (std::int64_t row = 0; row < x.size(0);) {  // a run inside one sequence at a time
+        const std::int64_t position = (first_row + row) % length, count = std::min(length - position, x.size(0) - row);
+        x.narrow(0, row, count).add_(table.narrow(0, position, count));
+        row += count;
+    }
+}
+
 void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first) {
     if (cuda::takes(dy)) return cuda::accumulate_token_gradient(std::move(dtable), dy, tokens, first);
     if (!takes(dy)) return aten::accumulate_token_gradient(std::move(dtable), dy, tokens, first);

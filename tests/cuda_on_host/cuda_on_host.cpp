@@ -1,6 +1,7 @@
 #include "tests/cuda_on_host/cuda_on_host.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
@@ -153,6 +154,7 @@ class Block {
 
 thread_local Block* running = nullptr;
 thread_local Order order;
+std::atomic<Queue> queue_of_streams = nullptr;
 
 extern "C" void smp_enter_fiber() { running->run_current(); }
 
@@ -173,13 +175,24 @@ void Block::start(std::size_t i, Extent block) {
 
 void set_seed(std::uint64_t seed) { order = {seed}; }
 
-void run(Extent blocks, Extent threads, void* /*stream*/, const std::function<void()>& kernel) {
-    Block block(threads, kernel);
-    running = &block;
-    for (unsigned z = 0; z < blocks.z; ++z)
-        for (unsigned y = 0; y < blocks.y; ++y)
-            for (unsigned x = 0; x < blocks.x; ++x) block.run({x, y, z}, order);
-    running = nullptr;
+void set_queue(Queue queue) { queue_of_streams = queue; }
+
+void in_stream(void* stream, std::function<void()> task) {
+    if (const Queue queue = queue_of_streams)
+        queue(stream, std::move(task));
+    else
+        task();
+}
+
+void run(Extent blocks, Extent threads, void* stream, std::function<void()> kernel) {
+    in_stream(stream, [blocks, threads, kernel = std::move(kernel)] {
+        Block block(threads, kernel);
+        running = &block;
+        for (unsigned z = 0; z < blocks.z; ++z)
+            for (unsigned y = 0; y < blocks.y; ++y)
+                for (unsigned x = 0; x < blocks.x; ++x) block.run({x, y, z}, order);
+        running = nullptr;
+    });
 }
 
 const Place& place() { return running->current().place; }

@@ -17,9 +17,13 @@ struct Extent {
         : x(along_x), y(along_y), z(along_z) {}
 };
 
-/// Runs `kernel` to its end for each thread of each block; exceptions may not leave it. A block whose threads wait for
-/// one another at different places is an error: std::logic_error says where. `stream` counts for nothing.
-void run(Extent blocks, Extent threads, void* stream, const std::function<void()>& kernel);
+/// Runs `kernel` to its end for each thread of each block, when in_stream() would; exceptions may not leave it. A block
+/// whose threads wait for one another at different places is an error: std::logic_error says where.
+void run(Extent blocks, Extent threads, void* stream, std::function<void()> kernel);
+/// Does `task` at once, or, where there is a queue, hands it on to that with its stream.
+void in_stream(void* stream, std::function<void()> task);
+using Queue = void (*)(void* stream, std::function<void()> task);
+void set_queue(Queue queue);
 /// Of the order in which fibers go on.
 void set_seed(std::uint64_t seed);
 

@@ -265,19 +265,25 @@ TEST_F(KernelsCudaFp64, Embedding) {
     for (const auto type : kStorages)
         for (const auto& [rows, width] : {Shape{1, 1}, Shape{300, 33}, Shape{129, 200}}) {
             const std::int64_t held = 11, first = 4, length = rows % 3 == 0 ? rows / 3 : rows;
-            const auto all = [=, rows = rows](const auto& embed, const auto& token, const auto& position) {
+            const auto all = [=, rows = rows](const auto& embed, const auto& token, const auto& position,
+                                              const auto& add) {
                 return [=](const Tensors& x) {
                     const Tensor dtable = x[3].clone(), dplaces = x[4].clone();
                     token(dtable, x[2], x[1], first);
                     position(dplaces, x[2], rows / length, length);
-                    return Tensors{embed(x[1], x[0], first), dtable, dplaces};
+                    const Tensor summed = x[2].clone();
+                    add(summed, x[0].narrow(0, 0, 7), 3, 7);
+                    return Tensors{embed(x[1], x[0], first), dtable, dplaces, summed};
                 };
             };
             check("embedding",
                   {random({held, width}, type), tokens(rows, 20), random({rows, width}, type),
                    random({held, width}, at::kFloat), random({length + 3, width}, at::kFloat)},
-                  all(cuda::embed_tokens, cuda::accumulate_token_gradient, cuda::accumulate_position_gradient),
-                  all(aten::embed_tokens, aten::accumulate_token_gradient, aten::accumulate_position_gradient), 32);
+                  all(cuda::embed_tokens, cuda::accumulate_token_gradient, cuda::accumulate_position_gradient,
+                      cuda::add_positions),
+                  all(aten::embed_tokens, aten::accumulate_token_gradient, aten::accumulate_position_gradient,
+                      kernels::add_positions),
+                  32);
         }
 }
 
@@ -288,7 +294,8 @@ TEST_F(KernelsCudaFp64, CrossEntropy) {
     };
     for (const auto& [rows, width, valid, first] : {Case{1, 1, 1, 0}, Case{40, 503, 501, 0}, Case{7, 300, 300, 250},
                                                     Case{5, 8, 0, 64}, Case{3, 1000, 777, 100}}) {
-        const auto all = [=, first = first, valid = valid](const auto& maxima, const auto& sums, const auto& gradient) {
+        const auto all = [=, first = first, valid = valid](const auto& maxima, const auto& sums, const auto& gradient,
+                                                           const auto& loss) {
             return [=](const Tensors& x) {
                 const Tensor logits = x[0].narrow(1, 0, x[0].size(1) - 3);  // strided rows
                 const Tensor most = maxima(logits, valid);
@@ -297,12 +304,13 @@ TEST_F(KernelsCudaFp64, CrossEntropy) {
                 const Tensor own = sums(logits, agreed, x[1], first, valid);
                 const Tensor exponentials = logits.clone();
                 gradient(logits, own + 1, x[1], first, 0.25);
-                return Tensors{most.clamp_min(-1e3), own, exponentials, logits.clone()};
+                return Tensors{most.clamp_min(-1e3), own, exponentials, logits.clone(),
+                               at::full({1}, loss(own + 1), at::kDouble)};
             };
         };
         check("cross_entropy", {random({rows, width + 3}, at::kFloat, 4), tokens(rows, 900)},
-              all(cuda::row_maxima, cuda::exponential_sums, cuda::cross_entropy_gradient),
-              all(aten::row_maxima, aten::exponential_sums, aten::cross_entropy_gradient), 64);
+              all(cuda::row_maxima, cuda::exponential_sums, cuda::cross_entropy_gradient, cuda::cross_entropy_sum),
+              all(aten::row_maxima, aten::exponential_sums, aten::cross_entropy_gradient, aten::cross_entropy_sum), 64);
     }
 }
 

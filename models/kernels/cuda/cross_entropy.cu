@@ -58,7 +58,24 @@ __global__ void gradients_of(LogitRows exponentials, const float* sums, const st
     }
 }
 
+/// One block: each thread adds every kThreads-th row, then the threads' sums are added in their order.
+__global__ void loss_of(double* loss, const float* sums, std::int64_t rows) {
+    __shared__ double of_thread[kThreads];
+    double sum = 0;
+    for (std::int64_t row = threadIdx.x; row < rows; row += kThreads)
+        sum += log(static_cast<double>(sums[row])) - static_cast<double>(sums[rows + row]);
+    of_thread[threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.x != 0) return;
+    for (int thread = 1; thread < kThreads; ++thread) sum += of_thread[thread];
+    *loss = sum;
+}
+
 }  // namespace
+
+void cross_entropy_sum(double* sum, const float* sums, std::int64_t rows, void* stream) {
+    launch(loss_of, 1, kThreads, stream, sum, sums, rows);
+}
 
 void row_maxima(float* maxima, LogitRows logits, void* stream) {
     launch(maxima_of, blocks_for(logits.rows, 1), kThreads, stream, maxima, logits);

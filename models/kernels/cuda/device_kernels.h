@@ -74,6 +74,9 @@ void attention_backward(Elements dqkv, float* delta, ConstElements dout, ConstEl
 /// tokens [shape.rows]; the table has `held` rows, tokens `first` and up.
 void embed_tokens(Elements out, const std::int64_t* tokens, ConstElements table, Matrix shape, std::int64_t first,
                   std::int64_t held, void* stream);
+/// Row i of x += row (first_row + i) % length of the table.
+void add_positions(Elements x, ConstElements table, Matrix shape, std::int64_t first_row, std::int64_t length,
+                   void* stream);
 void accumulate_token_gradient(float* dtable, ConstElements dy, const std::int64_t* tokens, Matrix shape,
                                std::int64_t first, std::int64_t held, void* stream);
 /// dy [sequences · length, width].
@@ -91,5 +94,7 @@ void exponential_sums(float* sums, LogitRows logits, const float* maxima, const 
                       std::int64_t first, void* stream);
 void cross_entropy_gradient(LogitRows exponentials, const float* sums, const std::int64_t* targets, std::int64_t first,
                             double scale, void* stream);
+/// *sum = Σ over rows of log(sums[0]) − sums[1], in fp64.
+void cross_entropy_sum(double* sum, const float* sums, std::int64_t rows, void* stream);
 
 }  // namespace smp::models::kernels::cuda

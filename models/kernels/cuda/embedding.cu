@@ -45,6 +45,14 @@ __global__ void token_gradient(float* dtable, const T* dy, const std::int64_t* t
 }
 
 template <class T>
+__global__ void sum_with_positions(T* x, const T* table, Matrix shape, std::int64_t first_row, std::int64_t length) {
+    const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
+    if (i >= shape.rows * shape.width) return;
+    const std::int64_t position = (first_row + i / shape.width) % length;
+    x[i] = stored<T>(to_float(x[i]) + to_float(table[position * shape.width + i % shape.width]));
+}
+
+template <class T>
 __global__ void position_gradient(float* dtable, const T* dy, std::int64_t sequences, std::int64_t places) {
     const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
     if (i >= places) return;
@@ -61,6 +69,15 @@ void embed_tokens(Elements out, const std::int64_t* tokens, ConstElements table,
         using T = decltype(zero);
         launch(rows_of_table<T>, blocks_for(shape.rows, 1), kThreads, stream, as<T>(out), tokens, as<T>(table), shape,
                first, held);
+    });
+}
+
+void add_positions(Elements x, ConstElements table, Matrix shape, std::int64_t first_row, std::int64_t length,
+                   void* stream) {
+    with_type(x.storage, [&](auto zero) {
+        using T = decltype(zero);
+        launch(sum_with_positions<T>, blocks_for(shape.rows * shape.width, kThreads), kThreads, stream, as<T>(x),
+               as<T>(table), shape, first_row, length);
     });
 }
 

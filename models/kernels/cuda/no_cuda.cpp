@@ -42,12 +42,14 @@ void attention_backward(Elements, float*, ConstElements, ConstElements, ConstEle
     refuse();
 }
 void embed_tokens(Elements, const std::int64_t*, ConstElements, Matrix, std::int64_t, std::int64_t, void*) { refuse(); }
+void add_positions(Elements, ConstElements, Matrix, std::int64_t, std::int64_t, void*) { refuse(); }
 void accumulate_token_gradient(float*, ConstElements, const std::int64_t*, Matrix, std::int64_t, std::int64_t, void*) {
     refuse();
 }
 void accumulate_position_gradient(float*, ConstElements, std::int64_t, std::int64_t, std::int64_t, void*) { refuse(); }
 void row_maxima(float*, LogitRows, void*) { refuse(); }
 void exponential_sums(float*, LogitRows, const float*, const std::int64_t*, std::int64_t, void*) { refuse(); }
+void cross_entropy_sum(double*, const float*, std::int64_t, void*) { refuse(); }
 void cross_entropy_gradient(LogitRows, const float*, const std::int64_t*, std::int64_t, double, void*) { refuse(); }
 
 }  // namespace cuda

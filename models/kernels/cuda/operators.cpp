@@ -186,6 +186,10 @@ at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::
     return out;
 }
 
+void add_positions(at::Tensor x, const at::Tensor& table, std::int64_t first_row, std::int64_t length) {
+    add_positions(mutable_elements(x), elements(table), matrix(x), first_row, length, stream_of(x));
+}
+
 void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first) {
     accumulate_token_gradient(dtable.mutable_data_ptr<float>(), elements(dy), integers(tokens), matrix(dy), first,
                               dtable.size(0), stream_of(dy));
@@ -215,6 +219,12 @@ void cross_entropy_gradient(at::Tensor exponentials, const at::Tensor& sums, con
                             std::int64_t first, double scale) {
     cross_entropy_gradient(logit_rows(exponentials, exponentials.size(1)), sums.const_data_ptr<float>(),
                            integers(targets), first, scale, stream_of(exponentials));
+}
+
+double cross_entropy_sum(const at::Tensor& sums) {
+    const at::Tensor sum = at::empty({1}, sums.options().dtype(at::kDouble));
+    cross_entropy_sum(sum.mutable_data_ptr<double>(), sums.const_data_ptr<float>(), sums.size(1), stream_of(sums));
+    return sum.cpu().const_data_ptr<double>()[0];
 }
 
 }  // namespace smp::models::kernels::cuda

@@ -41,6 +41,7 @@ at::Tensor attention_backward(const at::Tensor& dout, const at::Tensor& qkv, con
                               const at::Tensor& logsumexp, const AttentionShape& shape, const DropoutKey& key);
 
 at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::int64_t first);
+void add_positions(at::Tensor x, const at::Tensor& table, std::int64_t first_row, std::int64_t length);
 void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first);
 void accumulate_position_gradient(at::Tensor dtable, const at::Tensor& dy, std::int64_t sequences, std::int64_t length);
 
@@ -49,5 +50,7 @@ at::Tensor exponential_sums(at::Tensor logits, const at::Tensor& maxima, const a
                             std::int64_t valid);
 void cross_entropy_gradient(at::Tensor exponentials, const at::Tensor& sums, const at::Tensor& targets,
                             std::int64_t first, double scale);
+/// Waits for the stream.
+double cross_entropy_sum(const at::Tensor& sums);
 
 }  // namespace smp::models::kernels::cuda

@@ -8,23 +8,34 @@
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
 
+#include "tests/cuda_on_host/cuda_on_host.h"
+
 enum cublasStatus_t { CUBLAS_STATUS_SUCCESS, CUBLAS_STATUS_INVALID_VALUE };
 enum cublasOperation_t { CUBLAS_OP_N, CUBLAS_OP_T };
 enum cublasMath_t { CUBLAS_DEFAULT_MATH = 0, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION = 16 };
 enum cudaDataType { CUDA_R_32F, CUDA_R_16BF, CUDA_R_16F };
 enum cublasComputeType_t { CUBLAS_COMPUTE_32F };
 enum cublasGemmAlgo_t { CUBLAS_GEMM_DEFAULT };
-using cublasHandle_t = const char*;
+struct cublasContext {
+    void* stream = nullptr;
+};
+using cublasHandle_t = cublasContext*;
 
 inline const char* cublasGetStatusString(cublasStatus_t status) {
     return status == CUBLAS_STATUS_SUCCESS ? "success" : "an invalid value";
 }
 inline cublasStatus_t cublasCreate(cublasHandle_t* handle) {
-    *handle = "the host's";
+    *handle = new cublasContext;
     return CUBLAS_STATUS_SUCCESS;
 }
-inline cublasStatus_t cublasDestroy(cublasHandle_t /*handle*/) { return CUBLAS_STATUS_SUCCESS; }
-inline cublasStatus_t cublasSetStream(cublasHandle_t /*handle*/, void* /*stream*/) { return CUBLAS_STATUS_SUCCESS; }
+inline cublasStatus_t cublasDestroy(cublasHandle_t handle) {
+    delete handle;
+    return CUBLAS_STATUS_SUCCESS;
+}
+inline cublasStatus_t cublasSetStream(cublasHandle_t handle, void* stream) {
+    handle->stream = stream;
+    return CUBLAS_STATUS_SUCCESS;
+}
 inline cublasStatus_t cublasSetMathMode(cublasHandle_t /*handle*/, cublasMath_t /*mode*/) {
     return CUBLAS_STATUS_SUCCESS;
 }
@@ -63,15 +74,17 @@ inline cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t of_a
         b_stride < std::max(1, b_rows) || c_stride < std::max(1, m) || a_type != b_type)
         return CUBLAS_STATUS_INVALID_VALUE;
     const float factor = *static_cast<const float*>(alpha), kept = *static_cast<const float*>(beta);
-    for (std::int64_t j = 0; j < n; ++j)
-        for (std::int64_t i = 0; i < m; ++i) {
-            float sum = 0;
-            for (std::int64_t t = 0; t < k; ++t)
-                sum += read(a, a_type, of_a == CUBLAS_OP_N ? i + t * a_stride : t + i * a_stride) *
-                       read(b, b_type, of_b == CUBLAS_OP_N ? t + j * b_stride : j + t * b_stride);
-            const std::int64_t place = i + j * c_stride;
-            const float before = kept == 0 ? 0.0F : kept * read(c, c_type, place);
-            write(c, c_type, place, factor * sum + before);
-        }
+    smp::testing::cuda_on_host::in_stream(handle->stream, [=] {
+        for (std::int64_t j = 0; j < n; ++j)
+            for (std::int64_t i = 0; i < m; ++i) {
+                float sum = 0;
+                for (std::int64_t t = 0; t < k; ++t)
+                    sum += read(a, a_type, of_a == CUBLAS_OP_N ? i + t * a_stride : t + i * a_stride) *
+                           read(b, b_type, of_b == CUBLAS_OP_N ? t + j * b_stride : j + t * b_stride);
+                const std::int64_t place = i + j * c_stride;
+                const float before = kept == 0 ? 0.0F : kept * read(c, c_type, place);
+                write(c, c_type, place, factor * sum + before);
+            }
+    });
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -12,8 +12,8 @@
 #define __global__
 #define __device__
 #define __host__
-// The blocks of a grid run one after another.
-#define __shared__ static
+// The blocks of a grid run one after another, in one thread.
+#define __shared__ static thread_local
 
 using cudaStream_t = void*;
 using dim3 = smp::testing::cuda_on_host::Extent;
