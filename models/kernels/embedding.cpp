@@ -38,7 +38,7 @@ at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::
 }
 
 void add_positions(at::Tensor x, const at::Tensor& table, std::int64_t first_row, std::int64_t length) {
-    if (cuda::takes(x)) return cuda::add_positions(std::move(x), table, first_row, length);
+    if (cuda::takes(x)) return cuda::add_positions(x, table, first_row, length);
     for (std::int64_t row = 0; row < x.size(0);) {  // a run inside one sequence at a time
         const std::int64_t position = (first_row + row) % length, count = std::min(length - position, x.size(0) - row);
         x.narrow(0, row, count).add_(table.narrow(0, position, count));
@@ -47,7 +47,7 @@ void add_positions(at::Tensor x, const at::Tensor& table, std::int64_t first_row
 }
 
 void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first) {
-    if (cuda::takes(dy)) return cuda::accumulate_token_gradient(std::move(dtable), dy, tokens, first);
+    if (cuda::takes(dy)) return cuda::accumulate_token_gradient(dtable, dy, tokens, first);
     if (!takes(dy)) return aten::accumulate_token_gradient(std::move(dtable), dy, tokens, first);
     const std::int64_t rows = tokens.numel(), width = dy.size(1), held = dtable.size(0);
     float* table = dtable.mutable_data_ptr<float>();
@@ -64,7 +64,7 @@ void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at
 
 void accumulate_position_gradient(at::Tensor dtable, const at::Tensor& dy, std::int64_t sequences,
                                   std::int64_t length) {
-    if (cuda::takes(dy)) return cuda::accumulate_position_gradient(std::move(dtable), dy, sequences, length);
+    if (cuda::takes(dy)) return cuda::accumulate_position_gradient(dtable, dy, sequences, length);
     if (!takes(dy)) return aten::accumulate_position_gradient(std::move(dtable), dy, sequences, length);
     const std::int64_t width = dy.size(1);
     float* table = dtable.mutable_data_ptr<float>();

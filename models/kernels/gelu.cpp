@@ -54,7 +54,7 @@ at::Tensor gelu(const at::Tensor& x) {
 }
 
 void gelu_backward(at::Tensor dy, const at::Tensor& x) {
-    if (cuda::takes(x)) return cuda::gelu_backward(std::move(dy), x);
+    if (cuda::takes(x)) return cuda::gelu_backward(dy, x);
     if (!takes(x)) return aten::gelu_backward(std::move(dy), x);
     for_rows(x.numel(), 1, [&](std::int64_t begin, std::int64_t end) {
         RunReader from(elements(x), kRunElements), up(elements(dy), kRunElements);

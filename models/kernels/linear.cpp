@@ -98,7 +98,7 @@ at::Tensor logits(const at::Tensor& x, const at::Tensor& w) {
 }
 
 void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor& dy) {
-    if (cuda::takes(x, dy)) return cuda::linear_backward_weight(std::move(dw), x, dy);
+    if (cuda::takes(x, dy)) return cuda::linear_backward_weight(dw, x, dy);
     if (!takes(dy)) return aten::linear_backward_weight(std::move(dw), x, dy);
     multiply_in_parallel({.m = x.size(1),
                           .n = dy.size(1),
@@ -111,7 +111,7 @@ void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor
 }
 
 void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy) {
-    if (cuda::takes(dy)) return cuda::accumulate_column_sums(std::move(dbias), dy);
+    if (cuda::takes(dy)) return cuda::accumulate_column_sums(dbias, dy);
     if (!takes(dy)) return aten::accumulate_column_sums(std::move(dbias), dy);
     float* sums = dbias.mutable_data_ptr<float>();
     const std::int64_t count = dy.size(0);

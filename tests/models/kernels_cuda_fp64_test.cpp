@@ -206,10 +206,9 @@ TEST_F(KernelsCudaFp64, Linear) {
         std::int64_t rows, in, out;
     };
     struct Way {
-        Tensor (*linear)(const Tensor&, const Tensor&, const Tensor&);
-        Tensor (*input)(const Tensor&, const Tensor&);
-        Tensor (*logits)(const Tensor&, const Tensor&);
-        void (*weight)(Tensor, const Tensor&, const Tensor&);
+        std::function<Tensor(const Tensor&, const Tensor&, const Tensor&)> linear;
+        std::function<Tensor(const Tensor&, const Tensor&)> input, logits;
+        std::function<void(const Tensor&, const Tensor&, const Tensor&)> weight;
     };
     for (const auto type : kStorages)
         for (const auto& [rows, in, out] :

@@ -105,11 +105,11 @@ at::Tensor logits(const at::Tensor& x, const at::Tensor& w) {
     return y;
 }
 
-void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor& dy) {
+void linear_backward_weight(const at::Tensor& dw, const at::Tensor& x, const at::Tensor& dy) {
     multiply(product(transposed(x), view(dy), dw, Start::sum, x.size(0)), stream_of(x));
 }
 
-void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy) {
+void accumulate_column_sums(const at::Tensor& dbias, const at::Tensor& dy) {
     accumulate_column_sums(dbias.mutable_data_ptr<float>(), elements(dy), matrix(dy), dy.stride(0), stream_of(dy));
 }
 
@@ -129,8 +129,8 @@ at::Tensor layer_norm_backward_input(const at::Tensor& dy, const at::Tensor& x, 
     return dx;
 }
 
-void layer_norm_backward_weight(at::Tensor dgain, at::Tensor dbias, const at::Tensor& dy, const at::Tensor& x,
-                                const at::Tensor& mean, const at::Tensor& rstd) {
+void layer_norm_backward_weight(const at::Tensor& dgain, const at::Tensor& dbias, const at::Tensor& dy,
+                                const at::Tensor& x, const at::Tensor& mean, const at::Tensor& rstd) {
     layer_norm_backward_weight(dgain.mutable_data_ptr<float>(), dbias.mutable_data_ptr<float>(), elements(dy),
                                elements(x), mean.const_data_ptr<float>(), rstd.const_data_ptr<float>(), matrix(x),
                                stream_of(x));
@@ -142,7 +142,7 @@ at::Tensor gelu(const at::Tensor& x) {
     return y;
 }
 
-void gelu_backward(at::Tensor dy, const at::Tensor& x) {
+void gelu_backward(const at::Tensor& dy, const at::Tensor& x) {
     gelu_backward(mutable_elements(dy), elements(dy), elements(x), x.numel(), stream_of(x));
 }
 
@@ -186,16 +186,17 @@ at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::
     return out;
 }
 
-void add_positions(at::Tensor x, const at::Tensor& table, std::int64_t first_row, std::int64_t length) {
+void add_positions(const at::Tensor& x, const at::Tensor& table, std::int64_t first_row, std::int64_t length) {
     add_positions(mutable_elements(x), elements(table), matrix(x), first_row, length, stream_of(x));
 }
 
-void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first) {
+void accumulate_token_gradient(const at::Tensor& dtable, const at::Tensor& dy, const at::Tensor& tokens,
+                               std::int64_t first) {
     accumulate_token_gradient(dtable.mutable_data_ptr<float>(), elements(dy), integers(tokens), matrix(dy), first,
                               dtable.size(0), stream_of(dy));
 }
 
-void accumulate_position_gradient(at::Tensor dtable, const at::Tensor& dy, std::int64_t sequences,
+void accumulate_position_gradient(const at::Tensor& dtable, const at::Tensor& dy, std::int64_t sequences,
                                   std::int64_t length) {
     accumulate_position_gradient(dtable.mutable_data_ptr<float>(), elements(dy), sequences, length, dy.size(1),
                                  stream_of(dy));
@@ -207,15 +208,15 @@ at::Tensor row_maxima(const at::Tensor& logits, std::int64_t valid) {
     return maxima;
 }
 
-at::Tensor exponential_sums(at::Tensor logits, const at::Tensor& maxima, const at::Tensor& targets, std::int64_t first,
-                            std::int64_t valid) {
+at::Tensor exponential_sums(const at::Tensor& logits, const at::Tensor& maxima, const at::Tensor& targets,
+                            std::int64_t first, std::int64_t valid) {
     at::Tensor sums = fp32({2, logits.size(0)}, logits);
     exponential_sums(sums.mutable_data_ptr<float>(), logit_rows(logits, valid), maxima.const_data_ptr<float>(),
                      integers(targets), first, stream_of(logits));
     return sums;
 }
 
-void cross_entropy_gradient(at::Tensor exponentials, const at::Tensor& sums, const at::Tensor& targets,
+void cross_entropy_gradient(const at::Tensor& exponentials, const at::Tensor& sums, const at::Tensor& targets,
                             std::int64_t first, double scale) {
     cross_entropy_gradient(logit_rows(exponentials, exponentials.size(1)), sums.const_data_ptr<float>(),
                            integers(targets), first, scale, stream_of(exponentials));
