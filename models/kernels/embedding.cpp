@@ -29,6 +29,7 @@ at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::
             const std::int64_t row = token[n] - first;
             void* to = mutable_elements(out).from(n * width).data;
             if (row >= 0 && row < held)
+                // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): a row that is held is somewhere
                 std::memcpy(to, elements(table).from(row * width).data, bytes);
             else
                 std::memset(to, 0, bytes);  // 0 in every storage
@@ -37,7 +38,7 @@ at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::
     return out;
 }
 
-void add_positions(at::Tensor x, const at::Tensor& table, std::int64_t first_row, std::int64_t length) {
+void add_positions(const at::Tensor& x, const at::Tensor& table, std::int64_t first_row, std::int64_t length) {
     if (cuda::takes(x)) return cuda::add_positions(x, table, first_row, length);
     for (std::int64_t row = 0; row < x.size(0);) {  // a run inside one sequence at a time
         const std::int64_t position = (first_row + row) % length, count = std::min(length - position, x.size(0) - row);

@@ -89,7 +89,7 @@ at::Tensor attention_backward(const at::Tensor& dout, const at::Tensor& qkv, con
 /// int64 [N].
 at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::int64_t first);
 /// x [n, h] += rows of the position table: row i is row first_row + i of sequences of `length` tokens.
-void add_positions(at::Tensor x, const at::Tensor& table, std::int64_t first_row, std::int64_t length);
+void add_positions(const at::Tensor& x, const at::Tensor& table, std::int64_t first_row, std::int64_t length);
 /// table̅ += rows of ȳ, in ascending order of N for each token.
 void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first);
 /// position table̅ [T.., h] += sum over sequences of ȳ [b·T, h], ascending.

@@ -43,9 +43,10 @@ void multiply_in_parallel(const Product& p) {
 SMP_VECTORISED void add_column_sums(float* sums, const float* x, std::int64_t rows, std::int64_t stride,
                                     std::int64_t columns) {
     float block[BlockReader::kColumns] = {};
-    for (std::int64_t n = 0; n < rows; ++n)
+    for (std::int64_t n = 0; n < rows; ++n) {
 #pragma omp simd
         for (std::int64_t c = 0; c < columns; ++c) block[c] += x[n * stride + c];
+    }
 #pragma omp simd
     for (std::int64_t c = 0; c < columns; ++c) sums[c] += block[c];
 }
