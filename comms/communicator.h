@@ -187,9 +187,5 @@ bool launched_by_mpi();
 /// The processes of this MPI job, over CPU tensors. Initialises MPI, with MPI_THREAD_MULTIPLE where there is; the last
 /// of the world and its splits to be destroyed finalises it, unless something failed. Once a process.
 std::unique_ptr<Communicator> mpi_world(const CommunicatorOptions& options = {});
-/// The ranks of `bootstrap` (which moves NCCL's unique id and must outlive the result) over NCCL, on CUDA device
-/// `device`. Collective. An operation starts after the work that the current stream holds; once its Work was waited
-/// for, the current stream may use its results.
-std::unique_ptr<Communicator> nccl_world(Communicator& bootstrap, int device, const CommunicatorOptions& options = {});
 
 }  // namespace smp::comms

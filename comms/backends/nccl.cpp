@@ -278,9 +278,4 @@ std::unique_ptr<Communicator> NcclGroups::make(std::unique_ptr<Communicator> mem
                                          links);
 }
 
-std::unique_ptr<Communicator> nccl_world(Communicator& bootstrap, int device, const CommunicatorOptions& options) {
-    const NcclGroups groups(bootstrap, device, options.limit);
-    return groups.make(bootstrap.split(0, bootstrap.rank(), bootstrap.name()));
-}
-
 }  // namespace smp::comms

@@ -11,8 +11,4 @@ NcclGroups::NcclGroups(Communicator& world, int, WaitLimit) : world_(world) {
 
 std::unique_ptr<Communicator> NcclGroups::make(std::unique_ptr<Communicator>, NcclLinks) const { return nullptr; }
 
-std::unique_ptr<Communicator> nccl_world(Communicator& bootstrap, int device, const CommunicatorOptions& options) {
-    return NcclGroups(bootstrap, device, options.limit).make(nullptr);
-}
-
 }  // namespace smp::comms

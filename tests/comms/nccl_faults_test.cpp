@@ -13,7 +13,7 @@
 #include "comms/backends/nccl.h"
 #include "tests/comms/worlds.h"
 #include "tests/seed.h"
-#include "tests/standin/control.h"
+#include "tests/standin/over_standin.h"
 
 namespace smp::comms {
 namespace {
@@ -27,16 +27,8 @@ using ::testing::HasSubstr;
 // Of cudaError_t and ncclResult_t, which this program may be built without.
 constexpr int kNcclSystemError = 2, kNcclRemoteError = 6;
 
-class NcclFaults : public ::testing::Test {
+class NcclFaults : public standin::OverStandIn<> {
   protected:
-    void SetUp() override {
-        if (standin::control() == nullptr) GTEST_SKIP() << "runs over the stand-in for CUDA (ctest -R comms_standin)";
-        standin::control()->delay(smp::testing::seed(), 100);
-    }
-    void TearDown() override {
-        if (standin::control() != nullptr) standin::control()->take_back();
-    }
-
     static at::Tensor floats(const Communicator& group, std::int64_t numel) {
         return at::zeros({numel}).to(at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(group.rank())));
     }
@@ -55,7 +47,7 @@ std::vector<std::string> told(int ranks, const std::function<void(Communicator& 
             threads.emplace_back([&, &own = *bootstrap] {
                 at::set_num_threads(1);
                 try {
-                    const auto world = nccl_world(own, own.rank(), {.limit = limit});
+                    const auto world = over_nccl(own, own.rank(), limit);
                     body(*world);
                 } catch (const std::exception& error) {
                     words[static_cast<std::size_t>(own.rank())] = error.what();

@@ -6,21 +6,13 @@
 #include "comms/backends/nccl.h"
 #include "tests/comms/worlds.h"
 #include "tests/seed.h"
-#include "tests/standin/control.h"
+#include "tests/standin/over_standin.h"
 
 namespace smp::comms {
 namespace {
 
-class NcclGroupsTest : public ::testing::Test {
+class NcclGroupsTest : public standin::OverStandIn<> {
   protected:
-    void SetUp() override {
-        if (standin::control() == nullptr) GTEST_SKIP() << "runs over the stand-in for CUDA (ctest -R comms_standin)";
-        standin::control()->delay(smp::testing::seed(), 100);
-    }
-    void TearDown() override {
-        if (standin::control() != nullptr) standin::control()->take_back();
-    }
-
     static at::Tensor filled(const Communicator& world, std::int64_t numel, double value) {
         return at::full({numel}, value, at::kFloat)
             .to(at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(world.rank())));

@@ -1,13 +1,13 @@
 #include <gmock/gmock.h>
 
-#include "comms/communicator.h"
+#include "comms/backends/nccl.h"
 
 namespace smp::comms {
 
-TEST(NcclWorld, WithoutItsGpuASentenceSaysWhatIsMissing) {
+TEST(NcclDevice, WithoutItsGpuASentenceSaysWhatIsMissing) {
     const auto bootstrap = local_world(1);
     try {
-        nccl_world(*bootstrap.front(), 99);
+        const NcclGroups groups(*bootstrap.front(), 99, {});
         ADD_FAILURE() << "took GPU 99";
     } catch (const CommunicationError& error) {
         EXPECT_THAT(error.what(), testing::AnyOf(testing::HasSubstr("NCCL is to use GPU 99, but CUDA sees "),

@@ -8,6 +8,8 @@
 #include <ATen/Parallel.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include "comms/backends/nccl.h"
+
 namespace smp::comms {
 
 std::string name_of(const World& world) {
@@ -23,6 +25,10 @@ std::string name_of(const World& world) {
 std::unique_ptr<Communicator>& mpi_world_of_process() {
     static std::unique_ptr<Communicator> world;
     return world;
+}
+
+std::unique_ptr<Communicator> over_nccl(Communicator& control, int device, const WaitLimit& limit) {
+    return NcclGroups(control, device, limit).make(control.split(0, control.rank(), control.name()));
 }
 
 void on_local_ranks(int ranks, const std::function<void(Communicator&)>& body, const CommunicatorOptions& options) {
@@ -85,7 +91,7 @@ void EveryBackend::on_ranks(const std::function<void(Communicator&)>& body) cons
                                   [&](Communicator& bootstrap) {
                                       device_of_rank = static_cast<c10::DeviceIndex>(bootstrap.rank());
                                       const auto group =
-                                          nccl_world(bootstrap, device_of_rank, {.limit = {std::chrono::minutes(2)}});
+                                          over_nccl(bootstrap, device_of_rank, {std::chrono::minutes(2)});
                                       body(*group);
                                   },
                                   {.limit = {std::chrono::minutes(2)}});

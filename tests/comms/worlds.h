@@ -59,4 +59,7 @@ at::Tensor max_of(const std::vector<at::Tensor>& terms);
 const std::vector<at::ScalarType>& dtypes_that_move();
 const std::vector<at::ScalarType>& dtypes_that_add();
 
+/// All ranks of a control plane over NCCL, on this GPU. Collective.
+std::unique_ptr<Communicator> over_nccl(Communicator& control, int device, const WaitLimit& limit);
+
 }  // namespace smp::comms

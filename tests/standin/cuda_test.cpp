@@ -8,22 +8,19 @@
 #include <gmock/gmock.h>
 
 #include "tests/seed.h"
-#include "tests/standin/control.h"
+#include "tests/standin/over_standin.h"
 
 namespace smp::standin {
 namespace {
 
 void ok(cudaError_t code) { ASSERT_EQ(code, cudaSuccess) << cudaGetErrorString(code); }
 
-class StandIn : public ::testing::Test {
+class StandIn : public OverStandIn<> {
   protected:
     void SetUp() override {
-        if (control() == nullptr) GTEST_SKIP() << "runs with the stand-in preloaded";
-        control()->delay(smp::testing::seed(), 200);
+        OverStandIn::SetUp();
+        if (IsSkipped()) return;
         ok(cudaSetDevice(0));
-    }
-    void TearDown() override {
-        if (control() != nullptr) control()->take_back();
     }
 
     static cudaStream_t stream() {

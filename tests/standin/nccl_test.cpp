@@ -12,7 +12,7 @@
 #include <nccl.h>
 
 #include "tests/seed.h"
-#include "tests/standin/control.h"
+#include "tests/standin/over_standin.h"
 
 namespace smp::standin {
 namespace {
@@ -63,16 +63,11 @@ struct Rank {
     }
 };
 
-class StandInNccl : public ::testing::Test {
+class StandInNccl : public OverStandIn<> {
   protected:
-    void SetUp() override {
-        if (control() == nullptr) GTEST_SKIP() << "runs with the stand-in preloaded";
-        control()->delay(smp::testing::seed(), 200);
-    }
     void TearDown() override {
-        if (control() == nullptr) return;
-        control()->take_back();
-        ok(cudaSetDevice(0));
+        OverStandIn::TearDown();
+        if (control() != nullptr) ok(cudaSetDevice(0));
     }
 
     static std::vector<Rank> ranks(int size, const char* name) {

@@ -8,6 +8,7 @@
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 
+#include "comms/backends/nccl.h"
 #include "comms/communicator.h"
 #include "partition/plan/edges.h"
 #include "runtime/execution/issue.h"
@@ -119,7 +120,8 @@ TEST_P(PlanMessages, ArriveInTime) {
     const partition::Plan plan = partition::testing::plan_of(GetParam());
     const auto edges = partition::edges_of({&plan.training, &plan.evaluation, &plan.sampling});
     smp::testing::on_local_ranks(GetParam().stages, [&](comms::Communicator& bootstrap) {
-        const auto world = comms::nccl_world(bootstrap, bootstrap.rank(), {.limit = {std::chrono::seconds(60)}});
+        const auto world = comms::NcclGroups(bootstrap, bootstrap.rank(), {std::chrono::seconds(60)})
+                               .make(bootstrap.split(0, bootstrap.rank(), bootstrap.name()));
         const runtime::RankGroups groups = runtime::make_groups(plan, *world);
         for (const auto* programs : {&plan.training, &plan.evaluation, &plan.training}) {
             const partition::RankProgram& program = (*programs)[groups.at.stage()];

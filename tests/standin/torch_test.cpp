@@ -7,18 +7,12 @@
 #include <gmock/gmock.h>
 
 #include "tests/seed.h"
-#include "tests/standin/control.h"
+#include "tests/standin/over_standin.h"
 
 namespace smp::standin {
 namespace {
 
-class TorchOverStandIn : public ::testing::Test {
-  protected:
-    void SetUp() override {
-        if (control() == nullptr) GTEST_SKIP() << "runs with the stand-in preloaded";
-        control()->delay(smp::testing::seed(), 200);
-    }
-};
+class TorchOverStandIn : public OverStandIn<> {};
 
 at::Tensor on_device(const at::Tensor& tensor, int device) {
     return tensor.to(at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device)));
