@@ -32,11 +32,11 @@ at::Tensor linear_backward_input(const at::Tensor& dy, const at::Tensor& w) {
 
 at::Tensor logits(const at::Tensor& x, const at::Tensor& w) { return at::mm(wide(x), wide(w).t()); }
 
-void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor& dy) {
+void linear_backward_weight(const at::Tensor& dw, const at::Tensor& x, const at::Tensor& dy) {
     dw.addmm_(wide(x).t(), wide(dy));
 }
 
-void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy) { dbias.add_(wide(dy).sum(0)); }
+void accumulate_column_sums(const at::Tensor& dbias, const at::Tensor& dy) { dbias.add_(wide(dy).sum(0)); }
 
 Normalised layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Tensor& bias, double epsilon) {
     auto [y, mean, rstd] = at::native_layer_norm(wide(x), gain.sizes(), wide(gain), wide(bias), epsilon);
@@ -51,15 +51,17 @@ at::Tensor layer_norm_backward_input(const at::Tensor& dy, const at::Tensor& x, 
     return (residual.defined() ? dx + wide(residual) : dx).to(x.scalar_type());
 }
 
-void layer_norm_backward_weight(at::Tensor dgain, at::Tensor dbias, const at::Tensor& dy, const at::Tensor& x,
-                                const at::Tensor& mean, const at::Tensor& rstd) {
+void layer_norm_backward_weight(const at::Tensor& dgain, const at::Tensor& dbias, const at::Tensor& dy,
+                                const at::Tensor& x, const at::Tensor& mean, const at::Tensor& rstd) {
     dgain.add_((wide(dy) * ((wide(x) - mean.unsqueeze(1)) * rstd.unsqueeze(1))).sum(0));
     dbias.add_(wide(dy).sum(0));
 }
 
 at::Tensor gelu(const at::Tensor& x) { return at::gelu(wide(x), "tanh").to(x.scalar_type()); }
 
-void gelu_backward(at::Tensor dy, const at::Tensor& x) { dy.copy_(at::gelu_backward(wide(dy), wide(x), "tanh")); }
+void gelu_backward(const at::Tensor& dy, const at::Tensor& x) {
+    dy.copy_(at::gelu_backward(wide(dy), wide(x), "tanh"));
+}
 
 at::Tensor dropout_mask_tensor(const DropoutKey& key, std::int64_t sequences, std::int64_t first_row, std::int64_t rows,
                                std::int64_t columns, const at::TensorOptions& options) {
@@ -182,12 +184,13 @@ at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::
     return table.index_select(0, index).masked_fill(inside.logical_not().unsqueeze(1), 0);
 }
 
-void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first) {
+void accumulate_token_gradient(const at::Tensor& dtable, const at::Tensor& dy, const at::Tensor& tokens,
+                               std::int64_t first) {
     const auto [index, inside] = local_rows(tokens, first, dtable.size(0));
     dtable.index_add_(0, index, wide(dy).masked_fill(inside.logical_not().unsqueeze(1), 0));
 }
 
-void accumulate_position_gradient(at::Tensor dtable, const at::Tensor& dy, std::int64_t sequences,
+void accumulate_position_gradient(const at::Tensor& dtable, const at::Tensor& dy, std::int64_t sequences,
                                   std::int64_t length) {
     at::Tensor rows = dtable.narrow(0, 0, length);
     for (std::int64_t s = 0; s < sequences; ++s) rows.add_(wide(dy.narrow(0, s * length, length)));
@@ -198,8 +201,8 @@ at::Tensor row_maxima(const at::Tensor& logits, std::int64_t valid) {
     return logits.narrow(1, 0, valid).amax(1);
 }
 
-at::Tensor exponential_sums(at::Tensor logits, const at::Tensor& maxima, const at::Tensor& targets, std::int64_t first,
-                            std::int64_t valid) {
+at::Tensor exponential_sums(const at::Tensor& logits, const at::Tensor& maxima, const at::Tensor& targets,
+                            std::int64_t first, std::int64_t valid) {
     const auto [index, inside] = local_rows(targets, first, valid);
     const at::Tensor target = logits.gather(1, index.unsqueeze(1)).squeeze(1) - maxima;
     at::Tensor used = logits.narrow(1, 0, valid);
@@ -208,7 +211,7 @@ at::Tensor exponential_sums(at::Tensor logits, const at::Tensor& maxima, const a
     return at::stack({used.sum(1), target.masked_fill(inside.logical_not(), 0)});
 }
 
-void cross_entropy_gradient(at::Tensor exponentials, const at::Tensor& sums, const at::Tensor& targets,
+void cross_entropy_gradient(const at::Tensor& exponentials, const at::Tensor& sums, const at::Tensor& targets,
                             std::int64_t first, double scale) {
     const auto [index, inside] = local_rows(targets, first, exponentials.size(1));
     exponentials.mul_((scale / sums[0]).unsqueeze(1));

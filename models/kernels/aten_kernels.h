@@ -10,17 +10,17 @@ namespace smp::models::kernels::aten {
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias);
 at::Tensor linear_backward_input(const at::Tensor& dy, const at::Tensor& w);
 at::Tensor logits(const at::Tensor& x, const at::Tensor& w);
-void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor& dy);
-void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy);
+void linear_backward_weight(const at::Tensor& dw, const at::Tensor& x, const at::Tensor& dy);
+void accumulate_column_sums(const at::Tensor& dbias, const at::Tensor& dy);
 
 Normalised layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Tensor& bias, double epsilon);
 at::Tensor layer_norm_backward_input(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& mean,
                                      const at::Tensor& rstd, const at::Tensor& gain, const at::Tensor& residual);
-void layer_norm_backward_weight(at::Tensor dgain, at::Tensor dbias, const at::Tensor& dy, const at::Tensor& x,
-                                const at::Tensor& mean, const at::Tensor& rstd);
+void layer_norm_backward_weight(const at::Tensor& dgain, const at::Tensor& dbias, const at::Tensor& dy,
+                                const at::Tensor& x, const at::Tensor& mean, const at::Tensor& rstd);
 
 at::Tensor gelu(const at::Tensor& x);
-void gelu_backward(at::Tensor dy, const at::Tensor& x);
+void gelu_backward(const at::Tensor& dy, const at::Tensor& x);
 
 at::Tensor add_residual(const at::Tensor& residual, const at::Tensor& branch, const at::Tensor& bias,
                         const DropoutKey& key);
@@ -31,13 +31,15 @@ at::Tensor attention_backward(const at::Tensor& dout, const at::Tensor& qkv, con
                               const at::Tensor& logsumexp, const AttentionShape& shape, const DropoutKey& key);
 
 at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::int64_t first);
-void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first);
-void accumulate_position_gradient(at::Tensor dtable, const at::Tensor& dy, std::int64_t sequences, std::int64_t length);
+void accumulate_token_gradient(const at::Tensor& dtable, const at::Tensor& dy, const at::Tensor& tokens,
+                               std::int64_t first);
+void accumulate_position_gradient(const at::Tensor& dtable, const at::Tensor& dy, std::int64_t sequences,
+                                  std::int64_t length);
 
 at::Tensor row_maxima(const at::Tensor& logits, std::int64_t valid);
-at::Tensor exponential_sums(at::Tensor logits, const at::Tensor& maxima, const at::Tensor& targets, std::int64_t first,
-                            std::int64_t valid);
-void cross_entropy_gradient(at::Tensor exponentials, const at::Tensor& sums, const at::Tensor& targets,
+at::Tensor exponential_sums(const at::Tensor& logits, const at::Tensor& maxima, const at::Tensor& targets,
+                            std::int64_t first, std::int64_t valid);
+void cross_entropy_gradient(const at::Tensor& exponentials, const at::Tensor& sums, const at::Tensor& targets,
                             std::int64_t first, double scale);
 double cross_entropy_sum(const at::Tensor& sums);
 

@@ -1,6 +1,5 @@
 #include <cmath>
 #include <limits>
-#include <utility>
 
 #include <ATen/ops/empty.h>
 
@@ -56,10 +55,10 @@ at::Tensor row_maxima(const at::Tensor& logits, std::int64_t valid) {
     return maxima;
 }
 
-at::Tensor exponential_sums(at::Tensor logits, const at::Tensor& maxima, const at::Tensor& targets, std::int64_t first,
-                            std::int64_t valid) {
+at::Tensor exponential_sums(const at::Tensor& logits, const at::Tensor& maxima, const at::Tensor& targets,
+                            std::int64_t first, std::int64_t valid) {
     if (cuda::takes(logits)) return cuda::exponential_sums(logits, maxima, targets, first, valid);
-    if (!takes_fp32(logits)) return aten::exponential_sums(std::move(logits), maxima, targets, first, valid);
+    if (!takes_fp32(logits)) return aten::exponential_sums(logits, maxima, targets, first, valid);
     const std::int64_t rows = logits.size(0), width = logits.size(1), stride = logits.stride(0);
     at::Tensor sums = at::empty({2, rows}, logits.options());
     float *total = sums.mutable_data_ptr<float>(), *chosen = total + rows;
@@ -78,12 +77,12 @@ at::Tensor exponential_sums(at::Tensor logits, const at::Tensor& maxima, const a
     return sums;
 }
 
-void cross_entropy_gradient(at::Tensor exponentials, const at::Tensor& sums, const at::Tensor& targets,
+void cross_entropy_gradient(const at::Tensor& exponentials, const at::Tensor& sums, const at::Tensor& targets,
                             std::int64_t first, double scale_of_loss) {
     if (cuda::takes(exponentials))
         return cuda::cross_entropy_gradient(exponentials, sums, targets, first, scale_of_loss);
     if (!takes_fp32(exponentials))
-        return aten::cross_entropy_gradient(std::move(exponentials), sums, targets, first, scale_of_loss);
+        return aten::cross_entropy_gradient(exponentials, sums, targets, first, scale_of_loss);
     const std::int64_t width = exponentials.size(1), stride = exponentials.stride(0);
     float* x = exponentials.mutable_data_ptr<float>();
     const float* total = sums.const_data_ptr<float>();

@@ -1,5 +1,4 @@
 #include <cstring>
-#include <utility>
 
 #include <ATen/ops/empty.h>
 
@@ -47,9 +46,10 @@ void add_positions(const at::Tensor& x, const at::Tensor& table, std::int64_t fi
     }
 }
 
-void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first) {
+void accumulate_token_gradient(const at::Tensor& dtable, const at::Tensor& dy, const at::Tensor& tokens,
+                               std::int64_t first) {
     if (cuda::takes(dy)) return cuda::accumulate_token_gradient(dtable, dy, tokens, first);
-    if (!takes(dy)) return aten::accumulate_token_gradient(std::move(dtable), dy, tokens, first);
+    if (!takes(dy)) return aten::accumulate_token_gradient(dtable, dy, tokens, first);
     const std::int64_t rows = tokens.numel(), width = dy.size(1), held = dtable.size(0);
     float* table = dtable.mutable_data_ptr<float>();
     const std::int64_t* token = tokens.const_data_ptr<std::int64_t>();
@@ -63,10 +63,10 @@ void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at
     });
 }
 
-void accumulate_position_gradient(at::Tensor dtable, const at::Tensor& dy, std::int64_t sequences,
+void accumulate_position_gradient(const at::Tensor& dtable, const at::Tensor& dy, std::int64_t sequences,
                                   std::int64_t length) {
     if (cuda::takes(dy)) return cuda::accumulate_position_gradient(dtable, dy, sequences, length);
-    if (!takes(dy)) return aten::accumulate_position_gradient(std::move(dtable), dy, sequences, length);
+    if (!takes(dy)) return aten::accumulate_position_gradient(dtable, dy, sequences, length);
     const std::int64_t width = dy.size(1);
     float* table = dtable.mutable_data_ptr<float>();
     for_rows(length, width * sequences, [&](std::int64_t begin, std::int64_t end) {

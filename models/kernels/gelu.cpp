@@ -1,9 +1,9 @@
-#include <utility>
 
 #include <ATen/ops/empty_like.h>
 
 #include "models/kernels/aten_kernels.h"
 #include "models/kernels/cuda/operators.h"
+#include "models/kernels/gelu_formula.h"
 #include "models/kernels/own_kernels.h"
 #include "models/kernels/vector_math.h"
 
@@ -11,27 +11,22 @@ namespace smp::models::kernels {
 
 namespace {
 
-// gelu(x) = x/2 · (1 + tanh(u)) = x · s with u = √(2/π) · (x + 0.044715 x³) and s = 1 / (1 + e^(−2u)).
-constexpr float kLinear = -1.5957691216057308F;  // −2 √(2/π)
-constexpr float kCubic = -1.5957691216057308F * 0.044715F;
-
 SMP_VECTORISED void gelu_loop(float* y, const float* x, std::int64_t count) {
 #pragma omp simd
     for (std::int64_t i = 0; i < count; ++i) {
-        const float e = exponential(x[i] * fused(kCubic, x[i] * x[i], kLinear));
+        const float e = exponential(x[i] * fused(kGeluCubic, x[i] * x[i], kGeluLinear));
         y[i] = x[i] / (1.0F + e);
     }
 }
 
-// d gelu / dx = s + x · s (1 − s) · 2 du/dx, and 1 − s = e · s with e = e^(−2u).
 /// dx may be dy.
 SMP_VECTORISED void gelu_backward_loop(float* dx, const float* dy, const float* x, std::int64_t count) {
 #pragma omp simd
     for (std::int64_t i = 0; i < count; ++i) {
         const float square = x[i] * x[i];
-        const float e = exponential(x[i] * fused(kCubic, square, kLinear));
+        const float e = exponential(x[i] * fused(kGeluCubic, square, kGeluLinear));
         const float s = 1.0F / (1.0F + e);
-        const float slope = -fused(3.0F * kCubic, square, kLinear);  // 2 du/dx
+        const float slope = -fused(3.0F * kGeluCubic, square, kGeluLinear);  // 2 du/dx
         dx[i] = dy[i] * (s * fused(x[i] * slope, e * s, 1.0F));
     }
 }
@@ -53,9 +48,9 @@ at::Tensor gelu(const at::Tensor& x) {
     return y;
 }
 
-void gelu_backward(at::Tensor dy, const at::Tensor& x) {
+void gelu_backward(const at::Tensor& dy, const at::Tensor& x) {
     if (cuda::takes(x)) return cuda::gelu_backward(dy, x);
-    if (!takes(x)) return aten::gelu_backward(std::move(dy), x);
+    if (!takes(x)) return aten::gelu_backward(dy, x);
     for_rows(x.numel(), 1, [&](std::int64_t begin, std::int64_t end) {
         RunReader from(elements(x), kRunElements), up(elements(dy), kRunElements);
         RunWriter to(mutable_elements(dy), kRunElements);

@@ -10,9 +10,10 @@
 // On the CPU, these take our own kernels: an operator gives the same bits for any number of intra-op threads, any
 // alignment, and on any x86-64 processor with AVX2 and FMA, since work is cut into fixed blocks and sums run in a fixed
 // order. A row of a product or of a row-wise operator even has the same bits in any number of rows. CUDA tensors take
-// CUDA kernels of our own and cuBLAS (cuda/), with the same bits in every run of a shape; other dtypes, mixed operands
-// of a product and the sum of the loss take ATen's operators (aten_kernels.h), whose bits are ATen's. All operators are
-// local; they allocate what they return and, but for small scratch, nothing else.
+// CUDA kernels of our own and cuBLAS (cuda/), with the same bits in every run of a shape; other dtypes and mixed
+// operands of a product take ATen's operators (aten_kernels.h), whose bits are ATen's. All operators are local; they
+// allocate what they return and, but for small scratch, nothing else. A tensor that an operator changes comes first; it
+// is a handle, so that a const reference to it does.
 #pragma once
 
 #include <cstdint>
@@ -33,9 +34,9 @@ at::Tensor linear_backward_input(const at::Tensor& dy, const at::Tensor& w);
 /// The same product in fp32, for a weight [V', h] that lies as [out, in]: rows x [n, h] → logits [n, V'].
 at::Tensor logits(const at::Tensor& x, const at::Tensor& w);
 /// w̄ [in, out] += xᵀ [in, N] · ȳ [N, out]. x may be fp32 beside a 16-bit ȳ.
-void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor& dy);
+void linear_backward_weight(const at::Tensor& dw, const at::Tensor& x, const at::Tensor& dy);
 /// bias̄ [out] += column sums of ȳ [N, out].
-void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy);
+void accumulate_column_sums(const at::Tensor& dbias, const at::Tensor& dy);
 
 // --- layer normalisation; statistics in fp32
 // ---------------------------------------------------------------------------------------------------------------
@@ -49,14 +50,14 @@ Normalised layer_norm(const at::Tensor& x, const at::Tensor& gain, const at::Ten
 at::Tensor layer_norm_backward_input(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& mean,
                                      const at::Tensor& rstd, const at::Tensor& gain, const at::Tensor& residual);
 /// gain̅ [h], bias̅ [h] += …
-void layer_norm_backward_weight(at::Tensor dgain, at::Tensor dbias, const at::Tensor& dy, const at::Tensor& x,
-                                const at::Tensor& mean, const at::Tensor& rstd);
+void layer_norm_backward_weight(const at::Tensor& dgain, const at::Tensor& dbias, const at::Tensor& dy,
+                                const at::Tensor& x, const at::Tensor& mean, const at::Tensor& rstd);
 
 // --- GELU, tanh form (`gelu_new`)
 // --------------------------------------------------------------------------------------------------------------------------
 at::Tensor gelu(const at::Tensor& x);
 /// ȳ is overwritten by x̄.
-void gelu_backward(at::Tensor dy, const at::Tensor& x);
+void gelu_backward(const at::Tensor& dy, const at::Tensor& x);
 
 // --- residual stream
 // -----------------------------------------------------------------------------------------------------------------------------------------
@@ -91,9 +92,11 @@ at::Tensor embed_tokens(const at::Tensor& tokens, const at::Tensor& table, std::
 /// x [n, h] += rows of the position table: row i is row first_row + i of sequences of `length` tokens.
 void add_positions(const at::Tensor& x, const at::Tensor& table, std::int64_t first_row, std::int64_t length);
 /// table̅ += rows of ȳ, in ascending order of N for each token.
-void accumulate_token_gradient(at::Tensor dtable, const at::Tensor& dy, const at::Tensor& tokens, std::int64_t first);
+void accumulate_token_gradient(const at::Tensor& dtable, const at::Tensor& dy, const at::Tensor& tokens,
+                               std::int64_t first);
 /// position table̅ [T.., h] += sum over sequences of ȳ [b·T, h], ascending.
-void accumulate_position_gradient(at::Tensor dtable, const at::Tensor& dy, std::int64_t sequences, std::int64_t length);
+void accumulate_position_gradient(const at::Tensor& dtable, const at::Tensor& dy, std::int64_t sequences,
+                                  std::int64_t length);
 
 // --- vocabulary-parallel cross-entropy, over one chunk of rows; logits [n, V'] of this rank's rows [first, first+V'),
 // of which the last V' − valid are padding ---
@@ -101,11 +104,11 @@ void accumulate_position_gradient(at::Tensor dtable, const at::Tensor& dy, std::
 at::Tensor row_maxima(const at::Tensor& logits, std::int64_t valid);
 /// sums [2, n]: row 0 = Σ exp(logit − max) over valid columns, row 1 = logit of the target − max where the target lies
 /// here, else 0. logits are overwritten by exp(logit − max) (0 in padding).
-at::Tensor exponential_sums(at::Tensor logits, const at::Tensor& maxima, const at::Tensor& targets, std::int64_t first,
-                            std::int64_t valid);
+at::Tensor exponential_sums(const at::Tensor& logits, const at::Tensor& maxima, const at::Tensor& targets,
+                            std::int64_t first, std::int64_t valid);
 /// logits (now exponentials) → scale · (softmax − onehot(target)), in place. `sums` as above, summed over the tensor
 /// group.
-void cross_entropy_gradient(at::Tensor exponentials, const at::Tensor& sums, const at::Tensor& targets,
+void cross_entropy_gradient(const at::Tensor& exponentials, const at::Tensor& sums, const at::Tensor& targets,
                             std::int64_t first, double scale);
 /// Σ over rows of log(sums[0]) − sums[1], in fp64, in ascending order of blocks.
 double cross_entropy_sum(const at::Tensor& sums);

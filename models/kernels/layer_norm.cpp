@@ -1,5 +1,4 @@
 #include <cmath>
-#include <utility>
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -118,10 +117,10 @@ at::Tensor layer_norm_backward_input(const at::Tensor& dy, const at::Tensor& x, 
     return dx;
 }
 
-void layer_norm_backward_weight(at::Tensor dgain, at::Tensor dbias, const at::Tensor& dy, const at::Tensor& x,
-                                const at::Tensor& mean, const at::Tensor& rstd) {
+void layer_norm_backward_weight(const at::Tensor& dgain, const at::Tensor& dbias, const at::Tensor& dy,
+                                const at::Tensor& x, const at::Tensor& mean, const at::Tensor& rstd) {
     if (cuda::takes(x)) return cuda::layer_norm_backward_weight(dgain, dbias, dy, x, mean, rstd);
-    if (!takes(x)) return aten::layer_norm_backward_weight(std::move(dgain), std::move(dbias), dy, x, mean, rstd);
+    if (!takes(x)) return aten::layer_norm_backward_weight(dgain, dbias, dy, x, mean, rstd);
     const std::int64_t rows = x.size(0), width = x.size(1);
     float *gains = dgain.mutable_data_ptr<float>(), *biases = dbias.mutable_data_ptr<float>();
     const float *m = mean.const_data_ptr<float>(), *r = rstd.const_data_ptr<float>();

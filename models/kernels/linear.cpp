@@ -1,5 +1,4 @@
 #include <optional>
-#include <utility>
 
 #include <ATen/ops/empty.h>
 
@@ -98,9 +97,9 @@ at::Tensor logits(const at::Tensor& x, const at::Tensor& w) {
     return multiply_by_transposed(x, w, at::kFloat);
 }
 
-void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor& dy) {
+void linear_backward_weight(const at::Tensor& dw, const at::Tensor& x, const at::Tensor& dy) {
     if (cuda::takes(x, dy)) return cuda::linear_backward_weight(dw, x, dy);
-    if (!takes(dy)) return aten::linear_backward_weight(std::move(dw), x, dy);
+    if (!takes(dy)) return aten::linear_backward_weight(dw, x, dy);
     multiply_in_parallel({.m = x.size(1),
                           .n = dy.size(1),
                           .k = x.size(0),
@@ -111,9 +110,9 @@ void linear_backward_weight(at::Tensor dw, const at::Tensor& x, const at::Tensor
                           .start = Start::sum});
 }
 
-void accumulate_column_sums(at::Tensor dbias, const at::Tensor& dy) {
+void accumulate_column_sums(const at::Tensor& dbias, const at::Tensor& dy) {
     if (cuda::takes(dy)) return cuda::accumulate_column_sums(dbias, dy);
-    if (!takes(dy)) return aten::accumulate_column_sums(std::move(dbias), dy);
+    if (!takes(dy)) return aten::accumulate_column_sums(dbias, dy);
     float* sums = dbias.mutable_data_ptr<float>();
     const std::int64_t count = dy.size(0);
     for_columns(dy.size(1), [&](std::int64_t first, std::int64_t last) {

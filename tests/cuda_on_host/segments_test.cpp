@@ -15,7 +15,7 @@
 #include "tests/models/reference_gpt2.h"
 #include "tests/models/tensor_group.h"
 #include "tests/seed.h"
-#include "tests/standin/control.h"
+#include "tests/standin/over_standin.h"
 
 extern "C" int cudaLaunchHostFunc(void* stream, void (*task)(void*), void* argument);  // the stand-in's
 
@@ -31,14 +31,17 @@ void queue(void* stream, std::function<void()> task) {
         throw std::runtime_error("the stand-in takes no task");
 }
 
-class SegmentsOnCuda : public ::testing::TestWithParam<at::ScalarType> {
+class SegmentsOnCuda : public standin::OverStandIn<::testing::TestWithParam<at::ScalarType>> {
   protected:
     void SetUp() override {
-        if (standin::control() == nullptr) GTEST_SKIP() << "runs with the stand-in preloaded";
-        standin::control()->delay(smp::testing::seed(), 100);
+        OverStandIn::SetUp();
+        if (IsSkipped()) return;
         smp::testing::cuda_on_host::set_queue(queue);
     }
-    void TearDown() override { smp::testing::cuda_on_host::set_queue(nullptr); }
+    void TearDown() override {
+        OverStandIn::TearDown();
+        smp::testing::cuda_on_host::set_queue(nullptr);
+    }
 };
 
 /// Nothing divides; 300 rows are two chunks of the head.

@@ -3,6 +3,7 @@
 #include "models/kernels/cuda/device_kernels.h"
 #include "models/kernels/cuda/launch.h"
 #include "models/kernels/cuda/stored.h"
+#include "models/kernels/gelu_formula.h"
 
 namespace smp::models::kernels::cuda {
 
@@ -15,27 +16,22 @@ __device__ std::int64_t element() { return std::int64_t{blockIdx.x} * kThreads +
 /// As on the CPU: what overflows counts as e^88.7.
 __device__ float exponential(float x) { return expf(fminf(x, 88.7F)); }
 
-// gelu(x) = x/2 · (1 + tanh(u)) = x · s with u = √(2/π) · (x + 0.044715 x³) and s = 1 / (1 + e^(−2u)).
-constexpr float kLinear = -1.5957691216057308F;  // −2 √(2/π)
-constexpr float kCubic = -1.5957691216057308F * 0.044715F;
-
 template <class T>
 __global__ void gelu_of(T* y, const T* x, std::int64_t count) {
     const std::int64_t i = element();
     if (i >= count) return;
     const float v = to_float(x[i]);
-    y[i] = stored<T>(v / (1.0F + exponential(v * fmaf(kCubic, v * v, kLinear))));
+    y[i] = stored<T>(v / (1.0F + exponential(v * fmaf(kGeluCubic, v * v, kGeluLinear))));
 }
 
-// d gelu / dx = s + x · s (1 − s) · 2 du/dx, and 1 − s = e · s with e = e^(−2u).
 template <class T>
 __global__ void gelu_gradient(T* dx, const T* dy, const T* x, std::int64_t count) {
     const std::int64_t i = element();
     if (i >= count) return;
     const float v = to_float(x[i]), square = v * v;
-    const float e = exponential(v * fmaf(kCubic, square, kLinear));
+    const float e = exponential(v * fmaf(kGeluCubic, square, kGeluLinear));
     const float s = 1.0F / (1.0F + e);
-    const float slope = -fmaf(3.0F * kCubic, square, kLinear);  // 2 du/dx
+    const float slope = -fmaf(3.0F * kGeluCubic, square, kGeluLinear);  // 2 du/dx
     dx[i] = stored<T>(to_float(dy[i]) * (s * fmaf(v * slope, e * s, 1.0F)));
 }
 
