@@ -5,8 +5,6 @@
 #include <limits>
 #include <stdexcept>
 
-#include "runtime/state/limbs.h"
-
 namespace smp::runtime {
 
 namespace {

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <span>
 
+#include "runtime/state/limbs.h"
+
 namespace smp::runtime {
 
 /// A fixed-point accumulator wide enough for every finite double (as in Kulisch's long accumulator): adding is exact,
@@ -12,9 +14,8 @@ namespace smp::runtime {
 /// added limb by limb, which any integer all-reduce does.
 class ExactSum {
   public:
-    /// 32 bits a limb: 2^-1074 … 2^1024 and room for carries; the last one counts terms that were not finite.
-    static constexpr int kLimbs = 68;
-    static constexpr int kWords = kLimbs + 1;
+    static constexpr int kLimbs = Limbs::kCount;
+    static constexpr int kWords = kLimbs + 1;  // the last one counts terms that were not finite
 
     void add(double term);
     void add(const ExactSum& other);

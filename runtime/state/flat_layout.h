@@ -8,11 +8,9 @@
 #include "models/parameter.h"
 #include "partition/job/precision.h"
 #include "partition/plan/flat_section.h"
+#include "runtime/state/norm_block.h"
 
 namespace smp::runtime {
-
-/// The size of the blocks whose sums of squares make the gradient norm. Parameters begin at block edges.
-inline constexpr std::int64_t kBlockElements = 64;
 
 /// [begin, end) of a flat buffer, in elements.
 struct Range {

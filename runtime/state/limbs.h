@@ -8,6 +8,9 @@ namespace smp::runtime {
 
 /// (−1)^is_negative · (parts[0] + parts[1] · 2^32 + parts[2] · 2^64) · 2^(32 · first − 1074), parts below 2^32.
 struct Limbs {
+    /// 32 bits a limb: 2^-1074 … 2^1024 and room for carries.
+    static constexpr int kCount = 68;
+
     bool is_finite = true;  // else the rest says nothing
     bool is_negative = false;
     int first = 0;

@@ -15,16 +15,13 @@ namespace smp::runtime {
 
 namespace {
 
-constexpr int kLanes =
-    8;  // partial sums of a block: fixed, so that the compiler may use vectors and the result does not depend on it
-
 double block_sum(const float* values, std::int64_t count) {
-    std::array<double, kLanes> lanes{};
+    std::array<double, kBlockLanes> lanes{};
     std::int64_t i = 0;
-    for (; i + kLanes <= count; i += kLanes)
-        for (int lane = 0; lane < kLanes; ++lane)
+    for (; i + kBlockLanes <= count; i += kBlockLanes)
+        for (int lane = 0; lane < kBlockLanes; ++lane)
             lanes[lane] += static_cast<double>(values[i + lane]) * static_cast<double>(values[i + lane]);
-    for (; i < count; ++i) lanes[i % kLanes] += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+    for (; i < count; ++i) lanes[i % kBlockLanes] += static_cast<double>(values[i]) * static_cast<double>(values[i]);
     double sum = 0;
     for (const double lane : lanes) sum += lane;
     return sum;

@@ -1,15 +1,14 @@
 #include "models/kernels/cuda/launch.h"
 #include "runtime/state/limbs.h"
+#include "runtime/state/norm_block.h"
 #include "runtime/update/cuda/update_kernels.h"
 
 namespace smp::runtime::cuda {
 
 namespace {
 
-// As gradient_norm.cpp: a block of elements is summed in eight lanes, which are added in their order.
-constexpr int kBlockElements = 64, kLanes = 8;
-constexpr int kThreads = 256, kBlocks = kThreads / kLanes;
-constexpr int kLimbs = 68, kWords = kLimbs + 1;
+constexpr int kThreads = 256, kBlocks = kThreads / kBlockLanes;
+constexpr int kWords = Limbs::kCount + 1;
 
 using Word = unsigned long long;
 
@@ -17,21 +16,21 @@ using Word = unsigned long long;
 /// the order does not matter.
 __global__ void squares(Word* words, const float* values, std::int64_t count) {
     __shared__ Word own[kWords];
-    __shared__ double lanes[kBlocks][kLanes];
+    __shared__ double lanes[kBlocks][kBlockLanes];
     for (int i = threadIdx.x; i < kWords; i += kThreads) own[i] = 0;
-    const int block = static_cast<int>(threadIdx.x) / kLanes, lane = static_cast<int>(threadIdx.x) % kLanes;
+    const int block = static_cast<int>(threadIdx.x) / kBlockLanes, lane = static_cast<int>(threadIdx.x) % kBlockLanes;
     const std::int64_t first = (std::int64_t{blockIdx.x} * kBlocks + block) * kBlockElements;
     double sum = 0;
-    for (std::int64_t i = first + lane; i < first + kBlockElements && i < count; i += kLanes)
+    for (std::int64_t i = first + lane; i < first + kBlockElements && i < count; i += kBlockLanes)
         sum += static_cast<double>(values[i]) * static_cast<double>(values[i]);
     lanes[block][lane] = sum;
     __syncthreads();
     if (lane == 0) {
         double total = 0;
-        for (int l = 0; l < kLanes; ++l) total += lanes[block][l];
+        for (int l = 0; l < kBlockLanes; ++l) total += lanes[block][l];
         const Limbs limbs = limbs_of(static_cast<std::uint64_t>(__double_as_longlong(total)));
         if (!limbs.is_finite) {
-            atomicAdd(&own[kLimbs], Word{1});
+            atomicAdd(&own[Limbs::kCount], Word{1});
         } else {
             SMP_UNROLLED
             for (int part = 0; part < 3; ++part)
@@ -47,8 +46,8 @@ __global__ void squares(Word* words, const float* values, std::int64_t count) {
 
 void add_squares(std::int64_t* words, const float* values, std::int64_t count, void* stream) {
     using namespace models::kernels::cuda;
-    launch(squares, blocks_for(count, std::int64_t{kBlocks} * kBlockElements), kThreads, stream,
-           reinterpret_cast<Word*>(words), values, count);
+    launch(squares, blocks_for(count, kBlocks * kBlockElements), kThreads, stream, reinterpret_cast<Word*>(words),
+           values, count);
 }
 
 }  // namespace smp::runtime::cuda
