@@ -104,14 +104,13 @@ std::string sentence_of(const std::exception& error) {
 }
 
 void throw_agreed(const std::string& message, int exit_code, int rank) {
-    AgreedFailure failure(message, exit_code, rank);
+    const AgreedFailure failure(message, exit_code, rank);
     switch (exit_code) {
-        case 2:
-            throw Agreed(partition::ConfigError(partition::Problem{.key = "", .message = message}), std::move(failure));
-        case 3: throw Agreed(DataError(message), std::move(failure));
-        case 5: throw Agreed(MemoryError(message), std::move(failure));
-        case 6: throw Agreed(CheckpointError(message), std::move(failure));
-        default: throw Agreed(std::logic_error(message), std::move(failure));
+        case 2: throw Agreed(partition::ConfigError(partition::Problem{.key = "", .message = message}), failure);
+        case 3: throw Agreed(DataError(message), failure);
+        case 5: throw Agreed(MemoryError(message), failure);
+        case 6: throw Agreed(CheckpointError(message), failure);
+        default: throw Agreed(std::logic_error(message), failure);
     }
 }
 

@@ -11,6 +11,8 @@
 
 namespace smp::runtime {
 
+using namespace std::string_view_literals;
+
 namespace {
 
 struct Search {
@@ -29,7 +31,7 @@ std::string build_id_in(const std::byte* notes, std::size_t size) {
                           end = content + padded(note.n_descsz);
         if (end > size) break;
         const std::string_view owner(reinterpret_cast<const char*>(notes + name), note.n_namesz);
-        if (note.n_type == NT_GNU_BUILD_ID && owner == std::string_view("GNU", 4)) {
+        if (note.n_type == NT_GNU_BUILD_ID && owner == "GNU\0"sv) {
             std::string digits;
             for (std::size_t i = 0; i < note.n_descsz; ++i)
                 digits += fmt::format("{:02x}", static_cast<unsigned>(notes[content + i]));
