@@ -52,6 +52,10 @@ class [[nodiscard]] Work {
     /// meanwhile. The message of a time-out names the operation, the group, the limit and its key, what this rank was
     /// doing, and follows the waits to the rank that holds the others up (comms/inquiry.h).
     void wait();
+    /// What the current stream is given from now on starts behind the operation and may use its results; its tensors
+    /// are the caller's again in the order of that stream. The host goes on at once where the backend works on streams,
+    /// and waits as wait() does where it does not.
+    void join();
 
     /// For operations made of others: hands the operation and the duty to complete it over. Null if it is complete.
     std::shared_ptr<Operation> release();
@@ -132,6 +136,9 @@ class Communicator {
     /// ends them all with `exit_code`, this one included. Not collective, callable from any thread once something went
     /// wrong.
     virtual void abort(const std::string& reason, int exit_code) noexcept = 0;
+    /// Whether a rank of the world is known to have failed. Callable from any thread. False where a failure ends all
+    /// ranks at once.
+    virtual bool has_failed() const noexcept { return false; }
 
     /// Whether this rank is to tell of a failure that it has met: where several fail, one does. Blocks for up to two
     /// seconds; not for a rank whose wait has run out, which knows. Not collective.

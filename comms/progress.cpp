@@ -67,8 +67,9 @@ void Progress::forget(const Operation& operation) {
 void Progress::wait(Operation& operation) {
     if (operation.complete_) return;
     const Clock::time_point start = Clock::now();
-    const Clock::time_point deadline = after(start, limit_.time);
+    const Clock::time_point deadline = after(start, limit().time);
     for (;;) {
+        look();
         const std::uint64_t seen = events();
         require_usable();
         if (step(operation)) return;
@@ -104,13 +105,13 @@ bool Progress::has_failed_elsewhere() {
 void Progress::run_out(const Operation& operation) {
     const Standing own = standing(&operation);
     const auto standings =
-        inquiry_->ask(own, std::min(kPatience, limit_.time), [this] { return has_failed_elsewhere(); });
+        inquiry_->ask(own, std::min(kPatience, limit().time), [this] { return has_failed_elsewhere(); });
     if (!standings) return;
-    std::string message = fmt::format("{} did not complete within {}", own.operation, readable(limit_.time));
-    if (!limit_.key.empty()) message += fmt::format(" ({})", limit_.key);
+    std::string message = fmt::format("{} did not complete within {}", own.operation, readable(limit().time));
+    if (!limit().key.empty()) message += fmt::format(" ({})", limit().key);
     if (!own.activity.empty()) message += fmt::format(", in {}", own.activity);
     message += "; " + explain(inquiry_->rank(), *standings, [this](int rank) { return inquiry_->name(rank); });
-    if (!limit_.key.empty()) message += fmt::format(", or raise {} where it only needs longer", limit_.key);
+    if (!limit().key.empty()) message += fmt::format(", or raise {} where it only needs longer", limit().key);
     fail(CommunicationError(message));
 }
 

@@ -1,6 +1,7 @@
 // What one rank has in flight, and how it waits: the part of asynchronous operations that all backends share.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -33,6 +34,11 @@ class Operation {
     virtual std::string describe() const = 0;
     /// Ranks of the world that it waits for, as far as it knows.
     virtual std::vector<int> awaited() const { return {}; }
+    /// Puts the current stream behind its end, and gives up its tensors, which are then safe in the order of that
+    /// stream. False where only the host can wait.
+    virtual bool join() { return false; }
+    /// `note` is called, by whatever thread, at its end. False where nothing but advance() tells.
+    virtual bool call_at_end(const std::function<void()>& /*note*/) { return false; }
     /// When the next step can have an effect though nothing happens outside; most never know.
     virtual Clock::time_point due() const { return Clock::time_point::max(); }
 
@@ -56,6 +62,7 @@ class Progress : public std::enable_shared_from_this<Progress> {
     Work begin(std::shared_ptr<Operation> operation);
     /// Steps every operation in flight, and answers ranks that ask what this one is doing.
     void step_all() {
+        look();
         if (!in_flight_.empty()) step_each();
         if (inquiry_->has_news()) inquiry_->answer(standing());
     }
@@ -74,8 +81,12 @@ class Progress : public std::enable_shared_from_this<Progress> {
     bool failed() const { return failure_.has_value(); }
 
     bool idle() const { return in_flight_.empty(); }
-    const WaitLimit& limit() const { return limit_; }
-    void set_limit(WaitLimit limit) { limit_ = std::move(limit); }
+    /// Grows while the rank's thread waits here or comes by. From any thread.
+    std::uint64_t looks() const noexcept { return looks_.load(std::memory_order_relaxed); }
+    virtual const WaitLimit& limit() const { return limit_; }
+    virtual void set_limit(WaitLimit limit) { limit_ = std::move(limit); }
+    /// What has been in flight for longest; null: nothing.
+    const Operation* oldest() const { return in_flight_.empty() ? nullptr : in_flight_.front().get(); }
     const std::shared_ptr<Inquiry>& inquiry() const { return inquiry_; }
 
   protected:
@@ -93,6 +104,7 @@ class Progress : public std::enable_shared_from_this<Progress> {
   private:
     friend class Activity;
 
+    void look() noexcept { looks_.store(looks() + 1, std::memory_order_relaxed); }
     void step_each();
     void forget(const Operation& operation);
     /// What this rank is doing: waiting for `operation`, or at work.
@@ -106,6 +118,7 @@ class Progress : public std::enable_shared_from_this<Progress> {
     const Activity* activity_ = nullptr;                 // the innermost
     std::vector<std::shared_ptr<Operation>> in_flight_;  // in the order of their beginning
     bool stepping_ = false;
+    std::atomic<std::uint64_t> looks_ = 0;  // written by the rank's thread alone
     std::optional<CommunicationError> failure_;
 };
 

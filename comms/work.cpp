@@ -38,6 +38,14 @@ void Work::wait() {
     progress_.reset();
 }
 
+void Work::join() {
+    if (!operation_) return;
+    progress_->require_usable();
+    if (!operation_->join()) return wait();
+    operation_.reset();
+    progress_.reset();
+}
+
 std::shared_ptr<Operation> Work::release() {
     progress_.reset();
     return std::exchange(operation_, nullptr);

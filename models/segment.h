@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -36,9 +37,22 @@ struct Microbatch {
     at::Tensor targets;  // int64 [b, T], where the last module lives
 };
 
-/// What the last module makes of a microbatch besides tensors. Segments add to it; all others leave it alone.
-struct Loss {
-    double sum = 0;  // over the microbatch's tokens of −log p(target), added in a fixed order
+/// What the last module makes of a microbatch besides tensors. It adds to it; all others leave it alone.
+class Loss {
+  public:
+    /// Kept on the host.
+    Loss() = default;
+    /// Kept in `slot`, fp64 [1], zero so far, and added to in the order of its stream: the host does not wait.
+    explicit Loss(at::Tensor slot) : slot_(std::move(slot)) {}
+
+    /// −log p(target) of the rows of `sums` (kernels::exponential_sums, over the tensor group).
+    void add(const at::Tensor& sums);
+    /// Over the microbatch's tokens, added in a fixed order. Waits for the slot's stream.
+    double sum() const;
+
+  private:
+    double sum_ = 0;
+    at::Tensor slot_;
 };
 
 /// What a segment keeps of one microbatch from pass to pass: a tensor a row of its table (models/stash.h), undefined
@@ -121,7 +135,8 @@ class Segment {
     }
 
     /// For sampling. Boundary tensor, as forward takes it → logits [count, vocabulary], fp32, of rows
-    /// [first, first + count) of the microbatch, on every tensor rank: they exist at once, over the whole vocabulary.
+    /// [first, first + count) of the microbatch, on the CPU of every tensor rank: they exist at once, over the whole
+    /// vocabulary.
     /// Collective over the tensor group. The last module's only; any other throws std::logic_error.
     virtual at::Tensor logits(const at::Tensor& input, std::int64_t first, std::int64_t count);
 };

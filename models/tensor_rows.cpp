@@ -10,7 +10,7 @@
 namespace smp::models {
 
 void sum_over_tensor_group(const SegmentContext& context, const at::Tensor& tensor) {
-    if (context.tensor_group->size() > 1) comms::all_reduce(*context.tensor_group, tensor).wait();
+    if (context.tensor_group->size() > 1) comms::all_reduce(*context.tensor_group, tensor).join();
 }
 
 namespace {
@@ -33,7 +33,7 @@ std::int64_t first_own_row(const SegmentContext& context, const Microbatch& micr
 at::Tensor gather_rows(const SegmentContext& context, const at::Tensor& own) {
     if (!shards_rows(context)) return own;
     at::Tensor all = at::empty({context.tensor_group->size() * own.size(0), own.size(1)}, own.options());
-    context.tensor_group->all_gather(all, own).wait();
+    context.tensor_group->all_gather(all, own).join();
     return all;
 }
 
@@ -43,7 +43,7 @@ at::Tensor sum_to_own_rows(const SegmentContext& context, const at::Tensor& part
         return partial;
     }
     at::Tensor own = at::empty({partial.size(0) / context.tensor_group->size(), partial.size(1)}, partial.options());
-    comms::reduce_scatter(*context.tensor_group, own, partial).wait();
+    comms::reduce_scatter(*context.tensor_group, own, partial).join();
     return own;
 }
 

@@ -12,6 +12,7 @@
 #include "partition/job/problem.h"
 #include "runtime/agreement/agreement.h"
 #include "runtime/agreement/data_start.h"
+#include "runtime/agreement/devices.h"
 #include "runtime/agreement/program_version.h"
 #include "runtime/agreement/same_inputs.h"
 #include "runtime/checkpoint/configurations.h"
@@ -26,6 +27,7 @@
 #include "runtime/files/data_error.h"
 #include "runtime/job/job_plan.h"
 #include "runtime/job/job_rules.h"
+#include "runtime/stage/device_watch.h"
 #include "runtime/stage/initial_weights.h"
 #include "runtime/stage/memory_error.h"
 #include "runtime/stage/parameter_collection.h"
@@ -61,12 +63,14 @@ class Trainer::Impl {
     comms::Communicator& world_;
     partition::Plan plan_;
     partition::ModuleGraph graph_;
+    Placement placement_;
     MemoryMeter meter_;
     partition::MemoryUse memory_;             // in the last step
     partition::MemoryUse evaluation_memory_;  // in the last evaluation
     std::optional<Dataset> train_, validation_;
     std::vector<std::string> weight_warnings_, data_warnings_;
     RankGroups groups_;
+    std::unique_ptr<DeviceWatch> watch_;  // on CUDA
     BatchCut cut_;
     std::optional<Stage> stage_;
     std::optional<StageExchange> exchange_;
@@ -75,6 +79,14 @@ class Trainer::Impl {
     TrainingState state_;
     std::vector<HistoryEntry> history_;  // of the state
     std::int64_t predicted_memory_ = 0;  // of the largest rank: what the plan knows
+
+    /// While it lives, what this rank does goes to its device, and it is watched there where it runs a program.
+    struct OnDevice {
+        c10::OptionalStreamGuard stream;
+        DeviceWatch::Scope watched;
+    };
+    OnDevice on_device() const { return {.stream = groups_.device->enter(), .watched = DeviceWatch::Scope(nullptr)}; }
+    OnDevice running() { return {.stream = groups_.device->enter(), .watched = DeviceWatch::Scope(watch_.get())}; }
 
   private:
     void prepare_locally(TrainerOptions& options);
@@ -89,7 +101,16 @@ class Trainer::Impl {
         return {
             .plan = plan_, .model = spec(), .rank = world_.rank(), .stage = *stage_, .optimizer = update_->optimizer()};
     }
-    std::vector<models::Microbatch> microbatches(const Dataset& data, std::int64_t first_sample, bool training) const;
+    partition::Transport transport() const;
+    std::vector<models::Microbatch> microbatches(const Dataset& data, std::int64_t first_sample, bool training);
+    /// The step's tokens, while a device is at work on the one before.
+    void read_ahead(std::int64_t first_sample);
+
+    struct TokensAhead {
+        std::int64_t first_sample = 0;
+        std::vector<models::Microbatch> microbatches;
+    };
+    std::optional<TokensAhead> ahead_;  // of the next step
     double tokens_per_batch() const { return static_cast<double>(cut_.global_batch * cut_.length); }
 };
 
@@ -100,6 +121,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
       state_(first_state(job.training, partition::precision_of(job.parallel))) {
     const comms::Activity activity(world_, [] { return std::string("the preparation of the training"); });
     require_same_program(world_, program_version());
+    placement_ = choose_placement(world_, job_.cluster);
     fail_together(world_, [&] { prepare_locally(options); });
     require_equal_text(world_, fmt::format("{}\nplan={:016x}\n", configuration(), partition::hash_of(plan_)));
 
@@ -121,15 +143,28 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
     require_same_data(world_, data);
 
     history_ = {{.after = 0, .by = "training", .from = job_.training.initial_weights, .layout = layout_text(plan_)}};
-    groups_ = make_groups(plan_, world_);
-    cut_.replica = groups_.at.rdp;
-    stage_.emplace(job_.model, plan_, groups_, meter_, job_.parallel, at::kCPU);
-    exchange_.emplace(groups_, *stage_, meter_, plan_.training[groups_.at.stage()], plan_.shard_optimizer_state);
-    {
-        const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::optimizer);
-        update_.emplace(world_, groups_.at, *stage_, job_.training, plan_.shard_optimizer_state, tokens_per_batch());
+    groups_ = make_groups(plan_, world_, placement_,
+                          job_.training.deterministic ? comms::NcclSums::in_rank_order : comms::NcclSums::native);
+    if (placement_.device.is_cuda()) {
+        const auto limit = std::chrono::duration<double>(job_.cluster.timeout_seconds);
+        watch_ = std::make_unique<DeviceWatch>(
+            groups_, DeviceWatch::Options{.limit = std::chrono::duration_cast<std::chrono::milliseconds>(limit),
+                                          .limit_key = "cluster.timeout_seconds",
+                                          .doing = [this] { return meter_.doing(); },
+                                          .on_stuck = options.on_stuck});
     }
-    executor_.emplace(plan_, graph_.shared, parts(), std::move(options.executor));
+    const auto device = on_device();
+    cut_.replica = groups_.at.rdp;
+    if (placement_.device.is_cuda()) meter_.count_device_allocations();
+    meter_.with_device_memory([&] {
+        stage_.emplace(job_.model, plan_, groups_, meter_, job_.parallel, placement_.device);
+        exchange_.emplace(groups_, *stage_, meter_, plan_.training[groups_.at.stage()], plan_.shard_optimizer_state);
+        {
+            const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::optimizer);
+            update_.emplace(groups_, *stage_, job_.training, plan_.shard_optimizer_state, tokens_per_batch());
+        }
+        executor_.emplace(plan_, graph_.shared, parts(), std::move(options.executor));
+    });
     if (options.loads_first) return;
     fail_together(world_, [this] {
         weight_warnings_ = set_initial_weights(
@@ -143,10 +178,8 @@ void Trainer::Impl::prepare_locally(TrainerOptions& options) {
     if (!job_.model.spec || !job_.model.segments) throw std::logic_error("Trainer: the job has no model with segments");
     require_valid(job_, world_.size(),
                   options.has_data ? std::set<std::string>{} : std::set<std::string>{"data.train"});
-    const auto transport =
-        world_.reduces_in_place() ? partition::Transport::shared_memory : partition::Transport::messages;
-    plan_ = options.plan ? std::move(*options.plan) : plan_of(job_, world_.size(), transport);
-    if (const auto faults = faults_of(plan_, job_, world_.size(), transport); !faults.empty())
+    plan_ = options.plan ? std::move(*options.plan) : plan_of(job_, world_.size(), transport());
+    if (const auto faults = faults_of(plan_, job_, world_.size(), transport()); !faults.empty())
         throw std::logic_error(fmt::format("the plan cannot be executed: {}", faults.front()));
     std::vector<std::string> places;
     for (int rank = 0; rank < plan_.topology.degrees.world(); ++rank)
@@ -167,11 +200,32 @@ void Trainer::Impl::prepare_locally(TrainerOptions& options) {
         TextSampler(text_request(job_.training, 0), job_, cut_.length);
 }
 
+partition::Transport Trainer::Impl::transport() const {
+    const bool by_messages = placement_.device.is_cuda() && !placement_.is_shared;
+    return !by_messages && world_.reduces_in_place() ? partition::Transport::shared_memory
+                                                     : partition::Transport::messages;
+}
+
+void Trainer::Impl::read_ahead(std::int64_t first_sample) {
+    if (state_.steps + 1 >= job_.training.steps) return;
+    try {
+        ahead_ = {.first_sample = first_sample,
+                  .microbatches = read_microbatches(*train_, first_sample, cut_, token_needs(plan_, groups_.at),
+                                                    /*pinned=*/true)};
+    } catch (const DataError&) {  // is said by the step that needs them
+    }
+}
+
 std::vector<models::Microbatch> Trainer::Impl::microbatches(const Dataset& data, std::int64_t first_sample,
-                                                            bool training) const {
+                                                            bool training) {
     std::vector<models::Microbatch> microbatches;
     try {
-        microbatches = read_microbatches(data, first_sample, cut_, token_needs(plan_, groups_.at));
+        if (training && ahead_ && ahead_->first_sample == first_sample)
+            microbatches = std::move(ahead_->microbatches);
+        else
+            microbatches = read_microbatches(data, first_sample, cut_, token_needs(plan_, groups_.at),
+                                             placement_.device.is_cuda());
+        if (training) ahead_.reset();
     } catch (const DataError& error) {  // a token that the model has not, a file that is not what it was
         throw DataError(training ? fmt::format("step {}: {}", state_.steps + 1, error.what())
                                  : fmt::format("evaluation after step {}: {}", state_.steps, error.what()));
@@ -192,6 +246,7 @@ StepRecord Trainer::Impl::step(partition::StepTimes* times) {
         const std::string action = meter_.doing();
         return fmt::format("step {}{}{}", step, action.empty() ? "" : ": ", action);
     });
+    const auto device = running();
     meter_.reset_peaks();
     const auto batch = microbatches(*train_, state_.samples, /*training=*/true);
     stage_->zero_gradients();
@@ -200,7 +255,8 @@ StepRecord Trainer::Impl::step(partition::StepTimes* times) {
                                     ->run({.program = plan_.training[groups_.at.stage()],
                                            .microbatches = batch,
                                            .state = &state_,
-                                           .times = own_times})
+                                           .times = own_times,
+                                           .meanwhile = [this] { read_ahead(state_.samples + cut_.global_batch); }})
                                     .update.value();
     const NonFiniteReport report(world_, plan_, job_, parts(), *executor_);
     if (!update.updated && !update.overflowed) report.refuse(state_, update.loss, batch);
@@ -230,19 +286,21 @@ double Trainer::Impl::evaluate() {
     if (!validation_) throw std::logic_error("Trainer::evaluate: there are no validation data");
     const comms::Activity activity(
         world_, [this] { return fmt::format("the evaluation after step {}: {}", state_.steps, meter_.doing()); });
+    const auto device = running();
     meter_.reset_peaks();
     ExactSum losses;
     const std::int64_t batches = job_.training.evaluation_batches;
     for (std::int64_t i = 0; i < batches; ++i) {
         const auto batch = microbatches(*validation_, i * cut_.global_batch, /*training=*/false);
         const RunResult run = executor_->run({.program = plan_.evaluation[groups_.at.stage()], .microbatches = batch});
-        losses.add(counted_losses(run.losses, groups_.at));
+        losses.add(counted_losses(run.losses.of_microbatch, groups_.at));
     }
     evaluation_memory_ = meter_.use();
     return sum_over_world(world_, {&losses, 1}).front() / (tokens_per_batch() * static_cast<double>(batches));
 }
 
 Snapshot Trainer::Impl::snapshot() const {
+    const auto device = on_device();
     Snapshot snapshot = take_snapshot(tensors(), state_, configuration());
     snapshot.manifest.history = history_;
     return snapshot;
@@ -250,6 +308,7 @@ Snapshot Trainer::Impl::snapshot() const {
 
 std::vector<std::string> Trainer::Impl::load(const std::filesystem::path& folder) {
     const comms::Activity activity(world_, [&] { return "the loading of " + folder.string(); });
+    const auto device = on_device();
     ConfigurationChange change;
     TrainingState state;
     std::vector<HistoryEntry> history;
@@ -280,6 +339,7 @@ std::vector<std::string> Trainer::Impl::load(const std::filesystem::path& folder
 std::vector<std::int64_t> Trainer::Impl::sample(const TextRequest& request,
                                                 const std::function<void(std::int64_t)>& drawn) {
     const comms::Activity activity(world_, [this] { return fmt::format("sampling after step {}", state_.steps); });
+    const auto device = running();
     TextSampler text(request, job_, cut_.length);
     draw_text(text, cut_.length, plan_, groups_.at, *executor_, world_, drawn);
     return text.drawn();
@@ -287,6 +347,7 @@ std::vector<std::int64_t> Trainer::Impl::sample(const TextRequest& request,
 
 at::Tensor Trainer::Impl::logits(const at::Tensor& tokens) {
     if (tokens.numel() != cut_.length) throw std::logic_error("Trainer::logits: not as many tokens as a sequence has");
+    const auto device = running();
     return logits_of(tokens, plan_, groups_.at, *executor_);
 }
 
@@ -342,10 +403,12 @@ partition::MemoryUse Trainer::evaluation_memory() const { return impl_->evaluati
 std::int64_t Trainer::optimizer_bytes() const { return impl_->update_->optimizer().bytes(); }
 
 at::Tensor Trainer::gather_value(const std::string& name) {
+    const auto device = impl_->on_device();
     return gather_parameter(*impl_->stage_, impl_->world_, impl_->plan_, impl_->spec(), name, Tensors::values);
 }
 
 at::Tensor Trainer::gather_gradient(const std::string& name) {
+    const auto device = impl_->on_device();
     return gather_parameter(*impl_->stage_, impl_->world_, impl_->plan_, impl_->spec(), name, Tensors::gradients);
 }
 

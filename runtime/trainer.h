@@ -51,6 +51,9 @@ struct TrainerOptions {
     std::filesystem::path token_folder = {};
     /// On rank 0: gets a sentence every few seconds while the start takes long.
     std::function<void(const std::string&)> tell = {};
+    /// On CUDA: called from another thread, with a sentence, where a call of CUDA does not come back though all has
+    /// been done to end it. It must end the process. Empty: that rank stays in its call; the others have left.
+    std::function<void(const std::string&)> on_stuck = {};
 };
 
 class Trainer {

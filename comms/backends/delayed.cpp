@@ -110,6 +110,7 @@ class DelayedCommunicator final : public Communicator {
     void barrier() override { group_->barrier(); }
     void progress() override { group_->progress(); }
     void abort(const std::string& reason, int exit_code) noexcept override { group_->abort(reason, exit_code); }
+    bool has_failed() const noexcept override { return group_->has_failed(); }
     const std::shared_ptr<Progress>& in_flight() const override { return group_->in_flight(); }
 
   private:

@@ -162,6 +162,8 @@ class LocalCommunicator final : public Communicator {
         }
     }
 
+    bool has_failed() const noexcept override { return group_->exchange->failed_rank.load() >= 0; }
+
   private:
     Work deliver(at::Tensor tensor, int peer, bool sending);
     Work meet(const Meeting::Call& call, at::Tensor output, at::Tensor input);

@@ -8,6 +8,7 @@
 #include "comms/backends/nccl.h"
 
 #include <cstring>
+#include <optional>
 #include <stdexcept>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "comms/backends/nccl_communicator.h"
 #include "comms/collectives/arguments.h"
 #include "comms/collectives/reduction_pieces.h"
+#include "comms/device/stream_operation.h"
 
 namespace smp::comms {
 
@@ -29,42 +31,11 @@ constexpr int kConnectedAtStart = 64;
 // Below, one round of everything to everybody is faster than two rounds of pieces.
 constexpr std::int64_t kShortBytes = 256 << 10;
 
-class StreamOperation final : public Operation {
-  public:
-    StreamOperation(std::string description, std::vector<int> awaited, std::vector<at::Tensor> tensors,
-                    const NcclCommunicator& communicator)
-        : description_(std::move(description)),
-          awaited_(std::move(awaited)),
-          tensors_(std::move(tensors)),
-          progress_(*communicator.progress()),
-          in_flight_(communicator.in_flight()),
-          done_(communicator.progress()->event_pool().record(communicator.stream().get())) {}
-
-    bool advance() override {
-        if (!done_.reached()) return false;
-        // An abort ends kernels, too: then there is nothing where the results should be.
-        progress_.require_usable();
-        in_flight_.reset();
-        return true;
-    }
-    std::string describe() const override { return description_; }
-    /// All that may be: NCCL does not say which.
-    std::vector<int> awaited() const override { return awaited_; }
-
-  private:
-    std::string description_;
-    std::vector<int> awaited_;
-    std::vector<at::Tensor> tensors_;  // held until then, so that their memory is not given to others
-    Progress& progress_;               // owns this
-    std::shared_ptr<void> in_flight_;
-    CudaEvent done_;
-};
-
 class NcclBackend final : public Communicator {
   public:
     NcclBackend(std::unique_ptr<Communicator> control, std::shared_ptr<NcclProgress> progress, Communicator& world,
-                NcclLinks links)
-        : control_(std::move(control)), progress_(std::move(progress)), world_(world) {
+                NcclLinks links, NcclSums sums)
+        : control_(std::move(control)), progress_(std::move(progress)), world_(world), sums_(sums) {
         if (size() == 1) return;
         std::vector<int> world_ranks;
         for (int rank_here = 0; rank_here < size(); ++rank_here) world_ranks.push_back(world_rank(rank_here));
@@ -86,7 +57,7 @@ class NcclBackend final : public Communicator {
         check_split(*this, color);
         progress_->require_usable();
         return std::make_unique<NcclBackend>(control_->split(color, key, name), progress_, world_,
-                                             NcclLinks::every_pair);
+                                             NcclLinks::every_pair, sums_);
     }
 
     Work send(const at::Tensor& tensor, int peer) override {
@@ -142,6 +113,7 @@ class NcclBackend final : public Communicator {
 
     /// From any thread: this rank's own thread gives NCCL up when it sees the failure.
     void abort(const std::string& reason, int exit_code) noexcept override { world_.abort(reason, exit_code); }
+    bool has_failed() const noexcept override { return world_.has_failed(); }
 
   private:
     at::Device device() const { return {at::kCUDA, static_cast<c10::DeviceIndex>(progress_->device())}; }
@@ -186,8 +158,8 @@ class NcclBackend final : public Communicator {
     }
     /// The communicator's stream goes on once the current stream has done what it holds now.
     void follow_current_stream() {
-        const auto current = c10::cuda::getCurrentCUDAStream(device().index());
-        communicator_->stream().wait(progress_->event_pool().record(current.stream()));
+        EventPool& events = progress_->event_pool();
+        communicator_->stream().wait(events.record(events.current_stream()));
     }
     /// What `issue` queues on the communicator's stream, as an operation. Half of it is as bad as a failure.
     template <typename Issue>
@@ -199,8 +171,12 @@ class NcclBackend final : public Communicator {
         try {
             follow_current_stream();
             issue();
-            started = std::make_shared<StreamOperation>(std::move(description), std::move(awaited), std::move(tensors),
-                                                        *communicator_);
+            started =
+                std::make_shared<StreamOperation>(StreamOperation::Facts{.description = std::move(description),
+                                                                         .awaited = std::move(awaited),
+                                                                         .tensors = std::move(tensors),
+                                                                         .in_flight = communicator_->in_flight()},
+                                                  *progress_, progress_->event_pool(), communicator_->stream().get());
         } catch (const CommunicationError& error) {
             progress_->fail(error);
             throw;
@@ -210,6 +186,7 @@ class NcclBackend final : public Communicator {
         }
         return progress_->begin(std::move(started));
     }
+    Work add_natively(const ReduceRequest& request, std::string description, ncclDataType_t type);
     void connect(NcclLinks links) {
         const auto bytes = at::TensorOptions(at::kByte).device(device());
         const at::Tensor input = at::empty({size()}, bytes), output = at::empty({size()}, bytes);
@@ -226,13 +203,47 @@ class NcclBackend final : public Communicator {
     std::shared_ptr<NcclProgress> progress_;
     std::shared_ptr<Progress> progress_as_base_ = progress_;
     Communicator& world_;
+    NcclSums sums_;
     std::unique_ptr<NcclCommunicator> communicator_;  // null in a group of one
 };
+
+/// What NCCL adds as we do, but for the order.
+std::optional<ncclDataType_t> native_sum(const ReduceRequest& request) {
+    if (request.reduction != Reduction::sum) return std::nullopt;
+    switch (request.input.scalar_type()) {
+        case at::kFloat: return ncclFloat32;
+        case at::kDouble: return ncclFloat64;
+        case at::kInt: return ncclInt32;
+        case at::kLong: return ncclInt64;
+        default: return std::nullopt;
+    }
+}
+
+Work NcclBackend::add_natively(const ReduceRequest& request, std::string description, ncclDataType_t type) {
+    const at::Tensor &input = request.input, &output = request.output;
+    const ncclComm_t comm = communicator_->get();
+    const cudaStream_t stream = communicator_->stream().get();
+    return enqueue(std::move(description), communicator_->others(), {input, output}, [&] {
+        if (request.result == ReduceRequest::Result::everywhere)
+            communicator_->issue("ncclAllReduce", [&] {
+                return ncclAllReduce(input.const_data_ptr(), output.mutable_data_ptr(), input.numel(), type, ncclSum,
+                                     comm, stream);
+            });
+        else
+            communicator_->issue("ncclReduceScatter", [&] {
+                return ncclReduceScatter(input.const_data_ptr(), output.mutable_data_ptr(), output.numel(), type,
+                                         ncclSum, comm, stream);
+            });
+    });
+}
 
 Work NcclBackend::reduce(const ReduceRequest& request) {
     progress_->require_usable();
     require_here({request.output, request.input});
     const bool everywhere = request.result == ReduceRequest::Result::everywhere;
+    std::string description = named(everywhere ? "all_reduce" : "reduce_scatter", request.input);
+    if (const auto type = native_sum(request); type && sums_ == NcclSums::native)
+        return add_natively(request, std::move(description), *type);
     // The scratch memory is the current stream's, ahead of which the communicator's does not run; what holds it until
     // then is the operation.
     const ReductionPieces made = pieces_of_reduction(request, size(), rank(), kShortBytes);
@@ -248,19 +259,17 @@ Work NcclBackend::reduce(const ReduceRequest& request) {
     std::vector<at::Tensor> tensors = made.terms;
     tensors.push_back(request.input);
     tensors.push_back(request.output);
-    return enqueue(named(everywhere ? "all_reduce" : "reduce_scatter", request.input), communicator_->others(),
-                   std::move(tensors), [&] {
-                       const c10::cuda::CUDAStreamGuard on_stream(communicator_->stream().for_torch());
-                       communicator_->exchange("exchange of a reduction's pieces", of_terms);
-                       combine_in_rank_order(request.reduction, made.terms, std::span(&made.own, 1));
-                       if (everywhere && !made.all_at_once)
-                           communicator_->exchange("exchange of a reduction's sums", of_sums);
-                   });
+    return enqueue(std::move(description), communicator_->others(), std::move(tensors), [&] {
+        const c10::cuda::CUDAStreamGuard on_stream(communicator_->stream().for_torch());
+        communicator_->exchange("exchange of a reduction's pieces", of_terms);
+        combine_in_rank_order(request.reduction, made.terms, std::span(&made.own, 1));
+        if (everywhere && !made.all_at_once) communicator_->exchange("exchange of a reduction's sums", of_sums);
+    });
 }
 
 }  // namespace
 
-NcclGroups::NcclGroups(Communicator& world, int device, WaitLimit limit) : world_(world) {
+NcclGroups::NcclGroups(Communicator& world, int device, NcclSums sums) : world_(world), sums_(sums) {
     check_nccl_version();
     int devices = 0;
     const cudaError_t code = cudaGetDeviceCount(&devices);
@@ -269,13 +278,15 @@ NcclGroups::NcclGroups(Communicator& world, int device, WaitLimit limit) : world
             fmt::format("NCCL is to use GPU {}, but CUDA sees {} here ({}); check nvidia-smi and CUDA_VISIBLE_DEVICES, "
                         "or use cluster.device \"cpu\"",
                         device, code == cudaSuccess ? devices : 0, cudaGetErrorString(code)));
-    progress_ = std::make_shared<NcclProgress>(world.in_flight(), device, std::move(limit));
+    progress_ = std::make_shared<NcclProgress>(world.in_flight(), device);
 }
 
 std::unique_ptr<Communicator> NcclGroups::make(std::unique_ptr<Communicator> members, NcclLinks links) const {
     progress_->require_usable();
     return std::make_unique<NcclBackend>(std::move(members), std::static_pointer_cast<NcclProgress>(progress_), world_,
-                                         links);
+                                         links, sums_);
 }
+
+void NcclGroups::give_up() const noexcept { std::static_pointer_cast<NcclProgress>(progress_)->give_up(); }
 
 }  // namespace smp::comms

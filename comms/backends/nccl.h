@@ -16,13 +16,20 @@ enum class NcclLinks {
     first_to_second,  // an edge: rank 0 sends and rank 1 receives
 };
 
-/// One rank's place at NCCL. Its groups share what is in flight, the limit of waits and the first failure, which they
-/// hear from the world too; a failure ends all of them.
+/// How sums of 32 and 64 bits are added. Those of 16 bits are always added in fp32 in the order of the ranks and
+/// rounded once, and maxima always propagate what is no number: NCCL's own do neither.
+enum class NcclSums {
+    in_rank_order,  // as everywhere else: the same bits on every backend and in every run
+    native,         // by NCCL: faster, and the same on all ranks; bits may differ from layout to layout and run to run
+};
+
+/// One rank's place at NCCL. Its groups share what is in flight and the first failure, which they hear from the world
+/// too; a failure ends all of them. The limit of waits is the world's.
 class NcclGroups {
   public:
     /// Local. `world` must outlive the groups. Throws CommunicationError where the library is another than this program
     /// was built for, or there is no such device.
-    NcclGroups(Communicator& world, int device, WaitLimit limit);
+    NcclGroups(Communicator& world, int device, NcclSums sums = NcclSums::in_rank_order);
 
     /// Collective over `members`: the world or a split of it, which the group keeps for splits of its own. Blocks until
     /// all are connected. A group of one makes no call of NCCL. Tensors are CUDA's, on this rank's device: an operation
@@ -31,8 +38,13 @@ class NcclGroups {
     std::unique_ptr<Communicator> make(std::unique_ptr<Communicator> members,
                                        NcclLinks links = NcclLinks::every_pair) const;
 
+    /// Ends what this rank's groups have in flight, for good. From any thread: for a rank whose own is held up in a
+    /// call and would not hear of the failure that is the reason.
+    void give_up() const noexcept;
+
   private:
     Communicator& world_;
+    NcclSums sums_;
     std::shared_ptr<Progress> progress_;
 };
 

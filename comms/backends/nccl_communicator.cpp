@@ -19,8 +19,8 @@ c10::cuda::CUDAGuard on(int device) { return c10::cuda::CUDAGuard(static_cast<c1
 
 }  // namespace
 
-NcclProgress::NcclProgress(std::shared_ptr<Progress> bootstrap, int device, WaitLimit limit)
-    : PollingProgress(std::move(limit), bootstrap->inquiry(), /*own_processor=*/true),
+NcclProgress::NcclProgress(std::shared_ptr<Progress> bootstrap, int device)
+    : PollingProgress({}, bootstrap->inquiry(), /*own_processor=*/true),
       bootstrap_(std::move(bootstrap)),
       device_(device),
       events_(std::make_shared<EventPool>(device)) {}
@@ -34,10 +34,13 @@ void NcclProgress::look_for_failure() {
     }
 }
 
-void NcclProgress::on_failure() noexcept {
+void NcclProgress::on_failure() noexcept { give_up(); }
+
+void NcclProgress::give_up() noexcept {
+    const std::lock_guard lock(mutex_);
     (void)ncclGroupStart();
     for (NcclCommunicator* const communicator : communicators_)
-        if (ncclComm_t comm = std::exchange(communicator->comm_, nullptr)) (void)ncclCommAbort(comm);
+        if (ncclComm_t comm = communicator->comm_.exchange(nullptr)) (void)ncclCommAbort(comm);
     (void)ncclGroupEnd();
 }
 
@@ -65,18 +68,25 @@ class NcclCommunicator::Settling final : public Operation {
 NcclCommunicator::NcclCommunicator(Seat seat, const ncclUniqueId& id, std::shared_ptr<NcclProgress> progress)
     : progress_(std::move(progress)),
       seat_(std::move(seat)),
-      stream_(progress_->device()),
+      stream_(progress_->device(), CudaStream::Priority::high),
       exceptions_at_start_(std::uncaught_exceptions()) {
     progress_->require_usable();
     const auto guard = on(progress_->device());
-    progress_->communicators_.push_back(this);
+    {
+        const std::lock_guard lock(progress_->mutex_);
+        progress_->communicators_.push_back(this);
+    }
     try {
         ncclConfig_t wishes = config();
-        issue("ncclCommInitRankConfig",
-              [&] { return ncclCommInitRankConfig(&comm_, seat_.size, id, seat_.rank, &wishes); });
+        issue("ncclCommInitRankConfig", [&] {
+            ncclComm_t comm = nullptr;
+            const ncclResult_t code = ncclCommInitRankConfig(&comm, seat_.size, id, seat_.rank, &wishes);
+            comm_ = comm;
+            return code;
+        });
     } catch (const std::exception& error) {
         progress_->fail(CommunicationError(error.what()));
-        std::erase(progress_->communicators_, this);
+        leave();
         throw;
     }
 }
@@ -91,6 +101,11 @@ NcclCommunicator::~NcclCommunicator() {
         else
             end();
     }
+    leave();
+}
+
+void NcclCommunicator::leave() {
+    const std::lock_guard lock(progress_->mutex_);
     std::erase(progress_->communicators_, this);
 }
 

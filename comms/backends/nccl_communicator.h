@@ -3,7 +3,9 @@
 // that is gone would keep the abort of another communicator for ever.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,11 +24,16 @@ class NcclCommunicator;
 /// of; the first one ends all communicators.
 class NcclProgress final : public PollingProgress {
   public:
-    NcclProgress(std::shared_ptr<Progress> bootstrap, int device, WaitLimit limit);
+    NcclProgress(std::shared_ptr<Progress> bootstrap, int device);
     ~NcclProgress() override { leave_in_flight(); }
 
     int device() const { return device_; }
+    /// The bootstrap's: a rank has one.
+    const WaitLimit& limit() const override { return bootstrap_->limit(); }
+    void set_limit(WaitLimit limit) override { bootstrap_->set_limit(std::move(limit)); }
     EventPool& event_pool() { return *events_; }
+    /// Aborts all communicators. From any thread.
+    void give_up() noexcept;
 
   protected:
     void look_for_failure() override;
@@ -38,6 +45,7 @@ class NcclProgress final : public PollingProgress {
     std::shared_ptr<Progress> bootstrap_;
     int device_;
     std::shared_ptr<EventPool> events_;
+    std::mutex mutex_;  // of the communicators' beginning and end
     std::vector<NcclCommunicator*> communicators_;
 };
 
@@ -95,13 +103,14 @@ class NcclCommunicator {
     /// Hears failures, answers inquiries and keeps the progress's limit as any wait does.
     void settle(const char* operation);
     void end();
+    void leave();  // the rank's communicators
     void check_asynchronous_errors() const;
     std::shared_ptr<NcclProgress> progress_;
     Seat seat_;
     CudaStream stream_;
     std::shared_ptr<int> in_flight_ = std::make_shared<int>();
     int exceptions_at_start_;
-    ncclComm_t comm_ = nullptr;  // once ended, too
+    std::atomic<ncclComm_t> comm_ = nullptr;  // once ended, too
 };
 
 }  // namespace smp::comms

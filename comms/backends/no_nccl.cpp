@@ -2,7 +2,7 @@
 
 namespace smp::comms {
 
-NcclGroups::NcclGroups(Communicator& world, int, WaitLimit) : world_(world) {
+NcclGroups::NcclGroups(Communicator& world, int, NcclSums sums) : world_(world), sums_(sums) {
     throw CommunicationError(
         "this program was built without CUDA and NCCL, so it cannot move tensors between GPUs; use cluster.device "
         "\"cpu\", or build with "
@@ -10,5 +10,7 @@ NcclGroups::NcclGroups(Communicator& world, int, WaitLimit) : world_(world) {
 }
 
 std::unique_ptr<Communicator> NcclGroups::make(std::unique_ptr<Communicator>, NcclLinks) const { return nullptr; }
+
+void NcclGroups::give_up() const noexcept {}
 
 }  // namespace smp::comms

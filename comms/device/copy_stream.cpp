@@ -13,7 +13,7 @@
 namespace smp::comms {
 
 /// In flight for the rank's thread, a job for the stream's.
-class CopyStream::Copy : public Operation {
+class HostCopyStream::Copy : public Operation {
   public:
     Copy(std::string name, at::Tensor destination, at::Tensor source, std::function<void()> on_end)
         : name_(std::move(name)),
@@ -47,10 +47,18 @@ class CopyStream::Copy : public Operation {
     std::atomic<bool> has_ended_ = false;
 };
 
-CopyStream::CopyStream(std::string name, std::shared_ptr<Progress> progress, const CopyOptions& options)
+void CopyStream::require_copy(const std::string& name, const at::Tensor& destination, const at::Tensor& source) {
+    for (const at::Tensor& tensor : {destination, source})
+        if (!tensor.defined() || !tensor.is_contiguous())
+            throw std::logic_error(fmt::format("{}: needs contiguous tensors", name));
+    if (destination.nbytes() != source.nbytes())
+        throw std::logic_error(fmt::format("{}: {} bytes do not fit {}", name, source.nbytes(), destination.nbytes()));
+}
+
+HostCopyStream::HostCopyStream(std::string name, std::shared_ptr<Progress> progress, const CopyOptions& options)
     : name_(std::move(name)), progress_(std::move(progress)), options_(options), thread_([this] { run(); }) {}
 
-CopyStream::~CopyStream() {
+HostCopyStream::~HostCopyStream() {
     {
         const std::lock_guard lock(mutex_);
         stops_ = true;
@@ -59,13 +67,9 @@ CopyStream::~CopyStream() {
     thread_.join();
 }
 
-Work CopyStream::copy(at::Tensor destination, at::Tensor source, std::function<void()> on_end) {
-    for (const at::Tensor& tensor : {destination, source}) {
-        if (!tensor.defined() || !tensor.is_contiguous() || !tensor.device().is_cpu())
-            throw std::logic_error(fmt::format("{}: needs contiguous CPU tensors", name_));
-    }
-    if (destination.nbytes() != source.nbytes())
-        throw std::logic_error(fmt::format("{}: {} bytes do not fit {}", name_, source.nbytes(), destination.nbytes()));
+Work HostCopyStream::copy(at::Tensor destination, at::Tensor source, std::function<void()> on_end) {
+    require_copy(name_, destination, source);
+    if (!destination.is_cpu() || !source.is_cpu()) throw std::logic_error(fmt::format("{}: needs CPU tensors", name_));
     const auto copy = std::make_shared<Copy>(name_, std::move(destination), std::move(source), std::move(on_end));
     {
         const std::lock_guard lock(mutex_);
@@ -75,7 +79,7 @@ Work CopyStream::copy(at::Tensor destination, at::Tensor source, std::function<v
     return progress_->begin(copy);
 }
 
-void CopyStream::run() {
+void HostCopyStream::run() {
     pthread_setname_np(pthread_self(), "smp copies");
     for (;;) {
         std::shared_ptr<Copy> next;

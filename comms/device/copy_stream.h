@@ -1,5 +1,5 @@
 // Copies between device and host memory that run beside compute. On the CPU a stream is a thread, and device memory is
-// memory like any other: what is real is the order.
+// memory like any other: what is real is the order. RankDevice::make_copy_stream makes the one that a device has.
 #pragma once
 
 #include <condition_variable>
@@ -24,19 +24,30 @@ struct CopyOptions {
 /// Copies of one direction, one after the other in the order of the calls. Used by one thread.
 class CopyStream {
   public:
+    virtual ~CopyStream() = default;
+
+    /// Copies the bytes of `source` into `destination`, behind what the current stream holds. Both are contiguous
+    /// tensors of one size, kept alive until then and not to be written (`source`) or used (`destination`) before the
+    /// Work is complete or joined. `on_end`, where given, is called by the stream's thread right after the copy. Throws
+    /// std::logic_error for tensors that do not fit.
+    virtual Work copy(at::Tensor destination, at::Tensor source, std::function<void()> on_end = {}) = 0;
+
+    /// Throws std::logic_error for tensors that copy() does not take.
+    static void require_copy(const std::string& name, const at::Tensor& destination, const at::Tensor& source);
+};
+
+/// Of a rank on the CPU: a thread, and CPU tensors.
+class HostCopyStream final : public CopyStream {
+  public:
     /// `name` is for messages ("copies out"). Waits are those of `progress`: its deadline, its first failure, and what
     /// else is in flight there moves on.
-    CopyStream(std::string name, std::shared_ptr<Progress> progress, const CopyOptions& options = {});
+    HostCopyStream(std::string name, std::shared_ptr<Progress> progress, const CopyOptions& options = {});
     /// Ends the copy that runs; those behind it are dropped.
-    ~CopyStream();
-    CopyStream(const CopyStream&) = delete;
-    CopyStream& operator=(const CopyStream&) = delete;
+    ~HostCopyStream() override;
+    HostCopyStream(const HostCopyStream&) = delete;
+    HostCopyStream& operator=(const HostCopyStream&) = delete;
 
-    /// Copies the bytes of `source` into `destination`. Both are contiguous CPU tensors of one size, kept alive until
-    /// then and not to be written (`source`) or used (`destination`) before the Work is complete. `on_end`, where
-    /// given, is called by the stream's thread right after the copy. Throws std::logic_error for tensors that do not
-    /// fit.
-    Work copy(at::Tensor destination, at::Tensor source, std::function<void()> on_end = {});
+    Work copy(at::Tensor destination, at::Tensor source, std::function<void()> on_end = {}) override;
 
   private:
     class Copy;

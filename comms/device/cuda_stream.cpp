@@ -29,6 +29,16 @@ bool CudaEvent::reached() const {
     return true;
 }
 
+EventPool::EventPool(int device) : device_(device) {
+    constexpr int kAtStart = 256;
+    const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));
+    for (int i = 0; i < kAtStart; ++i) {
+        cudaEvent_t event = nullptr;
+        check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+        free_.push_back(event);
+    }
+}
+
 EventPool::~EventPool() {
     for (cudaEvent_t event : free_) (void)cudaEventDestroy(event);
 }
@@ -47,11 +57,15 @@ CudaEvent EventPool::record(cudaStream_t stream) {
     return recorded;
 }
 
-CudaStream::CudaStream(int device) : device_(device) {
+cudaStream_t EventPool::current_stream() const { return c10::cuda::getCurrentCUDAStream(device()).stream(); }
+
+CudaStream::CudaStream(int device, Priority priority) : device_(device) {
     const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));
     int least = 0, greatest = 0;
     check_cuda(cudaDeviceGetStreamPriorityRange(&least, &greatest), "cudaDeviceGetStreamPriorityRange");
-    check_cuda(cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, greatest), "cudaStreamCreateWithPriority");
+    check_cuda(
+        cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, priority == Priority::high ? greatest : least),
+        "cudaStreamCreateWithPriority");
 }
 
 CudaStream::~CudaStream() {

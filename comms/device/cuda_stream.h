@@ -36,13 +36,17 @@ class CudaEvent {
 /// Events of one device, used again and again: making one is a call of the driver. For one thread.
 class EventPool : public std::enable_shared_from_this<EventPool> {
   public:
-    explicit EventPool(int device) : device_(device) {}
+    /// Makes as many as are seldom exceeded: operations keep theirs until somebody looks at them.
+    explicit EventPool(int device);
     ~EventPool();
     EventPool(const EventPool&) = delete;
     EventPool& operator=(const EventPool&) = delete;
 
     /// Behind what the stream, of this device, holds now.
     CudaEvent record(cudaStream_t stream);
+    c10::DeviceIndex device() const { return static_cast<c10::DeviceIndex>(device_); }
+    /// The calling thread's current stream on this device, whatever its current device is.
+    cudaStream_t current_stream() const;
 
   private:
     friend class CudaEvent;
@@ -51,10 +55,12 @@ class EventPool : public std::enable_shared_from_this<EventPool> {
     std::vector<cudaEvent_t> free_;
 };
 
-/// A stream of high priority. (Streams of torch's pool are handed out again after 32.)
+/// A stream that waits for no other by itself. (Streams of torch's pool are handed out again after 32.)
 class CudaStream {
   public:
-    explicit CudaStream(int device);
+    /// high: communication, which others wait for.
+    enum class Priority { low, high };
+    CudaStream(int device, Priority priority);
     ~CudaStream();
     CudaStream(const CudaStream&) = delete;
     CudaStream& operator=(const CudaStream&) = delete;

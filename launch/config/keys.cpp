@@ -201,7 +201,9 @@ std::vector<Key> cluster_keys() {
     using O = partition::ClusterOptions;
     const Section<O> s{"cluster", &Config::cluster};
     return {
-        s.option("device", &O::device, "what computes"),
+        s.option("device", &O::device, "what computes; auto: cuda where every rank has a device of its own, else cpu"),
+        s.option("share_devices", &O::share_devices,
+                 "several ranks, threads of a process, on one CUDA device: for tests"),
         s.option("nodes", &O::nodes, "machines; above 1 they must be the hosts that the ranks are on"),
         s.option("devices_per_node", &O::devices_per_node, "ranks on each; null: what one replica of the model needs"),
         not_yet("cluster", "device_kind", nullptr, "kind of device, for durations"),

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "comms/device/rank_device.h"
 #include "launch/command/config_arguments.h"
 #include "launch/command/help.h"
 #include "launch/command/version.h"
@@ -138,7 +139,7 @@ GenerateArguments parse_generate_arguments(int argc, const char* const* argv) {
         description.set_width(help_width());
         GenerateArguments answer;
         if (parsed.count("help") != 0) answer.answer = description.help({""}) + kExamples;
-        if (parsed.count("version") != 0) answer.answer = version_text("smp_generate");
+        if (parsed.count("version") != 0) answer.answer = version_text("smp_generate", comms::described_cuda_devices());
         return answer.answer ? answer : take(parsed);
     } catch (const partition::ConfigError&) {
         throw;

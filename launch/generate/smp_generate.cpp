@@ -9,6 +9,7 @@
 #include <ATen/ops/from_blob.h>
 #include <fmt/format.h>
 
+#include "comms/device/rank_device.h"
 #include "launch/command/config_arguments.h"
 #include "launch/command/standard_output.h"
 #include "launch/command/standard_streams.h"
@@ -110,6 +111,7 @@ void generate(const launch::GenerateArguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    comms::prepare_cuda_queues();
     launch::prepare_standard_streams();
     try {
         const auto arguments = launch::parse_generate_arguments(argc, argv);

@@ -1,6 +1,7 @@
 // smp_train: trains a model as its configuration says.
 #include <optional>
 
+#include "comms/device/rank_device.h"
 #include "launch/command/standard_output.h"
 #include "launch/command/standard_streams.h"
 #include "launch/config/config.h"
@@ -54,6 +55,7 @@ std::string dry_run(const launch::Config& config, int ranks, bool are_threads) {
 
 /// Throws MemoryError if the ranks cannot be threads of this process together.
 void require_room_for_threads(const launch::Config& config, int ranks) {
+    if (config.cluster.device != partition::Device::cpu && comms::cuda_device_count() > 0) return;  // not of the host's
     const auto available = launch::available_memory();
     if (!available || !runtime::validate_job_on(config, ranks).empty()) return;  // which the ranks refuse
     const auto plan = runtime::plan_of(config, ranks);
@@ -141,6 +143,7 @@ int locally(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    comms::prepare_cuda_queues();
     launch::prepare_standard_streams();
     launch::take_signals(/*speaks=*/launch::stated_world().value_or(launch::StatedWorld{}).rank == 0);
     return launch::is_under_mpi(launch::launcher_of(argc, argv)) ? under_mpi(argc, argv) : locally(argc, argv);

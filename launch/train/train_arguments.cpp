@@ -5,6 +5,7 @@
 #include <cxxopts.hpp>
 #include <fmt/format.h>
 
+#include "comms/device/rank_device.h"
 #include "launch/command/config_arguments.h"
 #include "launch/command/help.h"
 #include "launch/command/version.h"
@@ -75,7 +76,7 @@ TrainArguments parse_train_arguments(int argc, const char* const* argv) {
             return arguments;
         }
         if (parsed.count("version") != 0) {
-            arguments.answer = version_text("smp_train");
+            arguments.answer = version_text("smp_train", comms::described_cuda_devices());
             return arguments;
         }
         if (!parsed.unmatched().empty())

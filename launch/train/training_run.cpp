@@ -96,6 +96,10 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     runtime::TrainerOptions options{.loads_first = !beginning.checkpoints.empty()};
     options.token_folder = std::filesystem::absolute(arguments.output) / runtime::kTokenFolder;
     options.tell = [&](const std::string& sentence) { screen.write(runtime::escaped(sentence)); };
+    options.on_stuck = [](const std::string& why) {
+        tell_failure("smp_train", why);
+        ::_exit(4);  // the rank's thread never comes back
+    };
     runtime::Trainer trainer(job, world, std::move(options));
     const auto loaded =
         load_newest(trainer, beginning.checkpoints, "mend or remove them, or begin anew with --resume never");

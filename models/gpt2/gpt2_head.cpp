@@ -32,7 +32,7 @@ Head::Chunk Head::chunk(const at::Tensor& rows, const at::Tensor& targets) {
     context_.progress();
     const at::Tensor maxima = kernels::row_maxima(logits, shard_.valid_tokens);
     if (context_.tensor_group->size() > 1)
-        comms::all_reduce(*context_.tensor_group, maxima, comms::Reduction::max).wait();
+        comms::all_reduce(*context_.tensor_group, maxima, comms::Reduction::max).join();
     const at::Tensor sums = kernels::exponential_sums(logits, maxima, targets, shard_.first_token, shard_.valid_tokens);
     context_.progress();
     sum_over_tensor_group(context_, sums);
@@ -56,8 +56,7 @@ at::Tensor Head::forward(const at::Tensor& input, Stash& stash, const Microbatch
     const at::Tensor targets = microbatch.targets.reshape({-1});
     for (std::int64_t first = 0; first < normalised.size(0); first += kRows) {
         const std::int64_t count = std::min(kRows, normalised.size(0) - first);
-        loss.sum +=
-            kernels::cross_entropy_sum(chunk(normalised.narrow(0, first, count), targets.narrow(0, first, count)).sums);
+        loss.add(chunk(normalised.narrow(0, first, count), targets.narrow(0, first, count)).sums);
     }
     return {};
 }
@@ -77,13 +76,14 @@ at::Tensor Head::backward_input(const at::Tensor& /*gradient*/, Stash& stash, co
         const std::int64_t count = std::min(kRows, normalised.size(0) - first);
         const at::Tensor rows = normalised.narrow(0, first, count);
         const Chunk part = chunk(rows, targets.narrow(0, first, count));
-        loss.sum += kernels::cross_entropy_sum(part.sums);
-        kernels::cross_entropy_gradient(part.exponentials, part.sums, part.targets, shard_.first_token,
-                                        microbatch.gradient_scale);
+        loss.add(part.sums);
+        const at::Tensor logits_gradient =
+            kernels::cross_entropy_gradient(part.exponentials, part.sums, part.targets, shard_.first_token,
+                                            microbatch.gradient_scale, weight.value.scalar_type());
         context_.progress();
-        normalised_gradient.narrow(0, first, count).copy_(kernels::linear(part.exponentials, weight.value, {}));
+        normalised_gradient.narrow(0, first, count).copy_(kernels::linear(logits_gradient, weight.value, {}));
         context_.progress();
-        kernels::linear_backward_weight(weight.gradient, part.exponentials, rows);
+        kernels::linear_backward_weight(weight.gradient, logits_gradient, rows);
         context_.progress();
     }
     normalised_gradient = sum_to_own_rows(context_, normalised_gradient);
@@ -108,10 +108,10 @@ at::Tensor Head::logits(const at::Tensor& input, std::int64_t first, std::int64_
     at::Tensor all = own;
     if (ranks > 1) {
         at::Tensor gathered = at::empty({ranks, n, shard_.vocabulary}, own.options());
-        context_.tensor_group->all_gather(gathered, own).wait();
-        all = gathered.transpose(0, 1).reshape({n, ranks * shard_.vocabulary});
+        context_.tensor_group->all_gather(gathered, own).join();
+        all = gathered.cpu().transpose(0, 1).reshape({n, ranks * shard_.vocabulary});
     }
-    return all.narrow(1, 0, options_.vocab_size).contiguous();
+    return all.cpu().narrow(1, 0, options_.vocab_size).contiguous();
 }
 
 }  // namespace smp::models

@@ -77,12 +77,14 @@ at::Tensor exponential_sums(const at::Tensor& logits, const at::Tensor& maxima, 
     return sums;
 }
 
-void cross_entropy_gradient(const at::Tensor& exponentials, const at::Tensor& sums, const at::Tensor& targets,
-                            std::int64_t first, double scale_of_loss) {
+at::Tensor cross_entropy_gradient(const at::Tensor& exponentials, const at::Tensor& sums, const at::Tensor& targets,
+                                  std::int64_t first, double scale_of_loss, at::ScalarType type) {
     if (cuda::takes(exponentials))
-        return cuda::cross_entropy_gradient(exponentials, sums, targets, first, scale_of_loss);
-    if (!takes_fp32(exponentials))
-        return aten::cross_entropy_gradient(exponentials, sums, targets, first, scale_of_loss);
+        return cuda::cross_entropy_gradient(exponentials, sums, targets, first, scale_of_loss, type);
+    if (!takes_fp32(exponentials)) {
+        aten::cross_entropy_gradient(exponentials, sums, targets, first, scale_of_loss);
+        return exponentials;
+    }
     const std::int64_t width = exponentials.size(1), stride = exponentials.stride(0);
     float* x = exponentials.mutable_data_ptr<float>();
     const float* total = sums.const_data_ptr<float>();
@@ -95,10 +97,20 @@ void cross_entropy_gradient(const at::Tensor& exponentials, const at::Tensor& su
             if (column >= 0 && column < width) row[column] -= static_cast<float>(scale_of_loss);
         }
     });
+    return exponentials;
+}
+
+void add_cross_entropy(const at::Tensor& sum, const at::Tensor& sums) {
+    if (cuda::takes(sums)) return cuda::add_cross_entropy(sum, sums);
+    *sum.mutable_data_ptr<double>() += cross_entropy_sum(sums);
 }
 
 double cross_entropy_sum(const at::Tensor& sums) {
-    if (cuda::takes(sums)) return cuda::cross_entropy_sum(sums);
+    if (cuda::takes(sums)) {
+        const at::Tensor sum = zeros({1}, sums.options().dtype(at::kDouble));
+        cuda::add_cross_entropy(sum, sums);
+        return *sum.cpu().const_data_ptr<double>();
+    }
     if (!takes_fp32(sums)) return aten::cross_entropy_sum(sums);
     const std::int64_t rows = sums.size(1);
     const float *total = sums.const_data_ptr<float>(), *chosen = total + rows;

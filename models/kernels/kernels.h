@@ -107,10 +107,18 @@ at::Tensor row_maxima(const at::Tensor& logits, std::int64_t valid);
 at::Tensor exponential_sums(const at::Tensor& logits, const at::Tensor& maxima, const at::Tensor& targets,
                             std::int64_t first, std::int64_t valid);
 /// logits (now exponentials) → scale · (softmax − onehot(target)), in place. `sums` as above, summed over the tensor
-/// group.
-void cross_entropy_gradient(const at::Tensor& exponentials, const at::Tensor& sums, const at::Tensor& targets,
-                            std::int64_t first, double scale);
-/// Σ over rows of log(sums[0]) − sums[1], in fp64, in ascending order of blocks.
+/// group. The result, for the products that follow, is the same tensor; on CUDA it is rounded to `type`, that of the
+/// weights, since products there take one type, and is a view of the same memory.
+at::Tensor cross_entropy_gradient(const at::Tensor& exponentials, const at::Tensor& sums, const at::Tensor& targets,
+                                  std::int64_t first, double scale, at::ScalarType type);
+/// Σ over rows of log(sums[0]) − sums[1], in fp64, in a fixed order. On CUDA it waits for the stream.
 double cross_entropy_sum(const at::Tensor& sums);
+/// sum [1], fp64, += the same: on CUDA without a wait.
+void add_cross_entropy(const at::Tensor& sum, const at::Tensor& sums);
+
+/// Sets a contiguous tensor to zeros: on CUDA by the driver, without a kernel.
+void clear(const at::Tensor& x);
+/// A new one of zeros.
+at::Tensor zeros(at::IntArrayRef shape, const at::TensorOptions& options);
 
 }  // namespace smp::models::kernels

@@ -166,9 +166,6 @@ Degrees degrees_in(const ParallelOptions& options, int world) {
 }
 
 void check(const ClusterOptions& options, OptionChecks& checks) {
-    if (options.device == Device::cuda)
-        checks.conflict("device", std::string(word_of(options.device)), "not yet: training on GPUs is still to come",
-                        "set it to \"auto\" or \"cpu\"");
     checks.between("nodes", options.nodes, 1, kMostRanks);
     checks.require("devices_per_node", options.devices_per_node,
                    options.devices_per_node.value_or(1) >= 1 && options.devices_per_node.value_or(1) <= kMostRanks,

@@ -81,7 +81,8 @@ int active_microbatches(const ParallelOptions& options);
 /// positive multiple of pipeline times tensor degree.
 Degrees degrees_in(const ParallelOptions& options, int world);
 
-enum class Device { automatic, cpu, cuda };  // automatic: cuda where the build and the machine have it
+/// automatic: cuda where every rank has a device of its own, else cpu.
+enum class Device { automatic, cpu, cuda };
 template <>
 struct Words<Device> {
     static constexpr std::array<std::string_view, 3> list = {"auto", "cpu", "cuda"};
@@ -95,6 +96,7 @@ struct ClusterOptions {
     std::optional<int> threads_per_rank;  // not given: cores of the node / ranks on it, at least 1, as found at start
     double timeout_seconds = 600;         // any one wait
     double startup_timeout_seconds = 60;
+    bool share_devices = false;  // several ranks, threads of a process, on one CUDA device
 
     bool operator==(const ClusterOptions&) const = default;
 };

@@ -11,7 +11,7 @@ TokenNeeds token_needs(const partition::Plan& plan, const partition::Coordinate&
 }
 
 std::vector<models::Microbatch> read_microbatches(const Dataset& data, std::int64_t first_sample, const BatchCut& cut,
-                                                  const TokenNeeds& needs) {
+                                                  const TokenNeeds& needs, bool pinned) {
     std::vector<models::Microbatch> microbatches(cut.microbatches);
     const std::int64_t sequences = cut.microbatch_sequences();
     for (int i = 0; i < cut.microbatches; ++i) {
@@ -20,8 +20,9 @@ std::vector<models::Microbatch> read_microbatches(const Dataset& data, std::int6
         microbatch.length = cut.length;
         microbatch.first_sequence = cut.first_sequence(i);
         if (!needs.inputs && !needs.targets) continue;
-        const at::Tensor inputs = at::empty({sequences, cut.length}, at::kLong);
-        const at::Tensor targets = at::empty({sequences, cut.length}, at::kLong);
+        const auto integers = at::TensorOptions().dtype(at::kLong).pinned_memory(pinned);
+        const at::Tensor inputs = at::empty({sequences, cut.length}, integers);
+        const at::Tensor targets = at::empty({sequences, cut.length}, integers);
         const auto elements = [](const at::Tensor& t) {
             return std::span(t.data_ptr<std::int64_t>(), static_cast<std::size_t>(t.numel()));
         };

@@ -33,9 +33,9 @@ struct TokenNeeds {
 };
 TokenNeeds token_needs(const partition::Plan& plan, const partition::Coordinate& at);
 
-/// The microbatches of the global batch that starts at sample `first_sample` of the data's order. seed, step, training
-/// and gradient_scale are left at their defaults.
+/// The microbatches of the global batch that starts at sample `first_sample` of the data's order, on the CPU, `pinned`
+/// where they go on to a CUDA device. seed, step, training and gradient_scale are left at their defaults.
 std::vector<models::Microbatch> read_microbatches(const Dataset& data, std::int64_t first_sample, const BatchCut& cut,
-                                                  const TokenNeeds& needs);
+                                                  const TokenNeeds& needs, bool pinned = false);
 
 }  // namespace smp::runtime

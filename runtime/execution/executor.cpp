@@ -1,6 +1,7 @@
 #include "runtime/execution/executor.h"
 
 #include <algorithm>
+#include <array>
 #include <initializer_list>
 #include <optional>
 #include <stdexcept>
@@ -11,6 +12,7 @@
 #include <ATen/ops/empty_like.h>
 #include <fmt/format.h>
 
+#include "comms/collectives/rank_order_sum.h"
 #include "runtime/execution/issue.h"
 
 namespace smp::runtime {
@@ -33,6 +35,11 @@ using Kinds = std::initializer_list<BufferKind>;
 constexpr Kinds kInputs = {BufferKind::activation_in, BufferKind::activation_out, BufferKind::checkpoint,
                            BufferKind::prefetched};
 constexpr Kinds kGradients = {BufferKind::gradient_in, BufferKind::gradient_out, BufferKind::checkpoint_gradient};
+
+void add_to(const at::Tensor& sum, const at::Tensor& term) {
+    const std::array terms = {sum, term};
+    comms::combine_in_rank_order(comms::Reduction::sum, terms, std::span(&sum, 1));
+}
 
 struct Offloaded {
     std::size_t at_once = 0;  // the most that are in host memory
@@ -69,6 +76,7 @@ struct Executor::Execution final : public Performer {
         : executor(of_rank),
           run(of_run),
           program(of_run.program),
+          microbatches(of_run.microbatches.begin(), of_run.microbatches.end()),
           slots(program.buffers.size()),
           meter(of_rank.meter_),
           free_pieces(of_rank.host_ring_),
@@ -76,7 +84,11 @@ struct Executor::Execution final : public Performer {
           has_backwards(std::ranges::any_of(program.actions, [](const Action& action) {
               return action.kind == ActionKind::backward || action.kind == ActionKind::backward_input;
           })) {
-        result.losses.resize(run.microbatches.size());
+        const comms::RankDevice& device = *of_rank.groups_.device;
+        result.losses = make_losses(microbatches.size(), device.device());
+        for (models::Microbatch& each : microbatches)
+            for (at::Tensor* const tokens : {&each.inputs, &each.targets})
+                if (tokens->defined()) *tokens = device.copy_of(*tokens);
         if (run.consumer != nullptr && has_backwards)
             throw std::logic_error("executor: a program with backwards has no consumer");
     }
@@ -89,9 +101,12 @@ struct Executor::Execution final : public Performer {
         return executor.perform(*this, action, on_copied);
     }
 
+    void when_done(std::function<void()> note) override { executor.groups_.device->call_when_reached(std::move(note)); }
+
     Executor& executor;
     const Run& run;
     const partition::RankProgram& program;
+    std::vector<models::Microbatch> microbatches;  // tokens where the rank computes
     RunResult result;
     partition::Table<BufferId, Slot> slots;
     MemoryMeter& meter;
@@ -99,14 +114,15 @@ struct Executor::Execution final : public Performer {
     partition::Table<partition::MicrobatchId, int>
         open_chunks;  // chunks with a forward done and the backward still to come
     int active = 0;
-    bool has_backwards;  // else no microbatch stays active
+    bool has_backwards;    // else no microbatch stays active
+    bool updates = false;  // the weights, once the device comes there
 
     const models::Microbatch& microbatch(const Action& action) const {
-        if (action.microbatch == kNone || action.microbatch.index() >= run.microbatches.size())
-            refuse(action, fmt::format("is of no microbatch of {}", run.microbatches.size()));
-        return run.microbatches[action.microbatch.index()];
+        if (action.microbatch == kNone || action.microbatch.index() >= microbatches.size())
+            refuse(action, fmt::format("is of no microbatch of {}", microbatches.size()));
+        return microbatches[action.microbatch.index()];
     }
-    models::Loss& loss(const Action& action) { return result.losses[action.microbatch.index()]; }
+    models::Loss& loss(const Action& action) { return result.losses.of_microbatch[action.microbatch.index()]; }
     /// The first of `ids` whose buffer has one of `kinds`; none: nullopt.
     std::optional<BufferId> find(const std::vector<BufferId>& ids, Kinds kinds) const {
         for (const BufferId id : ids)
@@ -188,16 +204,27 @@ Executor::Executor(const partition::Plan& plan, const std::vector<partition::Sha
     const auto [at_once, bytes] = offloaded_in(plan.training[groups_.at.stage()]);
     if (at_once == 0) return;
     const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::offloaded);
-    for (std::size_t i = 0; i < at_once; ++i) host_ring_.push_back(at::empty({bytes}, at::kByte));
-    copies_out_.emplace("copies to host memory", groups_.world->in_flight(), options_.copies);
-    copies_in_.emplace("copies from host memory", groups_.world->in_flight(), options_.copies);
+    const comms::RankDevice& device = *groups_.device;
+    for (std::size_t i = 0; i < at_once; ++i) host_ring_.push_back(device.host_memory(bytes));
+    if (device.is_cuda())  // pinned: no allocator tells of it
+        meter_.count(partition::MemoryCategory::offloaded, static_cast<std::int64_t>(at_once) * bytes);
+    copies_out_ = device.make_copy_stream("copies to host memory", groups_.in_flight(), options_.copies);
+    copies_in_ = device.make_copy_stream("copies from host memory", groups_.in_flight(), options_.copies);
 }
 
 RunResult Executor::run(const Run& run) {
     Execution execution(*this, run);
-    const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::other);
-    issue(run.program, execution, *groups_.world->in_flight(), run.times);
+    {
+        const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::other);
+        meter_.with_device_memory([&] { issue(run.program, execution, *groups_.in_flight(), run.times); });
+    }
     meter_.set_action(nullptr);
+    if (run.meanwhile && groups_.device->is_cuda()) run.meanwhile();
+    groups_.finish("the end of the program");
+    if (execution.updates) {
+        execution.result.update = update_.result(*run.state);
+        if (execution.result.update->updated) exchange_.values_updated();
+    }
     return std::move(execution.result);
 }
 
@@ -311,8 +338,9 @@ comms::Work Executor::copy(Execution& execution, const Action& action, const std
     if (leaves)
         execution.put_in_host_memory(action, to, source);
     else
-        execution.put(action, to, at::empty_like(source));
-    return (leaves ? *copies_out_ : *copies_in_).copy(execution.tensor(action, to), source, on_copied);
+        execution.put(action, to,
+                      at::empty_like(source, source.options().device(groups_.device->device()).pinned_memory(false)));
+    return (leaves ? copies_out_ : copies_in_)->copy(execution.tensor(action, to), source, on_copied);
 }
 
 comms::Work Executor::send(Execution& execution, const Action& action) {
@@ -351,17 +379,16 @@ void Executor::sum_tied_gradients(Execution& execution, const Action& action) {
         const std::string& shared = shared_[buffer.shared].name;
         const int holder = stage_.holder_of(shared);
         if (buffer.kind == BufferKind::tied_received)
-            stage_.gradient(holder).add_(execution.tensor(action, id));
+            add_to(stage_.gradient(holder), execution.tensor(action, id));
         else if (const int copy = stage_.copy_of(shared, buffer.module); copy != holder)
-            stage_.gradient(holder).add_(stage_.gradient(copy));
+            add_to(stage_.gradient(holder), stage_.gradient(copy));
     }
 }
 
 void Executor::update(Execution& execution, const Action& action) {
     if (execution.run.state == nullptr) refuse(action, "has no training state to go by");
-    RunResult& result = execution.result;
-    result.update = update_.apply(*execution.run.state, result.losses);
-    if (result.update->updated) exchange_.values_updated();
+    update_.apply(*execution.run.state, execution.result.losses);
+    execution.updates = true;
 }
 
 }  // namespace smp::runtime

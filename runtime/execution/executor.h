@@ -39,16 +39,19 @@ struct ExecutorOptions {
 /// One run of a program.
 struct Run {
     const partition::RankProgram& program;
-    std::span<const models::Microbatch> microbatches;  // element i is microbatch i
+    std::span<const models::Microbatch> microbatches;  // element i is microbatch i; tokens on the CPU
     /// Before the step: what its update goes by. Needed where the program has one.
     const TrainingState* state = nullptr;
     ForwardConsumer* consumer = nullptr;  // of a forward-only program; null: nobody asks
     /// Where not null, it gets one entry an action.
     std::shared_ptr<partition::ActionTimes> times = nullptr;
+    /// Called when a device has been given all of the program and is at work: what the host can do meanwhile. Not on
+    /// the CPU.
+    std::function<void()> meanwhile = {};
 };
 
 struct RunResult {
-    std::vector<models::Loss> losses;    // of each microbatch: of the last module, where it lives, else 0
+    StepLosses losses;                   // of the last module, where it lives, else 0
     std::optional<UpdateResult> update;  // where the program has one
 };
 
@@ -96,7 +99,7 @@ class Executor {
     int peak_active_ = 0;
     // Where checkpointed inputs are offloaded: as many pieces of host memory as the plan ever uses at once.
     std::vector<at::Tensor> host_ring_;
-    std::optional<comms::CopyStream> copies_out_, copies_in_;
+    std::unique_ptr<comms::CopyStream> copies_out_, copies_in_;
 };
 
 }  // namespace smp::runtime

@@ -28,7 +28,7 @@ class Events {
     void wait(const Action& action, EventId index) {
         Event& event = events_[index];
         if (event.signalled_by == nullptr) refuse(action, fmt::format("waits for event {}, which is to come", index));
-        event.work.wait();
+        event.work.join();
         if (!std::exchange(event.was_waited_for, true) && is_posted(*event.signalled_by)) free_all(*event.signalled_by);
     }
     void signal(const Action& action, comms::Work work) {
@@ -73,18 +73,17 @@ void issue(const partition::RankProgram& program, Performer& performer, comms::P
     for (const partition::ActionId position : actions.ids()) {
         const Action& action = actions[position];
         performer.reach(action);
-        if (times) (*times)[position].reached = steady_nanoseconds();
+        if (times) performer.when_done([times, position] { (*times)[position].reached = steady_nanoseconds(); });
         for (const EventId event : action.waits) events.wait(action, event);
-        if (times) (*times)[position].start = steady_nanoseconds();
-        std::function<void()> on_copied;  // the copying thread knows best
-        if (times) on_copied = [times, position] { (*times)[position].end = steady_nanoseconds(); };
-        comms::Work work = performer.perform(action, on_copied);
-        const bool copies = partition::facts_of(action.kind).is_copy();
-        if (times && is_posted(action) && !copies) {
-            work =
-                timed(std::move(work), progress, [times, position](std::int64_t now) { (*times)[position].end = now; });
-        } else if (times && !copies) {
-            (*times)[position].end = steady_nanoseconds();
+        if (times) performer.when_done([times, position] { (*times)[position].start = steady_nanoseconds(); });
+        std::function<void()> ended;
+        if (times) ended = [times, position] { (*times)[position].end = steady_nanoseconds(); };
+        comms::Work work = performer.perform(action, ended);
+        if (times && !partition::facts_of(action.kind).is_copy()) {  // of which the copying thread knows best
+            if (auto operation = work.release())
+                work = timed(std::move(operation), progress, ended);
+            else
+                performer.when_done(ended);
         }
         events.signal(action, std::move(work));
         if (!is_posted(action)) events.free_all(action);

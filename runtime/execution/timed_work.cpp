@@ -12,13 +12,12 @@ namespace {
 
 class TimedOperation final : public comms::Operation {
   public:
-    TimedOperation(std::shared_ptr<comms::Operation> operation, comms::Progress& progress,
-                   std::function<void(std::int64_t)> note)
+    TimedOperation(std::shared_ptr<comms::Operation> operation, comms::Progress& progress, std::function<void()> note)
         : operation_(std::move(operation)), progress_(progress), note_(std::move(note)) {}
 
     bool advance() override {
         if (!progress_.step(*operation_)) return false;
-        note_(steady_nanoseconds());
+        note_();
         return true;
     }
     std::string describe() const override { return operation_->describe(); }
@@ -27,7 +26,7 @@ class TimedOperation final : public comms::Operation {
   private:
     std::shared_ptr<comms::Operation> operation_;
     comms::Progress& progress_;  // owns this
-    std::function<void(std::int64_t)> note_;
+    std::function<void()> note_;
 };
 
 }  // namespace
@@ -37,12 +36,8 @@ std::int64_t steady_nanoseconds() {
         .count();
 }
 
-comms::Work timed(comms::Work work, comms::Progress& progress, std::function<void(std::int64_t now)> note) {
-    auto operation = work.release();
-    if (!operation) {
-        note(steady_nanoseconds());
-        return {};
-    }
+comms::Work timed(std::shared_ptr<comms::Operation> operation, comms::Progress& progress, std::function<void()> note) {
+    if (operation->call_at_end(note)) return {std::move(operation), progress.shared_from_this()};
     return progress.begin(std::make_shared<TimedOperation>(std::move(operation), progress, std::move(note)));
 }
 

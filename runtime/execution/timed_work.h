@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 
 #include "comms/communicator.h"
 #include "comms/progress.h"
@@ -12,9 +13,9 @@ namespace smp::runtime {
 /// The steady clock of this machine, in nanoseconds.
 std::int64_t steady_nanoseconds();
 
-/// The same operation; `note` is called once, with the time at which it was first found complete: in a wait for
-/// anything, or in progress(), which operators call between each other. At once, if it is complete already. `progress`:
-/// the operation's.
-comms::Work timed(comms::Work work, comms::Progress& progress, std::function<void(std::int64_t now)> note);
+/// An operation in flight; `note` is called once, at its end where the operation tells of it, else when it is first
+/// found complete: in a wait for anything, or in progress(), which operators call between each other. `progress`: the
+/// operation's.
+comms::Work timed(std::shared_ptr<comms::Operation> operation, comms::Progress& progress, std::function<void()> note);
 
 }  // namespace smp::runtime

@@ -46,13 +46,13 @@ std::vector<std::string> set_initial_weights(Stage& stage, const models::ModelSp
         if (weights && !parameter.tied_to.empty()) weights->require_tied(parameter);
         if (stage.layout().partner[i] >= 0) continue;
         const at::Tensor& value = stage.value(i);
-        const bool is_rounded = value.scalar_type() != at::kFloat;
-        const at::Tensor exact = is_rounded ? at::zeros(value.sizes(), value.options().dtype(at::kFloat)) : value;
+        const bool is_rounded = value.scalar_type() != at::kFloat, is_here = value.is_cpu() && !is_rounded;
+        const at::Tensor exact = is_here ? value : at::zeros(value.sizes(), at::kFloat);
         if (weights)
             load(*weights, parameter, exact);
         else
             models::initialise(exact, parameter, training.seed);
-        if (is_rounded) value.copy_(exact);
+        if (!is_here) value.copy_(exact);
         if (weights) require_held(*weights, parameter, exact, value);
         if (is_rounded && take) take(i, exact);
     }

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <mutex>
 #include <numeric>
+#include <unordered_map>
 #include <utility>
 
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
 #include <fmt/format.h>
 
+#include "runtime/stage/device_allocations.h"
 #include "runtime/stage/memory_error.h"
 
 namespace smp::runtime {
@@ -38,6 +40,12 @@ class MemoryMeter::Account {
         if (limit_ && counts && on_device(use_.live) + bytes > *limit_) refuse(category, bytes);
         add(category, bytes);
     }
+    /// Of what a device has given already.
+    void note(partition::MemoryCategory category, std::int64_t bytes) noexcept {
+        const std::lock_guard lock(mutex_);
+        add(category, bytes);
+        if (limit_ && on_device(use_.live) > *limit_ && !excess_) excess_ = {category, bytes};
+    }
     /// After allocate(): the system has not so much. Throws what to say of it.
     [[noreturn]] void give_up(partition::MemoryCategory category, std::int64_t bytes) {
         const std::lock_guard lock(mutex_);
@@ -66,7 +74,19 @@ class MemoryMeter::Account {
     }
     void set_action(const partition::Action* action) {
         const std::lock_guard lock(mutex_);
+        if (const auto excess = std::exchange(excess_, std::nullopt)) {
+            live(excess->category) -= excess->bytes;  // refuse() adds it again
+            refuse(excess->category, excess->bytes);
+        }
         action_ = action;
+    }
+    [[noreturn]] void device_refuses() const {
+        const std::lock_guard lock(mutex_);
+        throw MemoryError(
+            fmt::format("out of memory{}: the CUDA device refuses more; this rank holds {}; lower "
+                        "parallel.active_microbatches or the batch, or see "
+                        "parallel.activation_checkpointing and parallel.shard_optimizer_state",
+                        during(), listed(use_.live)));
     }
     std::string doing() const {
         const std::lock_guard lock(mutex_);
@@ -116,6 +136,11 @@ class MemoryMeter::Account {
     partition::MemoryUse use_;
     partition::MemoryBytes at_reset_ = {};
     const partition::Action* action_ = nullptr;
+    struct Allocation {
+        partition::MemoryCategory category;
+        std::int64_t bytes;
+    };
+    std::optional<Allocation> excess_;  // the first on a device that went beyond the limit
 };
 
 namespace {
@@ -179,6 +204,52 @@ class CountingAllocator final : public c10::Allocator {
     c10::Allocator& beneath_;
 };
 
+/// What lies on CUDA devices, by address.
+class OnDevices {
+  public:
+    struct Entry {
+        std::shared_ptr<MemoryMeter::Account> account;
+        partition::MemoryCategory category;
+        std::int64_t bytes;
+    };
+
+    static OnDevices& all() {
+        static auto* const of_process = new OnDevices;  // allocators outlive what is destroyed at the end
+        return *of_process;
+    }
+    void given(std::size_t address, std::int64_t bytes) noexcept {
+        const auto& [account, category] = current();
+        if (!account) return;
+        {
+            const std::lock_guard lock(mutex_);
+            entries_.insert_or_assign(address, Entry{account, category, bytes});
+        }
+        account->note(category, bytes);
+    }
+    void taken(std::size_t address) noexcept {
+        const std::lock_guard lock(mutex_);
+        const auto found = entries_.find(address);
+        if (found == entries_.end()) return;
+        found->second.account->free(found->second.category, found->second.bytes);
+        entries_.erase(found);
+    }
+    /// To `category`, where it is `account`'s and of category `only`, if that is given.
+    void move(const at::Tensor& tensor, const std::shared_ptr<MemoryMeter::Account>& account,
+              partition::MemoryCategory category, std::optional<partition::MemoryCategory> only) {
+        const std::lock_guard lock(mutex_);
+        const auto found = entries_.find(reinterpret_cast<std::size_t>(tensor.storage().data_ptr().get()));
+        if (found == entries_.end() || found->second.account != account) return;
+        Entry& entry = found->second;
+        if (only && entry.category != *only) return;
+        account->move(entry.category, category, entry.bytes);
+        entry.category = category;
+    }
+
+  private:
+    std::mutex mutex_;
+    std::unordered_map<std::size_t, Entry> entries_;
+};
+
 void count_allocations() {
     static std::once_flag once;
     std::call_once(once, [] {
@@ -211,6 +282,7 @@ MemoryMeter::MemoryMeter(std::optional<std::int64_t> limit_bytes) : account_(std
 }
 
 void MemoryMeter::move(const at::Tensor& tensor, partition::MemoryCategory category) {
+    if (tensor.defined() && tensor.is_cuda()) return OnDevices::all().move(tensor, account_, category, std::nullopt);
     Record* const record = record_of(tensor);
     if (record == nullptr || record->account != account_) return;
     account_->move(record->category, category, record->bytes);
@@ -218,9 +290,20 @@ void MemoryMeter::move(const at::Tensor& tensor, partition::MemoryCategory categ
 }
 
 void MemoryMeter::settle(const at::Tensor& tensor, partition::MemoryCategory category) {
+    constexpr auto kOther = partition::MemoryCategory::other;
+    if (tensor.defined() && tensor.is_cuda()) return OnDevices::all().move(tensor, account_, category, kOther);
     const Record* const record = record_of(tensor);
-    if (record != nullptr && record->category == partition::MemoryCategory::other) move(tensor, category);
+    if (record != nullptr && record->category == kOther) move(tensor, category);
 }
+
+void MemoryMeter::count_device_allocations() {
+    watch_device_allocations(
+        [](std::size_t address, std::int64_t bytes) noexcept { OnDevices::all().given(address, bytes); },
+        [](std::size_t address) noexcept { OnDevices::all().taken(address); });
+}
+
+void MemoryMeter::count(partition::MemoryCategory category, std::int64_t bytes) { account_->allocate(category, bytes); }
+void MemoryMeter::device_refuses() const { account_->device_refuses(); }
 
 partition::MemoryUse MemoryMeter::use() const { return account_->use(); }
 void MemoryMeter::reset_peaks() { account_->reset_peaks(); }

@@ -2,7 +2,9 @@
 //
 // On the CPU, LibTorch's allocator is wrapped once a process: an allocation made under a MemoryMeter::Scope of its
 // thread belongs to that meter until it is freed, on whatever thread; all others are nobody's. Ranks that are threads
-// of one process have a meter each. LibTorch caches nothing on the CPU, so that live bytes are those asked for.
+// of one process have a meter each. LibTorch caches nothing on the CPU, so that live bytes are those asked for; so they
+// are on CUDA, where its caching allocator tells of what it gives and takes, in the order in which work is issued. What
+// that allocator rounds up and keeps is not counted.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +13,7 @@
 #include <string>
 
 #include <ATen/core/Tensor.h>
+#include <c10/util/Exception.h>
 
 #include "partition/foresight/memory_use.h"
 #include "partition/plan/action.h"
@@ -23,6 +26,21 @@ class MemoryMeter {
     /// category has grown most since reset_peaks() and what each one holds. So does, with what each one holds, an
     /// allocation that the system refuses, be it anybody's.
     explicit MemoryMeter(std::optional<std::int64_t> limit_bytes = std::nullopt);
+
+    /// Counts what is allocated on CUDA devices, too, from now on. There the limit is looked at between actions:
+    /// set_action() throws.
+    void count_device_allocations();
+    /// Bytes that no allocator tells of, for as long as the meter lives.
+    void count(partition::MemoryCategory category, std::int64_t bytes);
+    /// Calls `f`. Where a CUDA device refuses memory, throws MemoryError as for the CPU.
+    template <class F>
+    auto with_device_memory(const F& f) const {
+        try {
+            return f();
+        } catch (const c10::OutOfMemoryError&) {  // its text is of LibTorch's settings
+            device_refuses();
+        }
+    }
 
     /// While it lives, what its thread allocates counts in `category`. Scopes nest.
     class Scope {
@@ -46,14 +64,17 @@ class MemoryMeter {
     partition::MemoryUse use() const;
     /// From now on peaks and growth are counted from what is live now.
     void reset_peaks();
-    /// What is being done, for the error; null for nothing. It must live until the next one is set.
+    /// What is being done, for the error; null for nothing. It must live until the next one is set. Throws MemoryError
+    /// where what was done before went beyond the limit on a CUDA device.
     void set_action(const partition::Action* action);
-    /// Its name; empty for nothing.
+    /// Its name; empty for nothing. From any thread.
     std::string doing() const;
 
     class Account;
 
   private:
+    [[noreturn]] void device_refuses() const;
+
     std::shared_ptr<Account> account_;
 };
 

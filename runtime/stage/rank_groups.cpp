@@ -6,6 +6,8 @@
 
 #include <fmt/format.h>
 
+#include "comms/progress.h"
+
 namespace smp::runtime {
 
 namespace {
@@ -28,7 +30,24 @@ comms::Work RankGroups::receive(const partition::Edge& edge, at::Tensor received
     return group_of(*this, edge).receive(std::move(received), 0);
 }
 
-RankGroups make_groups(const partition::Plan& plan, comms::Communicator& world) {
+void RankGroups::progress() {
+    constexpr std::chrono::milliseconds kBetweenLooks{5};
+    if (!device->is_cuda()) return world->progress();
+    const auto now = std::chrono::steady_clock::now();
+    if (now - looked_ < kBetweenLooks) return;
+    looked_ = now;
+    in_flight()->step_all();
+    in_flight()->require_usable();
+}
+
+void RankGroups::finish(std::string what) const {
+    if (!device->is_cuda()) return;
+    device->reached(in_flight(), std::move(what)).wait();
+    in_flight()->step_all();  // all that was joined has ended, too
+}
+
+RankGroups make_groups(const partition::Plan& plan, comms::Communicator& world, const Placement& placement,
+                       comms::NcclSums sums) {
     const partition::Topology& topology = plan.topology;
     if (world.size() != topology.degrees.world())
         throw std::logic_error(
@@ -37,10 +56,18 @@ RankGroups make_groups(const partition::Plan& plan, comms::Communicator& world) 
     groups.topology = topology;
     groups.at = partition::coordinate_of(topology, world.rank());
     groups.world = &world;
+    groups.device = std::make_unique<comms::RankDevice>(placement.device);
+    if (placement.device.is_cuda() && !placement.is_shared)
+        groups.nccl = std::make_unique<comms::NcclGroups>(world, placement.device.index(), sums);
+    const auto on_devices = [&](std::unique_ptr<comms::Communicator> members,
+                                comms::NcclLinks links = comms::NcclLinks::every_pair) {
+        return groups.nccl ? groups.nccl->make(std::move(members), links) : std::move(members);
+    };
     const auto [pp, tp, rdp] = groups.at;
     const auto [pp_degree, tp_degree, rdp_degree] = topology.degrees;
-    groups.tensor = world.split(pp * rdp_degree + rdp, tp, "tensor");
-    groups.data = world.split(pp * tp_degree + tp, rdp, "data");
+    groups.everyone = on_devices(world.split(0, world.rank(), "everyone"));
+    groups.tensor = on_devices(world.split(pp * rdp_degree + rdp, tp, "tensor"));
+    groups.data = on_devices(world.split(pp * tp_degree + tp, rdp, "data"));
     const auto pipeline = world.split(tp * rdp_degree + rdp, pp, "pipeline");
     const partition::StageId here = groups.at.stage();
     for (const auto& round :
@@ -50,8 +77,9 @@ RankGroups make_groups(const partition::Plan& plan, comms::Communicator& world) 
         });
         const auto color = static_cast<int>(own - round.begin());  // behind the last one: with all who have none
         const std::string name = own == round.end() ? "none" : partition::name_of(*own);
-        auto group = pipeline->split(color, own != round.end() && own->to == here ? 1 : 0, name);
-        if (own != round.end()) groups.edges.emplace(*own, std::move(group));
+        auto members = pipeline->split(color, own != round.end() && own->to == here ? 1 : 0, name);
+        if (own != round.end())
+            groups.edges.emplace(*own, on_devices(std::move(members), comms::NcclLinks::first_to_second));
     }
     return groups;
 }

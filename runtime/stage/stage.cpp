@@ -2,8 +2,9 @@
 
 #include <stdexcept>
 
-#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
+
+#include "models/kernels/kernels.h"
 
 namespace smp::runtime {
 
@@ -31,10 +32,11 @@ Stage::Stage(const models::Model& model, const partition::Plan& plan, RankGroups
     const auto options = at::TensorOptions().dtype(at::kFloat).device(device);
     {
         const MemoryMeter::Scope scope(meter, partition::MemoryCategory::parameters);
-        flat_values_ = at::zeros({layout().elements}, options.dtype(models::value_type(storage.precision)));
+        flat_values_ =
+            models::kernels::zeros({layout().elements}, options.dtype(models::value_type(storage.precision)));
     }
     const MemoryMeter::Scope scope(meter, partition::MemoryCategory::gradients);
-    flat_gradients_ = at::zeros({layout().elements}, options);
+    flat_gradients_ = models::kernels::zeros({layout().elements}, options);
 
     for (int i = 0; i < static_cast<int>(layout_.parameters.size()); ++i) {
         const models::Parameter& parameter = layout_.parameters[i];
@@ -43,8 +45,9 @@ Stage::Stage(const models::Model& model, const partition::Plan& plan, RankGroups
         const auto view = [&](const at::Tensor& flat) {
             return flat.narrow(0, place.begin, place.size()).view(parameter.local_shape);
         };
-        views_.push_back({.value = view(flat_values_),
-                          .gradient = own_place ? view(flat_gradients_) : at::zeros(parameter.local_shape, options)});
+        views_.push_back(
+            {.value = view(flat_values_),
+             .gradient = own_place ? view(flat_gradients_) : models::kernels::zeros(parameter.local_shape, options)});
         if (own_place && parameter.tied_to.empty() && (parameter.sharded || groups.at.tp == 0))
             counted_.push_back(place);
     }
@@ -101,9 +104,9 @@ std::vector<at::Tensor> Stage::row_gradients(partition::ChunkId chunk) const {
 }
 
 void Stage::zero_gradients() {
-    flat_gradients_.zero_();
+    models::kernels::clear(flat_gradients_);
     for (int i = 0; i < static_cast<int>(layout_.parameters.size()); ++i)
-        if (layout().partner[i] >= 0) views_[i].gradient.zero_();
+        if (layout().partner[i] >= 0) models::kernels::clear(views_[i].gradient);
 }
 
 }  // namespace smp::runtime

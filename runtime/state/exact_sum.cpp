@@ -1,7 +1,6 @@
 #include "runtime/state/exact_sum.h"
 
 #include <bit>
-#include <cmath>
 #include <limits>
 #include <stdexcept>
 
@@ -9,8 +8,6 @@ namespace smp::runtime {
 
 namespace {
 
-constexpr int kLowestExponent = -1074;  // of the smallest subnormal: bit 0 of limb 0
-constexpr std::int64_t kLimbMask = 0xffff'ffff;
 constexpr int kMaximumPending =
     1 << 29;  // each addition changes a limb by less than 2^32; 2^29 of them stay below 2^62
 
@@ -37,17 +34,7 @@ void ExactSum::add(const ExactSum& other) {
 }
 
 void ExactSum::pass_carries() {
-    std::int64_t carry = 0;
-    for (int i = 0; i < kLimbs; ++i) {
-        const std::int64_t sum = limbs_[i] + carry;
-        // The top limb keeps its sign; the others become 0 … 2^32-1 with a floor division.
-        if (i == kLimbs - 1) {
-            limbs_[i] = sum;
-        } else {
-            limbs_[i] = sum & kLimbMask;
-            carry = sum >> 32;
-        }
-    }
+    runtime::pass_carries(limbs_.data());
     pending_ = 0;
 }
 
@@ -71,36 +58,8 @@ ExactSum ExactSum::from_words(std::span<const std::int64_t> words) {
 
 double ExactSum::value() const {
     if (not_finite_ != 0) return std::numeric_limits<double>::quiet_NaN();
-    ExactSum magnitude = *this;
-    magnitude.pass_carries();
-    const bool negative = magnitude.limbs_[kLimbs - 1] < 0;
-    if (negative) {
-        for (auto& limb : magnitude.limbs_) limb = -limb;
-        magnitude.pass_carries();
-    }
-    int top = kLimbs - 1;
-    while (top >= 0 && magnitude.limbs_[top] == 0) --top;
-    if (top < 0) return 0.0;
-
-    // The highest 96 bits and, in the lowest of them, whether anything lies below: enough to round to 53 bits once.
-    unsigned __int128 head = 0;
-    for (int i = top; i > top - 3; --i)
-        head = (head << 32) | static_cast<std::uint64_t>(i >= 0 ? magnitude.limbs_[i] : 0);
-    bool below = false;
-    for (int i = top - 3; i >= 0; --i) below = below || magnitude.limbs_[i] != 0;
-
-    const int width = 128 - (head >> 64 != 0 ? std::countl_zero(static_cast<std::uint64_t>(head >> 64))
-                                             : 64 + std::countl_zero(static_cast<std::uint64_t>(head)));
-    int dropped = width - 53;  // at least 12: the top limb is not 0
-    // A result below the normal range keeps fewer bits.
-    const int exponent = 32 * (top - 2) + kLowestExponent;
-    if (exponent + dropped < kLowestExponent) dropped = kLowestExponent - exponent;
-    auto kept = static_cast<std::uint64_t>(head >> dropped);
-    const unsigned __int128 rest = head & ((static_cast<unsigned __int128>(1) << dropped) - 1);
-    const unsigned __int128 half = static_cast<unsigned __int128>(1) << (dropped - 1);
-    if (rest > half || (rest == half && (below || (kept & 1) != 0))) ++kept;
-    const double value = std::ldexp(static_cast<double>(kept), exponent + dropped);
-    return negative ? -value : value;
+    auto limbs = limbs_;
+    return std::bit_cast<double>(rounded_bits(limbs.data()));
 }
 
 }  // namespace smp::runtime

@@ -4,10 +4,9 @@
 
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 
 #include "models/kernels/cuda/operators.h"
+#include "models/kernels/kernels.h"
 #include "models/kernels/own_kernels.h"
 #include "runtime/update/cuda/update_kernels.h"
 
@@ -24,9 +23,10 @@ AdamW::AdamW(const Stage& stage, const TrainingOptions& options, std::span<const
       groups_(2) {
     std::int64_t elements = 0;
     for (const Range& range : ranges) elements += range.size();
-    first_moments_ = at::zeros({elements}, stage.flat_gradients().options());
-    second_moments_ = at::zeros_like(first_moments_);
-    if (stage.flat_values().scalar_type() != at::kFloat) masters_ = at::zeros_like(first_moments_);
+    first_moments_ = models::kernels::zeros({elements}, stage.flat_gradients().options());
+    second_moments_ = models::kernels::zeros({elements}, first_moments_.options());
+    if (stage.flat_values().scalar_type() != at::kFloat)
+        masters_ = models::kernels::zeros({elements}, first_moments_.options());
 
     groups_[0].weight_decay = options.weight_decay;
     for (const ParameterPart& part : parts_) {
@@ -67,7 +67,7 @@ std::int64_t AdamW::bytes() const {
     return static_cast<std::int64_t>(first_moments_.nbytes() + second_moments_.nbytes() + masters);
 }
 
-void AdamW::step_on_cuda(std::int64_t update, double learning_rate, double factor) {
+void AdamW::step_on_cuda(std::int64_t update, double learning_rate, const cuda::StepDecision* decision) {
     void* stream = models::kernels::cuda::stream_of(stage_.flat_gradients());
     const at::Tensor& values = stage_.flat_values();
     for (const ParameterPart& part : parts_) {
@@ -85,15 +85,13 @@ void AdamW::step_on_cuda(std::int64_t update, double learning_rate, double facto
                      .beta1 = beta1_,
                      .beta2 = beta2_,
                      .epsilon = epsilon_,
-                     .weight_decay = stage_.parameters()[part.parameter].decays ? weight_decay_ : 0,
-                     .factor = factor},
-                    stream);
+                     .weight_decay = stage_.parameters()[part.parameter].decays ? weight_decay_ : 0},
+                    decision, stream);
     }
 }
 
 void AdamW::step(std::int64_t update, double learning_rate, double factor) {
     const at::Tensor& gradients = stage_.flat_gradients();
-    if (gradients.is_cuda()) return step_on_cuda(update, learning_rate, factor);
     if (factor != 1)
         for (const Range& range : ranges_) gradients.narrow(0, range.begin, range.size()).mul_(factor);
     for (const Group& group : groups_) {

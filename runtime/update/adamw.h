@@ -12,6 +12,7 @@
 #include "runtime/state/flat_layout.h"
 #include "runtime/state/holdings.h"
 #include "runtime/state/stage_layout.h"
+#include "runtime/update/cuda/update_kernels.h"
 
 namespace smp::runtime {
 
@@ -29,8 +30,11 @@ class AdamW {
     void start_from(int parameter, const at::Tensor& values);
 
     /// One update with the gradients as they lie in the stage, times `factor`: number `update`, from 1, since the
-    /// moments were zero. Afterwards the gradients may be multiplied or not. Local; on CUDA asynchronous.
+    /// moments were zero. Afterwards the gradients may be multiplied or not. Local; on the CPU.
     void step(std::int64_t update, double learning_rate, double factor);
+    /// The same on CUDA, in the order of the current stream, by what the device has decided. Gradients stay as they
+    /// are.
+    void step_on_cuda(std::int64_t update, double learning_rate, const cuda::StepDecision* decision);
 
     /// The flat buffer of a kind, as holdings() counts its places; undefined for masters that there are none of. Throws
     /// std::logic_error for Held::value.
@@ -40,8 +44,6 @@ class AdamW {
     std::int64_t bytes() const;
 
   private:
-    void step_on_cuda(std::int64_t update, double learning_rate, double factor);
-
     struct Group {
         double weight_decay = 0;
         std::vector<at::Tensor> values, gradients, first_moments, second_moments;

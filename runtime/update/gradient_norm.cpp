@@ -6,7 +6,6 @@
 #include <stdexcept>
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/zeros.h>
 
 #include "models/kernels/cuda/operators.h"
 #include "runtime/update/cuda/update_kernels.h"
@@ -45,15 +44,6 @@ void for_parts(std::span<const Range> counted, std::span<const Range> owned, con
 
 ExactSum sum_of_squares(const at::Tensor& flat, std::span<const Range> counted, std::span<const Range> owned) {
     const float* values = flat.const_data_ptr<float>();
-    if (flat.is_cuda()) {
-        const at::Tensor words = at::zeros({ExactSum::kWords}, flat.options().dtype(at::kLong));
-        for_parts(counted, owned, [&](const Range& part) {
-            cuda::add_squares(words.mutable_data_ptr<std::int64_t>(), values + part.begin, part.size(),
-                              models::kernels::cuda::stream_of(flat));
-        });
-        const at::Tensor here = words.cpu();
-        return ExactSum::from_words({here.const_data_ptr<std::int64_t>(), ExactSum::kWords});
-    }
     ExactSum total;
     std::mutex merge;
     for_parts(counted, owned, [&](const Range& part) {
@@ -71,8 +61,12 @@ ExactSum sum_of_squares(const at::Tensor& flat, std::span<const Range> counted, 
     return total;
 }
 
-double clip_factor(double norm, double max_norm) {
-    return max_norm > 0 ? std::min(1.0, max_norm / (norm + 1e-6)) : 1.0;
+void add_sum_of_squares(const at::Tensor& words, const at::Tensor& flat, std::span<const Range> counted,
+                        std::span<const Range> owned) {
+    for_parts(counted, owned, [&](const Range& part) {
+        cuda::add_squares(words.mutable_data_ptr<std::int64_t>(), flat.const_data_ptr<float>() + part.begin,
+                          part.size(), models::kernels::cuda::stream_of(flat));
+    });
 }
 
 }  // namespace smp::runtime

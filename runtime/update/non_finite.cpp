@@ -15,7 +15,7 @@ constexpr std::int64_t kParametersOfModule = 64;
 
 }  // namespace
 
-bool is_finite(const at::Tensor& tensor) { return at::isfinite(tensor).all().item<bool>(); }
+bool is_finite(const at::Tensor& tensor) { return at::isfinite(tensor.cpu()).all().item<bool>(); }
 
 std::optional<NonFinite> NonFiniteSearch::least(std::optional<std::int64_t> own,
                                                 const std::function<std::string(std::int64_t)>& where) const {

@@ -2,6 +2,7 @@
 // plan's actions.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <utility>
@@ -28,7 +29,7 @@ class StageExchange {
                   bool sharded);
 
     /// In one message: the sum of each element is that of the ranks in order, however many are summed together.
-    /// Collective over the tensor group, blocking.
+    /// Collective over the tensor group; the current stream has the sums.
     void sum_row_gradients(const partition::Action& action);
     /// Starts the sum of a bucket of a chunk's gradients: this rank's piece of it where states are sharded (the rest
     /// then holds nothing of use), else all of it, added in rank order. Until it is complete the bucket must stay
@@ -41,6 +42,9 @@ class StageExchange {
     void values_updated();
 
   private:
+    /// In its turn: on the CPU when there is room; on CUDA at once, since a device needs the same order on all ranks
+    /// and does one after another anyway.
+    comms::Work begin(const partition::Action& action, std::function<comms::Work()> collective);
     /// Of a flat buffer.
     Range bucket_of(const partition::Action& action) const;
 

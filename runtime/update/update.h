@@ -1,20 +1,21 @@
 // The update of a step: what gradients that have been reduced do to the weights.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <span>
+#include <optional>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
-#include "comms/communicator.h"
-#include "models/segment.h"
-#include "partition/job/topology.h"
 #include "runtime/job/options.h"
+#include "runtime/stage/rank_groups.h"
 #include "runtime/stage/stage.h"
 #include "runtime/state/flat_layout.h"
 #include "runtime/state/training_state.h"
 #include "runtime/update/adamw.h"
+#include "runtime/update/step_sums.h"
+#include "runtime/update/world_sum.h"
 
 namespace smp::runtime {
 
@@ -30,14 +31,15 @@ struct UpdateResult {
 class Update {
   public:
     /// `tokens`: of the global batch. Where optimizer states are `sharded`, this rank updates the shard of the flat
-    /// buffers that is its own, and others theirs. `world` and `stage` must outlive it.
-    Update(comms::Communicator& world, const partition::Coordinate& at, const Stage& stage,
-           const TrainingOptions& training, bool sharded, double tokens);
+    /// buffers that is its own, and others theirs. `groups` and `stage` must outlive it.
+    Update(RankGroups& groups, const Stage& stage, const TrainingOptions& training, bool sharded, double tokens);
 
     /// Sums losses and squares of gradients over the world. If both sums are finite: unscales and clips the gradients
-    /// and makes update `state.updates` at the learning rate and from the loss scale of that state.
-    /// `losses`: this rank's, of the step's microbatches. Collective over the world, blocking.
-    UpdateResult apply(const TrainingState& state, std::span<const models::Loss> losses);
+    /// and makes update `state.updates` at the learning rate and from the loss scale of that state. Collective over the
+    /// world; blocking on the CPU, on CUDA in the order of the current stream: the device decides.
+    void apply(const TrainingState& state, const StepLosses& losses);
+    /// What it came to, once the device has come behind it.
+    UpdateResult result(const TrainingState& state) const;
 
     /// Where values have been rounded: what the optimizer goes on from instead. See AdamW::start_from.
     void start_from(int parameter, const at::Tensor& values) { optimizer_.start_from(parameter, values); }
@@ -47,14 +49,15 @@ class Update {
     const AdamW& optimizer() const { return optimizer_; }
 
   private:
-    comms::Communicator& world_;
-    const partition::Coordinate at_;
+    const RankGroups& groups_;
     const Stage& stage_;
     const TrainingOptions training_;
     const double tokens_;
     const std::vector<Range> owned_;   // the shard that this rank counts in the norm
     const std::vector<Range> ranges_;  // the same where states are sharded, else everything
     AdamW optimizer_;
+    std::optional<StepSums> on_device_;  // on CUDA
+    std::array<double, 2> totals_ = {};  // else: of losses and of squares
 };
 
 }  // namespace smp::runtime

@@ -5,12 +5,24 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 
+#include "models/kernels/kernels.h"
+
 namespace smp::runtime {
+
+StepLosses make_losses(std::size_t microbatches, at::Device device) {
+    StepLosses losses{.of_microbatch = std::vector<models::Loss>(microbatches), .slots = {}};
+    if (device.is_cpu()) return losses;
+    losses.slots = models::kernels::zeros({static_cast<std::int64_t>(microbatches)},
+                                          at::TensorOptions().dtype(at::kDouble).device(device));
+    for (std::size_t i = 0; i < microbatches; ++i)
+        losses.of_microbatch[i] = models::Loss(losses.slots.narrow(0, static_cast<std::int64_t>(i), 1));
+    return losses;
+}
 
 ExactSum counted_losses(std::span<const models::Loss> losses, const partition::Coordinate& at) {
     ExactSum sum;
     if (at.tp != 0) return sum;
-    for (const models::Loss& loss : losses) sum.add(loss.sum);
+    for (const models::Loss& loss : losses) sum.add(loss.sum());
     return sum;
 }
 

@@ -145,7 +145,7 @@ void add_loss() {
         const Tensor maxima = own::row_maxima(work, kVocabulary);
         const Tensor sums = own::exponential_sums(work, maxima, targets, 0, kVocabulary);
         benchmark::DoNotOptimize(own::cross_entropy_sum(sums));
-        own::cross_entropy_gradient(work, sums, targets, 0, 1);
+        own::cross_entropy_gradient(work, sums, targets, 0, 1, at::kFloat);
     });
     add("cross_entropy/aten", 0, [=] {
         const Tensor log_softmax = logits.log_softmax(1);

@@ -18,7 +18,7 @@ using std::chrono::milliseconds;
 
 TEST(CopyStream, CopiesInTheOrderOfTheCalls) {
     on_local_ranks(2, [](Communicator& world) {
-        CopyStream out("copies out", world.in_flight()), back("copies back", world.in_flight());
+        HostCopyStream out("copies out", world.in_flight()), back("copies back", world.in_flight());
         const at::Tensor first = at::arange(2100, at::kFloat), second = at::arange(2100, 4200, at::kFloat);
         const at::Tensor host = at::empty({2100}), again = at::empty({2100});
         Work a = out.copy(host, first), b = out.copy(host, second);
@@ -33,7 +33,7 @@ TEST(CopyStream, CopiesInTheOrderOfTheCalls) {
 // The end of the first copy waits for what the caller does after the call.
 TEST(CopyStream, CopiesBesideTheCaller) {
     on_local_ranks(1, [](Communicator& world) {
-        CopyStream out("copies out", world.in_flight());
+        HostCopyStream out("copies out", world.in_flight());
         const at::Tensor source = at::arange(1024, at::kFloat), destination = at::empty({1024});
         std::promise<void> returned;
         std::future_status met = std::future_status::deferred;
@@ -52,7 +52,7 @@ TEST(CopyStream, CopiesBesideTheCaller) {
 // No sooner than the bytes take; how much later is the machine's affair.
 TEST(CopyStream, TakesTheTimeOfASlowLink) {
     on_local_ranks(1, [](Communicator& world) {
-        CopyStream out("copies out", world.in_flight(), {.bytes_per_second = 4096 / 0.05});
+        HostCopyStream out("copies out", world.in_flight(), {.bytes_per_second = 4096 / 0.05});
         const at::Tensor source = at::arange(1024, at::kFloat), destination = at::empty({1024});
         const auto begin = std::chrono::steady_clock::now();
         std::chrono::steady_clock::time_point end;
@@ -64,7 +64,7 @@ TEST(CopyStream, TakesTheTimeOfASlowLink) {
 TEST(CopyStream, AWaitEndsAtTheLimitAndNamesTheCopy) {
     on_local_ranks(1,
                    [](Communicator& world) {
-                       CopyStream out("copies out", world.in_flight(), {.bytes_per_second = 4096 / 0.3});
+                       HostCopyStream out("copies out", world.in_flight(), {.bytes_per_second = 4096 / 0.3});
                        const at::Tensor source = at::arange(1024, at::kFloat), destination = at::empty({1024});
                        Work work = out.copy(destination, source);
                        try {
@@ -81,7 +81,7 @@ TEST(CopyStream, AWaitEndsAtTheLimitAndNamesTheCopy) {
 
 TEST(CopyStream, LetsGoOfItsTensorsWhenTheCopyHasEnded) {
     on_local_ranks(1, [](Communicator& world) {
-        CopyStream out("copies out", world.in_flight());
+        HostCopyStream out("copies out", world.in_flight());
         at::Tensor source = at::arange(1024, at::kFloat);
         const at::Tensor destination = at::empty({1024});
         Work work = out.copy(destination, source);
@@ -92,7 +92,7 @@ TEST(CopyStream, LetsGoOfItsTensorsWhenTheCopyHasEnded) {
 
 TEST(CopyStream, RefusesWhatDoesNotFit) {
     on_local_ranks(1, [](Communicator& world) {
-        CopyStream out("copies out", world.in_flight());
+        HostCopyStream out("copies out", world.in_flight());
         EXPECT_THROW((void)out.copy(at::empty({3}), at::empty({4})), std::logic_error);
         EXPECT_THROW((void)out.copy(at::empty({4, 4}).t(), at::empty({4, 4})), std::logic_error);
         EXPECT_THROW((void)out.copy({}, at::empty({4})), std::logic_error);

@@ -1,5 +1,6 @@
 // Groups over NCCL beside a world of threads, over the stand-in for CUDA.
 #include <chrono>
+#include <limits>
 
 #include <gmock/gmock.h>
 
@@ -23,7 +24,7 @@ class NcclGroupsTest : public standin::OverStandIn<> {
 TEST_F(NcclGroupsTest, AnEdgeEachWayLetsMessagesCross) {
     on_local_ranks(2, [](Communicator& world) {
         const int rank = world.rank();
-        const NcclGroups groups(world, rank, {std::chrono::minutes(2)});
+        const NcclGroups groups(world, rank);
         const auto down = groups.make(world.split(0, rank, "0 -> 1"), NcclLinks::first_to_second);
         const auto up = groups.make(world.split(0, -rank, "1 -> 0"), NcclLinks::first_to_second);
         EXPECT_EQ(up->world_rank(0), 1);
@@ -41,7 +42,7 @@ TEST_F(NcclGroupsTest, AnEdgeEachWayLetsMessagesCross) {
 TEST_F(NcclGroupsTest, AnEdgeIsConnectedOneWay) {
     standin::control()->plant({.call = "ncclSend", .device = 1, .result = 2});
     on_local_ranks(2, [](Communicator& world) {
-        const NcclGroups groups(world, world.rank(), {std::chrono::minutes(2)});
+        const NcclGroups groups(world, world.rank());
         const auto edge = groups.make(world.split(0, world.rank(), "0 -> 1"), NcclLinks::first_to_second);
         const at::Tensor tensor = filled(world, 100, world.rank());
         (world.rank() == 0 ? edge->send(tensor, 1) : edge->receive(tensor, 0)).wait();
@@ -49,10 +50,37 @@ TEST_F(NcclGroupsTest, AnEdgeIsConnectedOneWay) {
     });
 }
 
+// 3 terms of about 1 in fp32: two roundings.
+TEST_F(NcclGroupsTest, NativeSumsAreSumsAndExactWhereNumbersAre) {
+    on_local_ranks(3, [](Communicator& world) {
+        const int rank = world.rank();
+        const NcclGroups natively(world, rank, NcclSums::native), in_order(world, rank);
+        const auto native = natively.make(world.split(0, rank, "native"));
+        const auto ordered = in_order.make(world.split(0, rank, "ordered"));
+        const auto device = at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(rank));
+        const at::Tensor own = at::linspace(0.1, 1.3, 600).mul(rank + 1);
+        const auto sums = [&](Communicator& group, at::ScalarType type) {
+            const at::Tensor all = own.to(type).to(device), piece = at::empty({200}, all.options());
+            reduce_scatter(group, piece, all).join();
+            const at::Tensor scattered = piece.cpu();
+            all_reduce(group, all).join();
+            const at::Tensor everywhere = all.cpu();
+            EXPECT_TRUE(everywhere.narrow(0, 200 * rank, 200).equal(scattered));
+            return everywhere;
+        };
+        EXPECT_TRUE(at::allclose(sums(*native, at::kFloat), sums(*ordered, at::kFloat), 3e-7, 0));
+        for (const at::ScalarType type : {at::kLong, at::kInt, at::kBFloat16, at::kHalf})
+            EXPECT_TRUE(sums(*native, type).equal(sums(*ordered, type))) << type;
+        const at::Tensor largest = filled(world, 2, rank == 1 ? std::numeric_limits<double>::quiet_NaN() : rank);
+        all_reduce(*native, largest, Reduction::max).join();
+        EXPECT_TRUE(largest.cpu().isnan().all().item<bool>());
+    });
+}
+
 TEST_F(NcclGroupsTest, TheWorldKeepsTensorsOfTheCpu) {
     on_local_ranks(4, [](Communicator& world) {
         const int rank = world.rank();
-        const NcclGroups groups(world, rank, {std::chrono::minutes(2)});
+        const NcclGroups groups(world, rank);
         const auto half = groups.make(world.split(rank / 2, rank, "half"));
         const at::Tensor on_device = filled(world, 1000, rank), on_host = at::full({3}, rank, at::kLong);
         Work sum = all_reduce(*half, on_device);
@@ -68,7 +96,7 @@ TEST_F(NcclGroupsTest, AGroupOfOneMakesNoCallOfNccl) {
     for (const char* call : {"ncclGetUniqueId", "ncclCommInitRankConfig"})
         standin::control()->plant({.call = call, .result = 3});
     on_local_ranks(2, [](Communicator& world) {
-        const NcclGroups groups(world, world.rank(), {std::chrono::minutes(2)});
+        const NcclGroups groups(world, world.rank());
         const auto alone = groups.make(world.split(world.rank(), 0, "alone"));
         const at::Tensor input = filled(world, 10, 3), output = filled(world, 10, 0);
         alone->all_gather(output, input).wait();

@@ -27,8 +27,8 @@ std::unique_ptr<Communicator>& mpi_world_of_process() {
     return world;
 }
 
-std::unique_ptr<Communicator> over_nccl(Communicator& control, int device, const WaitLimit& limit) {
-    return NcclGroups(control, device, limit).make(control.split(0, control.rank(), control.name()));
+std::unique_ptr<Communicator> over_nccl(Communicator& control, int device) {
+    return NcclGroups(control, device).make(control.split(0, control.rank(), control.name()));
 }
 
 void on_local_ranks(int ranks, const std::function<void(Communicator&)>& body, const CommunicatorOptions& options) {
@@ -90,8 +90,7 @@ void EveryBackend::on_ranks(const std::function<void(Communicator&)>& body) cons
             return on_local_ranks(world.ranks,
                                   [&](Communicator& bootstrap) {
                                       device_of_rank = static_cast<c10::DeviceIndex>(bootstrap.rank());
-                                      const auto group =
-                                          over_nccl(bootstrap, device_of_rank, {std::chrono::minutes(2)});
+                                      const auto group = over_nccl(bootstrap, device_of_rank);
                                       body(*group);
                                   },
                                   {.limit = {std::chrono::minutes(2)}});

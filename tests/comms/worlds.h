@@ -60,6 +60,6 @@ const std::vector<at::ScalarType>& dtypes_that_move();
 const std::vector<at::ScalarType>& dtypes_that_add();
 
 /// All ranks of a control plane over NCCL, on this GPU. Collective.
-std::unique_ptr<Communicator> over_nccl(Communicator& control, int device, const WaitLimit& limit);
+std::unique_ptr<Communicator> over_nccl(Communicator& control, int device);
 
 }  // namespace smp::comms

@@ -1,9 +1,5 @@
 // GPT-2's segments on CUDA tensors beside the CPU: over the stand-in for CUDA's runtime, which refuses every kernel of
 // LibTorch, with our kernels run on the host in the order of their stream.
-#include <functional>
-#include <memory>
-#include <stdexcept>
-#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -11,38 +7,16 @@
 
 #include "models/gpt2/gpt2.h"
 #include "models/gpt2/gpt2_parameters.h"
-#include "tests/cuda_on_host/cuda_on_host.h"
+#include "models/kernels/kernels.h"
+#include "tests/cuda_on_host/queued_kernels.h"
 #include "tests/models/reference_gpt2.h"
 #include "tests/models/tensor_group.h"
 #include "tests/seed.h"
-#include "tests/standin/over_standin.h"
-
-extern "C" int cudaLaunchHostFunc(void* stream, void (*task)(void*), void* argument);  // the stand-in's
 
 namespace smp::models {
 namespace {
 
-void queue(void* stream, std::function<void()> task) {
-    const auto run = [](void* argument) {
-        const std::unique_ptr<std::function<void()>> own(static_cast<std::function<void()>*>(argument));
-        (*own)();
-    };
-    if (cudaLaunchHostFunc(stream, run, new std::function<void()>(std::move(task))) != 0)
-        throw std::runtime_error("the stand-in takes no task");
-}
-
-class SegmentsOnCuda : public standin::OverStandIn<::testing::TestWithParam<at::ScalarType>> {
-  protected:
-    void SetUp() override {
-        OverStandIn::SetUp();
-        if (IsSkipped()) return;
-        smp::testing::cuda_on_host::set_queue(queue);
-    }
-    void TearDown() override {
-        OverStandIn::TearDown();
-        smp::testing::cuda_on_host::set_queue(nullptr);
-    }
-};
+class SegmentsOnCuda : public standin::QueuedKernels<::testing::TestWithParam<at::ScalarType>> {};
 
 /// Nothing divides; 300 rows are two chunks of the head.
 Gpt2Options model() {
@@ -64,13 +38,13 @@ struct Numbers {
 };
 
 /// All modules one after another, forward and both parts of backward.
-Numbers run(const testing::NamedTensors& weights, const testing::Batch& batch, at::ScalarType dtype, int end,
-            const at::Tensor& last_gradient, at::DeviceType device) {
+Numbers run(const testing::NamedTensors& weights, const testing::Batch& batch, at::ScalarType dtype,
+            at::DeviceType device) {
     Numbers numbers;
     testing::on_tensor_ranks(1, [&](comms::Communicator& group) {
         SegmentContext context;
         context.tensor_group = &group;
-        auto bound = testing::bind_model(model(), weights, 0, end, context, dtype);
+        auto bound = testing::bind_model(model(), weights, 0, gpt2_module_count(model()), context, dtype);
         for (std::size_t i = 0; i < bound.segments.size(); ++i) {
             for (ParameterView& view : bound.views[i])
                 view = {.value = view.value.to(device), .gradient = view.gradient.to(device)};
@@ -79,20 +53,21 @@ Numbers run(const testing::NamedTensors& weights, const testing::Batch& batch, a
         Microbatch microbatch = testing::cut(batch)[0];
         microbatch.inputs = microbatch.inputs.to(device);
         microbatch.targets = microbatch.targets.to(device);
-        Loss loss;
+        Loss loss = device == at::kCPU
+                        ? Loss()
+                        : Loss(kernels::zeros({1}, at::TensorOptions().dtype(at::kDouble).device(device)));
         std::vector<Stash> stashes(bound.segments.size());
         at::Tensor x;
         for (std::size_t i = 0; i < bound.segments.size(); ++i)
             x = bound.segments[i]->forward(x, stashes[i], microbatch, loss);
-        if (x.defined()) numbers.tensors.push_back(x.cpu());
-        at::Tensor gradient = last_gradient.defined() ? last_gradient.to(device) : last_gradient;
+        at::Tensor gradient;
         for (std::size_t i = bound.segments.size(); i-- > 0;)
             gradient = bound.segments[i]->backward_input(gradient, stashes[i], microbatch, loss);
         for (std::size_t i = bound.segments.size(); i-- > 0;)
             bound.segments[i]->backward_weight(stashes[i], microbatch);
         for (const auto& views : bound.views)
             for (const ParameterView& view : views) numbers.tensors.push_back(view.gradient.cpu());
-        numbers.loss = loss.sum;
+        numbers.loss = loss.sum();
     });
     return numbers;
 }
@@ -104,12 +79,8 @@ TEST_P(SegmentsOnCuda, GiveTheNumbersOfTheCpu) {
     const Gpt2Options options = model();
     const auto weights = testing::random_weights(options, at::kFloat, 3);
     const testing::Batch batch = testing::random_batch(options, 6, 50, 4);
-    // The head multiplies fp32 by 16 bits, which is LibTorch's on CUDA.
-    const int end = dtype == at::kFloat ? gpt2_module_count(options) : gpt2_module_count(options) - 1;
-    at::Tensor gradient;
-    if (dtype != at::kFloat) gradient = at::randn({300, options.n_embd}, at::kFloat).to(dtype);
-    const Numbers here = run(weights, batch, dtype, end, gradient, at::kCPU);
-    const Numbers there = run(weights, batch, dtype, end, gradient, at::kCUDA);
+    const Numbers here = run(weights, batch, dtype, at::kCPU);
+    const Numbers there = run(weights, batch, dtype, at::kCUDA);
     const double allowed = dtype == at::kFloat ? 1e-5 : 0.03;
     EXPECT_NEAR(there.loss, here.loss, 1e-6 * std::abs(here.loss));
     ASSERT_EQ(there.tensors.size(), here.tensors.size());

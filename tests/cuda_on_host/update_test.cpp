@@ -52,6 +52,7 @@ TEST_F(UpdateOnHost, AdamWIsItsFormula) {
             at::Tensor w = value.to(at::kDouble), m = at::zeros({count}, at::kDouble), v = at::zeros_like(m);
             for (int update = 1; update <= 3; ++update) {
                 const double rate = 0.01 * update, beta1 = 0.9, beta2 = 0.95, decay = 0.1, epsilon = 1e-8, factor = 0.3;
+                const cuda::StepDecision decision{.factor = factor, .updates = 1};
                 cuda::adamw({.value = value.mutable_data_ptr<float>(),
                              .rounded = type == at::kFloat ? models::kernels::Elements{}
                                                            : models::kernels::mutable_elements(rounded),
@@ -64,9 +65,8 @@ TEST_F(UpdateOnHost, AdamWIsItsFormula) {
                              .beta1 = beta1,
                              .beta2 = beta2,
                              .epsilon = epsilon,
-                             .weight_decay = decay,
-                             .factor = factor},
-                            nullptr);
+                             .weight_decay = decay},
+                            &decision, nullptr);
                 const at::Tensor g = gradient.to(at::kDouble) * factor;
                 m = beta1 * m + (1 - beta1) * g;
                 v = beta2 * v + (1 - beta2) * g * g;

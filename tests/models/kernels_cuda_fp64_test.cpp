@@ -307,8 +307,21 @@ TEST_F(KernelsCudaFp64, CrossEntropy) {
                                at::full({1}, loss(own + 1), at::kDouble)};
             };
         };
+        const auto gradient = [](const Tensor& x, const Tensor& own, const Tensor& targets, std::int64_t f, double s) {
+            const Tensor exponentials = x.clone();
+            cuda::cross_entropy_gradient(x, own, targets, f, s, at::kFloat);
+            for (const at::ScalarType type : {at::kBFloat16, at::kHalf})
+                EXPECT_TRUE(cuda::cross_entropy_gradient(exponentials.clone(), own, targets, f, s, type)
+                                .cpu()
+                                .equal(x.cpu().to(type)));
+        };
+        const auto loss = [](const Tensor& sums) {
+            const Tensor sum = at::full({1}, 3, sums.options().dtype(at::kDouble));
+            cuda::add_cross_entropy(sum, sums);
+            return sum.cpu().item<double>() - 3;
+        };
         check("cross_entropy", {random({rows, width + 3}, at::kFloat, 4), tokens(rows, 900)},
-              all(cuda::row_maxima, cuda::exponential_sums, cuda::cross_entropy_gradient, cuda::cross_entropy_sum),
+              all(cuda::row_maxima, cuda::exponential_sums, gradient, loss),
               all(aten::row_maxima, aten::exponential_sums, aten::cross_entropy_gradient, aten::cross_entropy_sum), 64);
     }
 }

@@ -365,7 +365,7 @@ TEST_F(Kernels, CrossEntropy) {
             "cross_entropy_gradient",
             [f](const Tensors& t) {
                 const Tensor x = t[0].clone();
-                cross_entropy_gradient(x, t[1], t[2], f, 0.25);
+                cross_entropy_gradient(x, t[1], t[2], f, 0.25, at::kFloat);
                 return Tensors{x};
             },
             {e, sums, targets}, 4);
@@ -386,8 +386,8 @@ TEST_F(Kernels, ShardedCrossEntropyIsTheLoss) {
                         exponential_sums(shard[1], maxima, targets, kWidth, valid[1]);
     const double loss = at::nll_loss(logits.log_softmax(1), targets, {}, at::Reduction::Sum).item<double>();
     EXPECT_NEAR(cross_entropy_sum(sums), loss, 1e-6 * loss);  // fp32 sums: 2^-24 and a few roundings
-    cross_entropy_gradient(shard[0], sums, targets, 0, 2);
-    cross_entropy_gradient(shard[1], sums, targets, kWidth, 2);
+    cross_entropy_gradient(shard[0], sums, targets, 0, 2, at::kFloat);
+    cross_entropy_gradient(shard[1], sums, targets, kWidth, 2, at::kFloat);
     const Tensor gradient = at::cat({shard[0], shard[1]}, 1).to(at::kDouble);
     const Tensor expected = 2 * (logits.softmax(1) - at::one_hot(targets, kVocabulary));
     EXPECT_LE((gradient.narrow(1, 0, kVocabulary) - expected).abs().max().item<double>(), 1e-6);

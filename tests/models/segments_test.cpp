@@ -85,7 +85,7 @@ SegmentRun run_segment(int module, const NamedTensors& weights, const Batch& bat
         }
         run.output = outputs[group.rank()] = output;
         run.input_gradient = input_gradients[group.rank()] = input_gradient;
-        run.loss_sum = loss.sum;
+        run.loss_sum = loss.sum();
         for (std::size_t i = 0; i < bound.views[0].size(); ++i)
             testing::put_part(segment.parameters()[i], bound.views[0][i].gradient, run.gradients);
     });

@@ -152,7 +152,7 @@ ModelRun run_model(const Gpt2Options& options, const NamedTensors& weights, cons
                     segments[i]->backward_weight(stashes[i], microbatch);
                     EXPECT_TRUE(stashes[i].empty());
                 }
-                loss_sum += loss.sum;
+                loss_sum += loss.sum();
 
                 Microbatch evaluated = microbatch;
                 evaluated.training = false;
@@ -161,7 +161,7 @@ ModelRun run_model(const Gpt2Options& options, const NamedTensors& weights, cons
                     x = segments[i]->forward(x, stashes[i], evaluated, evaluation_loss);
                     EXPECT_TRUE(stashes[i].empty());
                 }
-                evaluation_loss_sum += evaluation_loss.sum;
+                evaluation_loss_sum += evaluation_loss.sum();
             }
 
             sum_row_gradients(model, context);

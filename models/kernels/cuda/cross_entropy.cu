@@ -1,6 +1,7 @@
 // A block a row: a row of logits is as long as the vocabulary.
 #include "models/kernels/cuda/device_kernels.h"
 #include "models/kernels/cuda/launch.h"
+#include "models/kernels/cuda/stored.h"
 
 namespace smp::models::kernels::cuda {
 
@@ -47,14 +48,21 @@ __global__ void sums_of(float* sums, LogitRows logits, const float* maxima, cons
     sums[row] = sum;
 }
 
+/// Into the row's own memory, from its beginning: what is written over has been read, if all threads read before one
+/// writes.
+template <class T>
 __global__ void gradients_of(LogitRows exponentials, const float* sums, const std::int64_t* targets, std::int64_t first,
                              double scale) {
     const std::int64_t row = blockIdx.x, column = targets[row] - first;
-    float* x = exponentials.data + row * exponentials.stride;
+    const float* x = exponentials.data + row * exponentials.stride;
+    T* to = reinterpret_cast<T*>(exponentials.data + row * exponentials.stride);
     const auto factor = static_cast<float>(scale / sums[row]);
-    for (std::int64_t i = threadIdx.x; i < exponentials.width; i += kThreads) {
-        const float scaled = x[i] * factor;
-        x[i] = i == column ? scaled - static_cast<float>(scale) : scaled;
+    for (std::int64_t begin = 0; begin < exponentials.width; begin += kThreads) {
+        const std::int64_t i = begin + threadIdx.x;
+        const bool is_here = i < exponentials.width;
+        const float scaled = is_here ? x[i] * factor : 0.0F;
+        if constexpr (sizeof(T) < sizeof(float)) __syncthreads();
+        if (is_here) to[i] = stored<T>(i == column ? scaled - static_cast<float>(scale) : scaled);
     }
 }
 
@@ -68,12 +76,12 @@ __global__ void loss_of(double* loss, const float* sums, std::int64_t rows) {
     __syncthreads();
     if (threadIdx.x != 0) return;
     for (int thread = 1; thread < kThreads; ++thread) sum += of_thread[thread];
-    *loss = sum;
+    *loss += sum;
 }
 
 }  // namespace
 
-void cross_entropy_sum(double* sum, const float* sums, std::int64_t rows, void* stream) {
+void add_cross_entropy(double* sum, const float* sums, std::int64_t rows, void* stream) {
     launch(loss_of, 1, kThreads, stream, sum, sums, rows);
 }
 
@@ -87,8 +95,11 @@ void exponential_sums(float* sums, LogitRows logits, const float* maxima, const 
 }
 
 void cross_entropy_gradient(LogitRows exponentials, const float* sums, const std::int64_t* targets, std::int64_t first,
-                            double scale, void* stream) {
-    launch(gradients_of, blocks_for(exponentials.rows, 1), kThreads, stream, exponentials, sums, targets, first, scale);
+                            double scale, Storage storage, void* stream) {
+    with_type(storage, [&](auto zero) {
+        launch(gradients_of<decltype(zero)>, blocks_for(exponentials.rows, 1), kThreads, stream, exponentials, sums,
+               targets, first, scale);
+    });
 }
 
 }  // namespace smp::models::kernels::cuda

@@ -71,6 +71,9 @@ void attention(Elements out, float* logsumexp, ConstElements qkv, const HeadShap
 void attention_backward(Elements dqkv, float* delta, ConstElements dout, ConstElements qkv, ConstElements out,
                         const float* logsumexp, const HeadShape& shape, const WeightDropout& dropout, void* stream);
 
+/// Sets `bytes` of memory to 0.
+void clear(void* data, std::size_t bytes, void* stream);
+
 /// tokens [shape.rows]; the table has `held` rows, tokens `first` and up.
 void embed_tokens(Elements out, const std::int64_t* tokens, ConstElements table, Matrix shape, std::int64_t first,
                   std::int64_t held, void* stream);
@@ -92,9 +95,10 @@ void row_maxima(float* maxima, LogitRows logits, void* stream);
 /// sums [2, rows].
 void exponential_sums(float* sums, LogitRows logits, const float* maxima, const std::int64_t* targets,
                       std::int64_t first, void* stream);
+/// Stored as `storage` says: of 16 bits, each row from where it began on.
 void cross_entropy_gradient(LogitRows exponentials, const float* sums, const std::int64_t* targets, std::int64_t first,
-                            double scale, void* stream);
-/// *sum = Σ over rows of log(sums[0]) − sums[1], in fp64.
-void cross_entropy_sum(double* sum, const float* sums, std::int64_t rows, void* stream);
+                            double scale, Storage storage, void* stream);
+/// *sum += Σ over rows of log(sums[0]) − sums[1], in fp64.
+void add_cross_entropy(double* sum, const float* sums, std::int64_t rows, void* stream);
 
 }  // namespace smp::models::kernels::cuda

@@ -123,6 +123,12 @@ void add_residual(Elements y, ConstElements residual, ConstElements branch, Cons
     });
 }
 
+void clear(void* data, std::size_t bytes, void* stream) {
+    if (bytes == 0) return;
+    const cudaError_t error = cudaMemsetAsync(data, 0, bytes, static_cast<cudaStream_t>(stream));
+    if (error != cudaSuccess) throw std::runtime_error(std::string("cudaMemsetAsync: ") + cudaGetErrorString(error));
+}
+
 void accumulate_column_sums(float* sums, ConstElements dy, Matrix shape, std::int64_t stride, void* stream) {
     with_type(dy.storage, [&](auto zero) {
         using T = decltype(zero);

@@ -49,8 +49,11 @@ void accumulate_token_gradient(float*, ConstElements, const std::int64_t*, Matri
 void accumulate_position_gradient(float*, ConstElements, std::int64_t, std::int64_t, std::int64_t, void*) { refuse(); }
 void row_maxima(float*, LogitRows, void*) { refuse(); }
 void exponential_sums(float*, LogitRows, const float*, const std::int64_t*, std::int64_t, void*) { refuse(); }
-void cross_entropy_sum(double*, const float*, std::int64_t, void*) { refuse(); }
-void cross_entropy_gradient(LogitRows, const float*, const std::int64_t*, std::int64_t, double, void*) { refuse(); }
+void add_cross_entropy(double*, const float*, std::int64_t, void*) { refuse(); }
+void cross_entropy_gradient(LogitRows, const float*, const std::int64_t*, std::int64_t, double, Storage, void*) {
+    refuse();
+}
+void clear(void*, std::size_t, void*) { refuse(); }
 
 }  // namespace cuda
 }  // namespace smp::models::kernels

@@ -216,16 +216,19 @@ at::Tensor exponential_sums(const at::Tensor& logits, const at::Tensor& maxima, 
     return sums;
 }
 
-void cross_entropy_gradient(const at::Tensor& exponentials, const at::Tensor& sums, const at::Tensor& targets,
-                            std::int64_t first, double scale) {
-    cross_entropy_gradient(logit_rows(exponentials, exponentials.size(1)), sums.const_data_ptr<float>(),
-                           integers(targets), first, scale, stream_of(exponentials));
+at::Tensor cross_entropy_gradient(const at::Tensor& exponentials, const at::Tensor& sums, const at::Tensor& targets,
+                                  std::int64_t first, double scale, at::ScalarType type) {
+    const std::int64_t width = exponentials.size(1);
+    const at::Tensor gradient = type == at::kFloat ? exponentials : exponentials.view(type).narrow(1, 0, width);
+    cross_entropy_gradient(logit_rows(exponentials, width), sums.const_data_ptr<float>(), integers(targets), first,
+                           scale, storage_of(gradient), stream_of(exponentials));
+    return gradient;
 }
 
-double cross_entropy_sum(const at::Tensor& sums) {
-    const at::Tensor sum = at::empty({1}, sums.options().dtype(at::kDouble));
-    cross_entropy_sum(sum.mutable_data_ptr<double>(), sums.const_data_ptr<float>(), sums.size(1), stream_of(sums));
-    return sum.cpu().const_data_ptr<double>()[0];
+void add_cross_entropy(const at::Tensor& sum, const at::Tensor& sums) {
+    add_cross_entropy(sum.mutable_data_ptr<double>(), sums.const_data_ptr<float>(), sums.size(1), stream_of(sums));
 }
+
+void clear(const at::Tensor& x) { clear(x.mutable_data_ptr(), x.nbytes(), stream_of(x)); }
 
 }  // namespace smp::models::kernels::cuda

@@ -50,9 +50,10 @@ void accumulate_position_gradient(const at::Tensor& dtable, const at::Tensor& dy
 at::Tensor row_maxima(const at::Tensor& logits, std::int64_t valid);
 at::Tensor exponential_sums(const at::Tensor& logits, const at::Tensor& maxima, const at::Tensor& targets,
                             std::int64_t first, std::int64_t valid);
-void cross_entropy_gradient(const at::Tensor& exponentials, const at::Tensor& sums, const at::Tensor& targets,
-                            std::int64_t first, double scale);
-/// Waits for the stream.
-double cross_entropy_sum(const at::Tensor& sums);
+at::Tensor cross_entropy_gradient(const at::Tensor& exponentials, const at::Tensor& sums, const at::Tensor& targets,
+                                  std::int64_t first, double scale, at::ScalarType type);
+/// sum [1], fp64 += what kernels::cross_entropy_sum() gives.
+void add_cross_entropy(const at::Tensor& sum, const at::Tensor& sums);
+void clear(const at::Tensor& x);
 
 }  // namespace smp::models::kernels::cuda

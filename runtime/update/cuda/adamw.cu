@@ -14,7 +14,7 @@ constexpr int kThreads = 256;
 
 /// The step's numbers as the arithmetic has them.
 struct Factors {
-    float gradient, kept;       // what is left of a weight that decays
+    float kept;                 // what is left of a weight that decays
     float first, second;        // 1 − β₁, β₂
     float of_square;            // 1 − β₂
     float size, root, epsilon;  // rate over the first correction, root of the second
@@ -22,10 +22,10 @@ struct Factors {
 
 template <class T>
 __global__ void update(float* value, T* rounded, const float* gradient, float* first, float* second, std::int64_t count,
-                       Factors f) {
+                       Factors f, const StepDecision* decision) {
     const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-    if (i >= count) return;
-    const float g = gradient[i] * f.gradient;
+    if (i >= count || decision->updates == 0) return;
+    const float g = gradient[i] * static_cast<float>(decision->factor);
     const float m = fmaf(g - first[i], f.first, first[i]);
     const float v = fmaf(f.second, second[i], f.of_square * g * g);
     const float w = value[i] * f.kept - f.size * m / (sqrtf(v) / f.root + f.epsilon);
@@ -37,10 +37,10 @@ __global__ void update(float* value, T* rounded, const float* gradient, float* f
 
 }  // namespace
 
-void adamw(const AdamWBuffers& b, std::int64_t count, const AdamWStep& step, void* stream) {
+void adamw(const AdamWBuffers& b, std::int64_t count, const AdamWStep& step, const StepDecision* decision,
+           void* stream) {
     const auto n = static_cast<double>(step.update);
     Factors f{};
-    f.gradient = static_cast<float>(step.factor);
     f.kept = static_cast<float>(1 - step.learning_rate * step.weight_decay);
     f.first = static_cast<float>(1 - step.beta1);
     f.second = static_cast<float>(step.beta2);
@@ -51,7 +51,7 @@ void adamw(const AdamWBuffers& b, std::int64_t count, const AdamWStep& step, voi
     with_type(b.rounded.storage, [&](auto zero) {
         using T = decltype(zero);
         launch(update<T>, blocks_for(count, kThreads), kThreads, stream, b.value, as<T>(b.rounded), b.gradient,
-               b.first_moment, b.second_moment, count, f);
+               b.first_moment, b.second_moment, count, f, decision);
     });
 }
 

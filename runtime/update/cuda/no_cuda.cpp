@@ -9,7 +9,15 @@ void add_squares(std::int64_t*, const float*, std::int64_t, void*) {
     throw std::logic_error("a CUDA tensor in a build without CUDA");
 }
 
-void adamw(const AdamWBuffers&, std::int64_t, const AdamWStep&, void*) {
+void close_sums(std::int64_t*, const double*, std::int64_t, void*) {
+    throw std::logic_error("a CUDA tensor in a build without CUDA");
+}
+
+void decide(StepDecision*, const std::int64_t*, const StepRule&, void*) {
+    throw std::logic_error("a CUDA tensor in a build without CUDA");
+}
+
+void adamw(const AdamWBuffers&, std::int64_t, const AdamWStep&, const StepDecision*, void*) {
     throw std::logic_error("a CUDA tensor in a build without CUDA");
 }
 

@@ -13,11 +13,24 @@ namespace smp::runtime::cuda {
 /// at a block edge. Up to 2^31 blocks may be added before the words are read (ExactSum::from_words).
 void add_squares(std::int64_t* words, const float* values, std::int64_t count, void* stream);
 
-/// One update of AdamW, of elements that decay alike.
+/// What the sums of a step say, on the device, for what follows there.
+struct StepDecision {
+    double factor = 1;         // of gradients: clipping and the loss scale
+    std::int32_t updates = 0;  // 1, or 0 where the loss or the norm is not finite
+};
+/// words [2, ExactSum::kWords], losses and squares of gradients: adds `losses` to the first, as ExactSum::add() does,
+/// and hands carries on in both, so that those of many ranks may be added.
+void close_sums(std::int64_t* words, const double* losses, std::int64_t count, void* stream);
+struct StepRule {
+    double tokens = 1, scale = 1, max_norm = 0;
+};
+/// From the words of the whole world: as Update does on the CPU, to the bit.
+void decide(StepDecision* decision, const std::int64_t* words, const StepRule& rule, void* stream);
+
+/// One update of AdamW, of elements that decay alike: nothing where `decision` says so.
 struct AdamWStep {
     std::int64_t update = 1;  // from 1
     double learning_rate = 0, beta1 = 0, beta2 = 0, epsilon = 0, weight_decay = 0;
-    double factor = 1;  // gradients are multiplied by it first: clipping and the loss scale
 };
 struct AdamWBuffers {
     float* value = nullptr;                  // the master, where values are rounded
@@ -25,6 +38,7 @@ struct AdamWBuffers {
     const float* gradient = nullptr;
     float *first_moment = nullptr, *second_moment = nullptr;
 };
-void adamw(const AdamWBuffers& buffers, std::int64_t count, const AdamWStep& step, void* stream);
+void adamw(const AdamWBuffers& buffers, std::int64_t count, const AdamWStep& step, const StepDecision* decision,
+           void* stream);
 
 }  // namespace smp::runtime::cuda

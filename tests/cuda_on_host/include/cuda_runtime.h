@@ -41,6 +41,10 @@ inline cudaError_t cudaGetDevice(int* device) {
     *device = 0;
     return cudaSuccess;
 }
+inline cudaError_t cudaMemsetAsync(void* data, int value, std::size_t bytes, cudaStream_t stream) {
+    cuda_on_host::in_stream(stream, [=] { std::memset(data, value, bytes); });
+    return cudaSuccess;
+}
 inline const char* cudaGetErrorString(cudaError_t /*error*/) { return "no error"; }
 
 /// Blocks and threads take turns, so this is one step.
@@ -54,6 +58,11 @@ inline long long __double_as_longlong(double value) {
     long long bits = 0;
     std::memcpy(&bits, &value, sizeof(bits));
     return bits;
+}
+inline double __longlong_as_double(long long bits) {
+    double value = 0;
+    std::memcpy(&value, &bits, sizeof(value));
+    return value;
 }
 inline float __int_as_float(int bits) {
     float value = 0;

@@ -136,19 +136,20 @@ class Head final : public MlpSegment {
         if (microbatch.training)
             stash = {input};
         else
-            loss.sum += kernels::cross_entropy_sum(softmax(models::gather_rows(context_, input), microbatch).sums);
+            loss.add(softmax(models::gather_rows(context_, input), microbatch).sums);
         return {};
     }
     at::Tensor backward_input(const at::Tensor& /*gradient*/, Stash& stash, const Microbatch& microbatch,
                               Loss& loss) override {
         const at::Tensor rows = models::gather_rows(context_, stash[place(kMlpHeadStash, models::kModuleInput)]);
         const Softmax softmax = this->softmax(rows, microbatch);
-        loss.sum += kernels::cross_entropy_sum(softmax.sums);
-        kernels::cross_entropy_gradient(softmax.exponentials, softmax.sums, microbatch.targets.reshape({-1}),
-                                        tokens_.first, microbatch.gradient_scale);
+        loss.add(softmax.sums);
+        const at::Tensor logits_gradient =
+            kernels::cross_entropy_gradient(softmax.exponentials, softmax.sums, microbatch.targets.reshape({-1}),
+                                            tokens_.first, microbatch.gradient_scale, views()[0].value.scalar_type());
         context_.progress();
-        const at::Tensor gradient = kernels::linear(softmax.exponentials, views()[0].value, {});  // [N, h]
-        kernels::linear_backward_weight(views()[0].gradient, softmax.exponentials, rows);
+        const at::Tensor gradient = kernels::linear(logits_gradient, views()[0].value, {});  // [N, h]
+        kernels::linear_backward_weight(views()[0].gradient, logits_gradient, rows);
         models::drop_used(stash, kMlpHeadStash, Pass::backward_input);
         return models::sum_to_own_rows(context_, gradient);
     }
@@ -159,7 +160,7 @@ class Head final : public MlpSegment {
         const at::Tensor own = kernels::logits(rows, views()[0].value);  // [count, V']
         const std::int64_t ranks = context_.tensor_group->size();
         at::Tensor all = at::empty({ranks, count, tokens_.held}, own.options());
-        context_.tensor_group->all_gather(all, own).wait();
+        context_.tensor_group->all_gather(all, own).join();
         return all.transpose(0, 1)
             .reshape({count, ranks * tokens_.held})
             .narrow(1, 0, options_.vocabulary)
@@ -179,7 +180,7 @@ class Head final : public MlpSegment {
         }
         const at::Tensor maxima = kernels::row_maxima(logits, tokens_.valid);
         if (context_.tensor_group->size() > 1)
-            comms::all_reduce(*context_.tensor_group, maxima, comms::Reduction::max).wait();
+            comms::all_reduce(*context_.tensor_group, maxima, comms::Reduction::max).join();
         const at::Tensor sums =
             kernels::exponential_sums(logits, maxima, microbatch.targets.reshape({-1}), tokens_.first, tokens_.valid);
         models::sum_over_tensor_group(context_, sums);

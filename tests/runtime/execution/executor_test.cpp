@@ -57,7 +57,7 @@ void run_changed(const Layout& layout, const std::function<void(Programs&)>& cha
         Stage stage(model(), plan, groups, meter, {}, at::kCPU);
         set_initial_weights(stage, *model().spec, {});
         StageExchange exchange(groups, stage, meter, programs[groups.at.stage()], /*sharded=*/false);
-        Update update(world, groups.at, stage, {}, /*sharded=*/false, /*tokens=*/6 * kMicrobatches);
+        Update update(groups, stage, {}, /*sharded=*/false, /*tokens=*/6 * kMicrobatches);
         Executor executor(plan, graph.shared,
                           {.stage = stage, .groups = groups, .meter = meter, .exchange = exchange, .update = update});
         std::vector<models::Microbatch> microbatches(kMicrobatches);

@@ -1,0 +1,371 @@
+// Whole trainings on CUDA tensors, over the stand-in for CUDA's runtime and NCCL: a device a rank, streams that begin
+// late, our kernels run on the host in the order of their streams, none of LibTorch's. If these fail, a rank on a GPU
+// reads what is not there yet, keeps what it should give back, or computes other numbers than the CPU.
+#include <chrono>
+#include <functional>
+#include <future>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+
+#include "runtime/checkpoint/checkpoint_folder.h"
+#include "runtime/run_checkpoints.h"
+#include "runtime/trainer.h"
+#include "tests/cuda_on_host/queued_kernels.h"
+#include "tests/runtime/files/scratch_folder.h"
+#include "tests/runtime/golden_case.h"
+#include "tests/runtime/local_ranks.h"
+#include "tests/runtime/small_training_job.h"
+
+namespace smp::runtime {
+namespace {
+
+struct Numbers {
+    std::vector<double> losses, grad_norms;
+    std::map<std::string, at::Tensor> values;  // at the end
+};
+
+Numbers train(Job job, partition::Device device, std::int64_t steps) {
+    job.cluster.device = device;
+    const auto& parallel = job.parallel;
+    const int replica = parallel.pipeline_parallel_degree * parallel.tensor_parallel_degree;
+    const int ranks = job.cluster.devices_per_node.value_or(replica);
+    Numbers numbers;
+    smp::testing::on_local_ranks(ranks, [&](comms::Communicator& world) {
+        Trainer trainer(job, world);
+        while (trainer.steps_done() < steps) {
+            const StepRecord record = trainer.step();
+            if (world.rank() != 0) continue;
+            numbers.losses.push_back(record.loss);
+            numbers.grad_norms.push_back(record.grad_norm);
+        }
+        for (const std::string& name : trainer.parameter_names())
+            if (const at::Tensor value = trainer.gather_value(name); value.defined()) numbers.values[name] = value;
+    });
+    return numbers;
+}
+
+/// Small, since a CUDA thread is a fiber here; nothing divides by a tile.
+class TrainingOnCuda : public standin::QueuedKernels<> {
+  protected:
+    Job job(int layers = 4) const {
+        Job job = smp::testing::small_training_job(folder_);
+        smp::testing::change_model(job, [&](auto& model) {
+            model.n_layer = layers;
+            model.n_head = 2;
+            model.n_embd = 12;
+            model.n_positions = 10;
+            model.vocab_size = 97;
+            model.embd_pdrop = model.attn_pdrop = model.resid_pdrop = 0.1;
+        });
+        job.training.sequence_length = 10;
+        job.training.global_batch_size = 8;
+        job.training.gradient_clip_norm = 0.3;
+        return job;
+    }
+    static Job with(Job job, int pp, int tp, int ranks) {
+        job.parallel.pipeline_parallel_degree = pp;
+        job.parallel.tensor_parallel_degree = tp;
+        job.cluster.devices_per_node = ranks;
+        return job;
+    }
+
+    smp::testing::ScratchFolder folder_;
+};
+
+constexpr std::int64_t kSteps = 2;
+
+/// As far as honest fp32 arithmetic in another order may lie off: the bounds of the golden runs, whose sums are longer.
+void expect_numbers_of_the_cpu(const Job& job, const Numbers& numbers) {
+    const Numbers expected = train(job, partition::Device::cpu, kSteps);
+    ASSERT_EQ(numbers.losses.size(), expected.losses.size());
+    for (std::size_t i = 0; i < expected.losses.size(); ++i) {
+        EXPECT_NEAR(numbers.losses[i], expected.losses[i], 7e-6) << "step " << i + 1;
+        EXPECT_NEAR(numbers.grad_norms[i], expected.grad_norms[i], 1e-5) << "step " << i + 1;
+    }
+}
+
+void expect_same_bits(const Numbers& numbers, const Numbers& expected) {
+    EXPECT_EQ(numbers.losses, expected.losses);
+    EXPECT_EQ(numbers.grad_norms, expected.grad_norms);
+    ASSERT_EQ(numbers.values.size(), expected.values.size());
+    for (const auto& [name, value] : expected.values) EXPECT_TRUE(numbers.values.at(name).equal(value)) << name;
+}
+
+TEST_F(TrainingOnCuda, HasTheGoldenNumbers) {
+    const auto golden = smp::testing::golden_case("odd");
+    Job job = with(golden.job, 2, 2, 8);
+    job.parallel.microbatches = 2;
+    job.parallel.optimize = partition::Optimize::memory;
+    job.parallel.shard_optimizer_state = job.parallel.offload_activations = true;
+    job.parallel.activation_checkpointing = "each";
+    const Numbers numbers = train(job, partition::Device::cuda, kSteps);
+    for (std::size_t i = 0; i < numbers.losses.size(); ++i) {
+        EXPECT_NEAR(numbers.losses[i], golden.losses[i], 10 * golden.loss_drift) << "step " << i + 1;
+        EXPECT_NEAR(numbers.grad_norms[i], golden.grad_norms[i], 1e-5) << "step " << i + 1;
+    }
+}
+
+TEST_F(TrainingOnCuda, PipelinesAndWhatSavesMemoryChangeNoBit) {
+    const Job alone = job(12);
+    const Numbers expected = train(alone, partition::Device::cuda, kSteps);
+    expect_numbers_of_the_cpu(alone, expected);
+    struct Change {
+        const char* name;
+        std::function<void(Job&)> make;
+    };
+    for (const Change& change : {Change{"four stages", [](Job& job) { job = with(job, 4, 1, 4); }},
+                                 Change{"four stages of three chunks",
+                                        [](Job& job) {
+                                            job = with(job, 4, 1, 4);
+                                            job.parallel.virtual_pipeline_degree = 3;
+                                        }},
+                                 Change{"zero bubble",
+                                        [](Job& job) {
+                                            job = with(job, 4, 1, 4);
+                                            job.parallel.pipeline = partition::PipelineSchedule::zero_bubble;
+                                        }},
+                                 Change{"offloading each layer",
+                                        [](Job& job) {
+                                            job = with(job, 2, 1, 2);
+                                            job.parallel.activation_checkpointing = "each";
+                                            job.parallel.offload_activations = true;
+                                            job.parallel.activation_loading_horizon = 1;
+                                        }},
+                                 Change{"offloading groups", [](Job& job) {
+                                            job = with(job, 2, 1, 2);
+                                            job.parallel.activation_checkpointing = "group_2";
+                                            job.parallel.offload_activations = true;
+                                        }}}) {
+        SCOPED_TRACE(change.name);
+        Job changed = alone;
+        change.make(changed);
+        expect_same_bits(train(changed, partition::Device::cuda, kSteps), expected);
+    }
+}
+
+TEST_F(TrainingOnCuda, TensorRanksAndReplicasHaveTheNumbersOfTheCpu) {
+    for (const partition::Optimize optimize : {partition::Optimize::speed, partition::Optimize::memory}) {
+        Job layout = with(job(), 1, 2, 4);
+        layout.parallel.optimize = optimize;
+        const Numbers expected = train(layout, partition::Device::cuda, kSteps);
+        expect_numbers_of_the_cpu(layout, expected);
+        layout.parallel.shard_optimizer_state = true;
+        expect_same_bits(train(layout, partition::Device::cuda, kSteps), expected);
+        layout = with(layout, 4, 2, 16);
+        expect_same_bits(train(layout, partition::Device::cuda, kSteps), expected);
+    }
+}
+
+TEST_F(TrainingOnCuda, ThreadsThatShareADeviceHaveTheNumbersOfThoseThatDoNot) {
+    Job layout = with(job(), 2, 2, 4);
+    const Numbers expected = train(layout, partition::Device::cuda, kSteps);
+    layout.cluster.share_devices = true;
+    layout = with(layout, 2, 2, 4);
+    expect_numbers_of_the_cpu(layout, expected);
+}
+
+// In 16 bits a rounding may fall on the other side at each operator: some 2^-9 of the numbers of a step.
+TEST_F(TrainingOnCuda, SixteenBitsHaveAboutTheNumbersOfTheCpu) {
+    for (const bool is_bf16 : {true, false}) {
+        Job layout = with(job(), 2, 2, 4);
+        (is_bf16 ? layout.parallel.bf16 : layout.parallel.fp16) = true;
+        layout.parallel.shard_optimizer_state = true;
+        const Numbers numbers = train(layout, partition::Device::cuda, kSteps);
+        const Numbers expected = train(layout, partition::Device::cpu, kSteps);
+        for (std::size_t i = 0; i < expected.losses.size(); ++i)
+            EXPECT_NEAR(numbers.losses[i], expected.losses[i], 0.002 * expected.losses[i]) << "step " << i + 1;
+    }
+}
+
+// What a fresh step costs: the host looks at the device and does not wait inside CUDA, and from the third step on takes
+// no memory from it and makes no event.
+TEST_F(TrainingOnCuda, AStepWaitsForNothingInsideCudaAndTakesNothingNew) {
+    const standin::Control& device = *standin::control();
+    Job layout = with(job(), 2, 2, 4);
+    layout.parallel.activation_checkpointing = "each";
+    layout.parallel.offload_activations = true;
+    layout.cluster.device = partition::Device::cuda;
+    layout.training.steps = 5;
+    smp::testing::on_local_ranks(4, [&](comms::Communicator& world) {
+        Trainer trainer(layout, world);
+        const int own = world.rank();
+        for (int step = 0; step < 2; ++step) trainer.step();
+        world.barrier();
+        const auto waits = device.host_waits(own).all(), events = device.events_created(own),
+                   bytes = device.bytes_in_use(own);
+        for (int step = 2; step < 5; ++step) {
+            const StepRecord record = trainer.step();
+            EXPECT_LE(std::abs(record.memory_bytes - record.predicted_memory_bytes.value()), 8 << 10);
+        }
+        EXPECT_EQ(device.host_waits(own).all() - waits, 0);
+        EXPECT_EQ(device.events_created(own) - events, 0);
+        EXPECT_EQ(device.bytes_in_use(own) - bytes, 0);
+        world.barrier();
+    });
+}
+
+TEST_F(TrainingOnCuda, TracesEvaluatesDrawsSavesAndGoesOn) {
+    Job layout = with(job(), 2, 2, 4);
+    layout.data.validation_fraction = 0.2;
+    layout.training.evaluation_batches = 1;
+    layout.training.steps = 3;
+    layout.training.sample_tokens = 3;
+    layout.training.evaluate_every = 3;
+    struct Run {
+        double validation = 0, last_loss = 0;
+        std::vector<std::int64_t> drawn;
+    };
+    const auto run = [&](partition::Device device, const std::string& folder) {
+        layout.cluster.device = device;
+        layout.checkpoint.directory = folder;
+        Run made;
+        smp::testing::on_local_ranks(4, [&](comms::Communicator& world) {
+            Trainer trainer(layout, world);
+            partition::StepTimes times;
+            trainer.step(times);
+            if (world.rank() == 0) {
+                EXPECT_FALSE(times.ranks.empty());
+                for (const auto& rank : times.ranks)
+                    for (const partition::ActionTime& time : rank) {
+                        EXPECT_LE(time.reached, time.start);
+                        EXPECT_LE(time.start, time.end);
+                    }
+            }
+            const double validation = trainer.evaluate();
+            const auto drawn = trainer.sample();
+            trainer.step();
+            RunCheckpoints checkpoints(trainer);
+            checkpoints.begin();
+            EXPECT_EQ(checkpoints.settle({}).value().failure, "");
+            const double last = trainer.step().loss;
+            Trainer again(layout, world, {.loads_first = true});
+            again.load(checkpoint_path(folder, 2));
+            EXPECT_EQ(again.step().loss, last);
+            if (world.rank() == 0) made = {.validation = validation, .last_loss = last, .drawn = drawn};
+        });
+        return made;
+    };
+    const Run here = run(partition::Device::cpu, (folder_.path() / "cpu").string());
+    const Run there = run(partition::Device::cuda, (folder_.path() / "cuda").string());
+    EXPECT_NEAR(there.validation, here.validation, 7e-6);
+    EXPECT_NEAR(there.last_loss, here.last_loss, 7e-6);
+    EXPECT_EQ(there.drawn, here.drawn);
+}
+
+/// What goes wrong on one of four ranks, each with a device, in the second step.
+class FailureOnCuda : public TrainingOnCuda {
+  protected:
+    /// What each rank was told. `fail` is called by rank 1 in the midst of its second step.
+    std::vector<std::string> told(const std::function<void(comms::Communicator&)>& fail, double timeout = 600,
+                                  const std::function<void(const std::string&)>& on_stuck = {}) {
+        Job layout = with(job(), 2, 2, 4);
+        layout.cluster.device = partition::Device::cuda;
+        layout.cluster.timeout_seconds = timeout;
+        std::vector<std::string> words(4);
+        auto worlds = comms::local_world(4, {.limit = {std::chrono::minutes(10), "the limit"}});
+        {
+            std::vector<std::jthread> threads;
+            threads.reserve(worlds.size());
+            for (auto& each : worlds)
+                threads.emplace_back([&, &world = *each] {
+                    at::set_num_threads(1);
+                    try {
+                        TrainerOptions options;
+                        options.on_stuck = on_stuck;
+                        std::int64_t step = 0;
+                        options.executor.before_action = [&](const partition::Action& action) {
+                            if (step == 1 && world.rank() == 1 && action.kind == partition::ActionKind::backward &&
+                                action.microbatch == partition::MicrobatchId(1))
+                                fail(world);
+                        };
+                        Trainer trainer(layout, world, std::move(options));
+                        world.set_limit({std::chrono::milliseconds(static_cast<std::int64_t>(1e3 * timeout)),
+                                         "cluster.timeout_seconds"});
+                        for (; step < 3; ++step) trainer.step();
+                    } catch (const std::exception& error) {
+                        words[static_cast<std::size_t>(world.rank())] = error.what();
+                        world.abort(error.what(), 1);
+                    }
+                });
+        }
+        return words;
+    }
+    static void expect_all(const std::vector<std::string>& words, const std::string& part) {
+        for (const std::string& word : words) EXPECT_THAT(word, ::testing::HasSubstr(part));
+    }
+};
+
+TEST_F(FailureOnCuda, ThatARankThrowsReachesAll) {
+    expect_all(told([](comms::Communicator&) { throw std::runtime_error("planted"); }), "planted");
+}
+
+TEST_F(FailureOnCuda, ThatNcclReportsReachesAll) {
+    expect_all(told([](comms::Communicator&) { standin::control()->fail_communicators(1, 3 /*ncclInternalError*/); }),
+               "internal error");
+}
+
+TEST_F(FailureOnCuda, ThatACallOfCudaReportsReachesAll) {
+    expect_all(told([](comms::Communicator&) {
+                   standin::control()->plant({.call = "cudaEventRecord", .device = 1, .result = 700});
+               }),
+               "cudaEventRecord failed");
+}
+
+TEST_F(FailureOnCuda, OfMemorySaysWhatTheRankHolds) {
+    const auto words = told([](comms::Communicator&) {
+        standin::control()->plant({.call = "cudaMalloc", .device = 1, .result = 2});
+        at::empty({1 << 28}, at::TensorOptions(at::kByte).device(at::kCUDA, 1));
+    });
+    expect_all(words, "out of memory in ");
+    expect_all(words, "the CUDA device refuses more; this rank holds parameters ");
+}
+
+// Rank 1 does not come to its messages: the others' devices wait for it, and the hosts find that out.
+TEST_F(FailureOnCuda, OfARankThatStandsStillIsNamedByThoseWhoWait) {
+    const auto words = told(
+        [&](comms::Communicator& world) {
+            while (!world.has_failed()) {
+                world.progress();
+                std::this_thread::sleep_for(std::chrono::milliseconds(10));
+            }
+        },
+        1.5);
+    EXPECT_THAT(words, ::testing::Contains(::testing::AllOf(
+                           ::testing::HasSubstr("did not complete within 1500 ms (cluster.timeout_seconds)"),
+                           ::testing::HasSubstr("rank 1"))));
+}
+
+TEST_F(FailureOnCuda, OfARankThatLooksForNothingIsNamedByItsWatch) {
+    expect_all(told(
+                   [&](comms::Communicator& world) {
+                       while (!world.has_failed()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+                   },
+                   1.5),
+               "rank 1 has been inside one call for 1 s (cluster.timeout_seconds), in ");
+}
+
+TEST_F(FailureOnCuda, OfACallThatDoesNotReturnIsFoundByTheWatch) {
+    std::promise<std::string> stuck;
+    const auto words = told(
+        [](comms::Communicator&) {
+            standin::control()->plant({.call = "cudaEventRecord", .device = 1, .stalls = true});
+        },
+        1.5,
+        [&](const std::string& why) {  // a program ends here
+            stuck.set_value(why);
+            standin::control()->take_back();
+        });
+    const std::string why = stuck.get_future().get();
+    EXPECT_THAT(why, ::testing::HasSubstr("rank 1 has been inside one call for "));
+    EXPECT_THAT(why, ::testing::HasSubstr("; it does not come back"));
+}
+
+}  // namespace
+}  // namespace smp::runtime
