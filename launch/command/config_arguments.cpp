@@ -8,11 +8,11 @@ void refuse_argument(const std::string& option, const std::string& message) {
     throw partition::ConfigError(partition::Problem{option, message});
 }
 
-std::vector<std::string> sets_of(const cxxopts::ParseResult& parsed) {
-    std::vector<std::string> sets;
+std::vector<std::string> all_of(const cxxopts::ParseResult& parsed, std::string_view option) {
+    std::vector<std::string> values;
     for (const auto& argument : parsed.arguments())
-        if (argument.key() == "set") sets.push_back(argument.value());
-    return sets;
+        if (argument.key() == option) values.push_back(argument.value());
+    return values;
 }
 
 }  // namespace smp::launch

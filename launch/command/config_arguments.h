@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <cxxopts.hpp>
@@ -11,7 +12,7 @@ namespace smp::launch {
 /// Throws partition::ConfigError about an option (or another part) of the command line.
 [[noreturn]] void refuse_argument(const std::string& option, const std::string& message);
 
-/// Values of all --set options, each as it was given: cxxopts itself would split "a,b=c" at the comma.
-std::vector<std::string> sets_of(const cxxopts::ParseResult& parsed);
+/// All values of an option that may be repeated, each as it was given: cxxopts itself would split "a,b=c" at the comma.
+std::vector<std::string> all_of(const cxxopts::ParseResult& parsed, std::string_view option);
 
 }  // namespace smp::launch

@@ -176,7 +176,7 @@ ConvertArguments take(const CommandFacts& facts, const cxxopts::ParseResult& par
     if (parsed.count("config") == 0)
         refuse_argument("--config", "is missing: name the configuration whose layout NEW is to have");
     arguments.config = parsed["config"].as<Text>();
-    arguments.sets = sets_of(parsed);
+    arguments.sets = all_of(parsed, "set");
     if (parsed.count("ranks") == 0) return arguments;
     arguments.ranks = parsed["ranks"].as<int>();
     if (*arguments.ranks < 1)

@@ -130,15 +130,6 @@ Enum value_of(const std::string& option, const std::string& word, std::initializ
     refuse_argument(option, fmt::format("is \"{}\"; allowed are {}", word, fmt::join(words, ", ")));
 }
 
-/// All values of an option that may be repeated; cxxopts would split each at commas.
-std::vector<std::string> all_of(const cxxopts::ParseResult& parsed, std::string_view option) {
-    std::vector<std::string> values;
-    for (const auto& argument : parsed.arguments()) {
-        if (argument.key() == option) values.push_back(argument.value());
-    }
-    return values;
-}
-
 void take_config(const cxxopts::ParseResult& parsed, DataArguments& arguments) {
     const std::vector<std::string> sets = all_of(parsed, "set");
     if (parsed.count("config") == 0) {

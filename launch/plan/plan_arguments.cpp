@@ -92,7 +92,7 @@ PlanArguments take(const cxxopts::ParseResult& parsed) {
     } else {
         arguments.config = parsed["config"].as<std::string>();
     }
-    arguments.sets = sets_of(parsed);
+    arguments.sets = all_of(parsed, "set");
     if (parsed.count("ranks") != 0) {
         arguments.ranks = parsed["ranks"].as<int>();
         if (*arguments.ranks < 1)

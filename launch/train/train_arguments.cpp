@@ -87,7 +87,7 @@ TrainArguments parse_train_arguments(int argc, const char* const* argv) {
                 "--config",
                 "is missing: name the configuration file, as in smp_train --config configs/quickstart.json");
         arguments.config = parsed["config"].as<std::string>();
-        arguments.sets = sets_of(parsed);
+        arguments.sets = all_of(parsed, "set");
         arguments.output = parsed.count("output") != 0
                                ? parsed["output"].as<std::string>()
                                : "runs/" + std::filesystem::path(arguments.config).stem().string();

@@ -51,6 +51,9 @@ std::string json_in(const std::vector<std::string>& lines, std::size_t indent) {
     return json;
 }
 
+/// A benchmark job as it stands, but short.
+constexpr const char* kFewSteps = " --rounds 1 --steps 1 --warm-up 0";
+
 class CommandLines : public ::testing::Test {
   protected:
     CommandLines() {
@@ -103,6 +106,7 @@ TEST_F(CommandLines, OfTheReadme) {
         const bool trains = command.find("smp_train") != std::string::npos;
         if (trains && command.find("--set training.steps") == std::string::npos)
             command += " --set training.steps=2 --set training.warmup_steps=1";
+        if (command.find("smp_bench --config") != std::string::npos) command += kFewSteps;
         const Outcome outcome = in_folder(command);
         EXPECT_EQ(outcome.exit_code, 0) << command << "\n" << outcome.output;
         ++(trains ? trained : planned);
@@ -115,7 +119,7 @@ TEST_F(CommandLines, OfTheHelp) {
     for (const std::string name :
          {"smp_train", "smp_plan", "smp_data", "smp_data encode", "smp_data inspect", "smp_data decode", "smp_convert",
           "smp_convert inspect", "smp_convert verify", "smp_convert export", "smp_convert import",
-          "smp_convert relayout", "smp_generate"}) {
+          "smp_convert relayout", "smp_generate", "smp_bench", "smp_bench links", "smp_bench operators"}) {
         const Outcome help = in_folder(name + " --help");
         ASSERT_EQ(help.exit_code, 0);
         const auto lines = command_lines_of(help.output);
@@ -137,6 +141,7 @@ TEST_F(CommandLines, OfTheHelp) {
             const bool trains = command.find("smp_train ") != std::string::npos;
             if (trains && command.find("--help") == std::string::npos) command += fmt::format(" --output out{}", shown);
             if (trains && command.find("training.steps") == std::string::npos) command += " --set training.steps=2";
+            if (command.find("smp_bench --config") != std::string::npos) command += kFewSteps;
             if (command.starts_with("smp_data encode")) command += " --force";  // each page makes them
             const Outcome outcome = in_folder(command);
             EXPECT_EQ(outcome.exit_code, 0) << command << "\n" << outcome.output;
@@ -149,7 +154,7 @@ TEST_F(CommandLines, OfTheHelp) {
 /// As wide as the terminal, or as COLUMNS says; for one section on request.
 TEST_F(CommandLines, HelpFitsTheTerminal) {
     for (const std::string name : {"smp_train", "smp_plan", "smp_data encode", "smp_convert", "smp_convert import",
-                                   "smp_convert relayout", "smp_generate"}) {
+                                   "smp_convert relayout", "smp_generate", "smp_bench", "smp_bench links"}) {
         for (const int columns : {50, 80, 110}) {
             if (columns < 80 && name != "smp_plan") continue;  // examples do not fold
             const Outcome help = in_folder(fmt::format("COLUMNS={} {} -h", columns, name));
