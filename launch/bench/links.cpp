@@ -1,9 +1,11 @@
 #include "launch/bench/links.h"
 
+#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <vector>
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
@@ -17,6 +19,7 @@
 #include "launch/command/config_arguments.h"
 #include "launch/train/run_ranks.h"
 #include "runtime/agreement/agreement.h"
+#include "runtime/agreement/hosts.h"
 
 namespace smp::launch {
 
@@ -76,27 +79,75 @@ std::vector<LinkTimes> measure_pairs(comms::Communicator& world, const at::Tenso
     return pairs;
 }
 
-std::vector<CollectiveTimes> measure_collectives(comms::Communicator& world, const at::Tensor& small,
-                                                 const at::Tensor& large, int repeats) {
-    const auto ranks = static_cast<std::int64_t>(world.size());
-    const auto bytes = static_cast<std::int64_t>(large.nbytes());
+/// Of one group, in seconds; with `large` elements, which an all_gather's pieces have together.
+struct CollectiveSeconds {
+    double small_reduce = 0, large_reduce = 0, small_gather = 0, large_gather = 0;
+};
+
+std::int64_t piece_of(const at::Tensor& large, std::int64_t ranks) {
+    return std::max<std::int64_t>(1, large.numel() / ranks);
+}
+
+CollectiveSeconds measure_collectives(comms::Communicator& group, const at::Tensor& small, const at::Tensor& large,
+                                      int repeats) {
+    if (group.size() < 2) return {};
     const auto reduce = [&](const at::Tensor& tensor) {
-        return median_time(repeats, [&] { comms::all_reduce(world, tensor).wait(); });
+        return median_time(repeats, [&] { comms::all_reduce(group, tensor).wait(); });
     };
-    // `large` is what all pieces together have.
-    const at::Tensor piece = at::zeros({std::max<std::int64_t>(1, large.numel() / ranks)}, at::kFloat);
     const auto gather = [&](const at::Tensor& input) {
-        const at::Tensor output = at::empty({ranks * input.numel()}, at::kFloat);
-        return median_time(repeats, [&] { world.all_gather(output, input).wait(); });
+        const at::Tensor output = at::empty({group.size() * input.numel()}, at::kFloat);
+        return median_time(repeats, [&] { group.all_gather(output, input).wait(); });
     };
-    return {{.name = "all_reduce",
-             .latency_seconds = reduce(small),
-             .seconds = reduce(large),
-             .moved_bytes = 2 * (ranks - 1) * bytes / ranks},
-            {.name = "all_gather",
-             .latency_seconds = gather(small),
-             .seconds = gather(piece),
-             .moved_bytes = (ranks - 1) * static_cast<std::int64_t>(piece.nbytes())}};
+    return {.small_reduce = reduce(small),
+            .large_reduce = reduce(large),
+            .small_gather = gather(small),
+            .large_gather = gather(at::zeros({piece_of(large, group.size())}, at::kFloat))};
+}
+
+void add_rows(const CollectiveSeconds& seconds, std::int64_t ranks, const at::Tensor& large, const std::string& place,
+              std::vector<CollectiveTimes>& rows) {
+    rows.push_back({.name = "all_reduce",
+                    .place = place,
+                    .latency_seconds = seconds.small_reduce,
+                    .seconds = seconds.large_reduce,
+                    .moved_bytes = 2 * (ranks - 1) * static_cast<std::int64_t>(large.nbytes()) / ranks});
+    rows.push_back({.name = "all_gather",
+                    .place = place,
+                    .latency_seconds = seconds.small_gather,
+                    .seconds = seconds.large_gather,
+                    .moved_bytes = (ranks - 1) * piece_of(large, ranks) * std::int64_t{sizeof(float)}});
+}
+
+/// Of all ranks, and where there are several hosts of the ranks of each that has several, all hosts at the same time.
+std::vector<CollectiveTimes> collectives_of(comms::Communicator& world, const std::vector<std::string>& hosts,
+                                            const at::Tensor& small, const at::Tensor& large, int repeats) {
+    std::vector<CollectiveTimes> rows;
+    add_rows(measure_collectives(world, small, large, repeats), world.size(), large,
+             fmt::format("all {} ranks", world.size()), rows);
+    const std::vector<int> numbers = runtime::numbered(hosts);
+    const int count = 1 + *std::max_element(numbers.begin(), numbers.end());
+    if (count == 1) return rows;
+    const auto host = world.split(numbers[world.rank()], world.rank(), "host");
+    const CollectiveSeconds own = measure_collectives(*host, small, large, repeats);
+    const at::Tensor mine = at::empty({4}, at::kDouble), all = at::empty({world.size(), 4}, at::kDouble);
+    auto* const values = mine.data_ptr<double>();
+    values[0] = own.small_reduce;
+    values[1] = own.large_reduce;
+    values[2] = own.small_gather;
+    values[3] = own.large_gather;
+    world.all_gather(all, mine).wait();
+    for (int number = 0; number < count; ++number) {
+        const auto ranks = std::count(numbers.begin(), numbers.end(), number);
+        const auto first = std::find(numbers.begin(), numbers.end(), number) - numbers.begin();
+        if (ranks < 2) continue;
+        const double* const of_first = all.const_data_ptr<double>() + 4 * first;
+        const CollectiveSeconds seconds{.small_reduce = of_first[0],
+                                        .large_reduce = of_first[1],
+                                        .small_gather = of_first[2],
+                                        .large_gather = of_first[3]};
+        add_rows(seconds, ranks, large, fmt::format("{}, {} ranks", hosts[first], ranks), rows);
+    }
+    return rows;
 }
 
 }  // namespace
@@ -108,10 +159,11 @@ int measure_links(const BenchArguments& arguments, bool are_threads, comms::Comm
                         world.size()),
             2, 0);
     world.set_limit(limit_of_waits({}));
+    at::set_num_threads(fair_thread_count(world));  // reductions add with them, as in a training
     const auto hosts = runtime::texts_of_all(world, comms::host_name());
     const at::Tensor small = at::zeros({2}, at::kFloat), large = at::zeros({arguments.bytes / 4}, at::kFloat);
     const auto pairs = measure_pairs(world, small, large, arguments.repeats);
-    const auto collectives = measure_collectives(world, small, large, arguments.repeats);
+    const auto collectives = collectives_of(world, hosts, small, large, arguments.repeats);
     if (world.rank() != 0) return 0;
     const LinksFacts facts{.program = fmt::format("smp_bench {}", kVersion),
                            .are_threads = are_threads,

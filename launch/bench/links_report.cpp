@@ -38,11 +38,11 @@ ReportRow row_of(const LinksFacts& facts, const LinkTimes& pair) {
                       {shown_rate(rate), rate}}};
 }
 
-ReportRow row_of(const LinksFacts& facts, const CollectiveTimes& collective) {
+ReportRow row_of(const CollectiveTimes& collective) {
     const double rate = static_cast<double>(collective.moved_bytes) / collective.seconds;
     return {.cells = {{collective.name, collective.name},
-                      {"", "all"},
-                      {fmt::format("all {} ranks", facts.hosts.size()), "all"},
+                      {},
+                      {collective.place, collective.place},
                       {shown_seconds(collective.latency_seconds), collective.latency_seconds},
                       {shown_seconds(collective.seconds), collective.seconds},
                       {shown_rate(rate), rate}}};
@@ -111,7 +111,7 @@ Report links_report(const LinksFacts& facts, const std::vector<LinkTimes>& pairs
         report.rows.push_back(row_of(facts, pair));
         report.rows.back().is_folded = pair.latency_seconds < least;
     }
-    for (const CollectiveTimes& collective : collectives) report.rows.push_back(row_of(facts, collective));
+    for (const CollectiveTimes& collective : collectives) report.rows.push_back(row_of(collective));
     report.facts = {{"program", facts.program},
                     {"ranks_are", facts.are_threads ? "threads" : "processes"},
                     {"hosts", facts.hosts},

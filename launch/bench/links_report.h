@@ -16,9 +16,10 @@ struct LinkTimes {
     double seconds = 0;          // of a large message
 };
 
-/// Of all ranks.
+/// Of all ranks, or of those of one host.
 struct CollectiveTimes {
     std::string name;
+    std::string place;             // "all 8 ranks", "node1, 2 ranks"
     double latency_seconds = 0;    // of 8 bytes a rank
     double seconds = 0;            // of a large tensor
     std::int64_t moved_bytes = 0;  // then, in and out of each rank, as a ring does

@@ -10,6 +10,7 @@
 #include "launch/command/config_arguments.h"
 #include "launch/command/standard_output.h"
 #include "launch/command/standard_streams.h"
+#include "launch/config/config.h"
 #include "launch/train/launcher.h"
 #include "launch/train/run_ranks.h"
 #include "runtime/agreement/agreement.h"
@@ -61,9 +62,21 @@ struct Task {
     }
 };
 
+/// For MPI's own start, which comes before ranks can agree on what is wrong with a configuration: where nothing can be
+/// read of it, its default.
+comms::WaitLimit limit_of_start(int argc, char** argv) {
+    partition::ClusterOptions cluster;
+    try {
+        const auto arguments = launch::parse_bench_arguments(argc, argv);
+        if (!arguments.config.empty()) cluster = launch::load_config(arguments.config, arguments.sets).cluster;
+    } catch (const std::exception&) {  // is said once there is a world
+    }
+    return launch::startup_limit(cluster);
+}
+
 /// One process is one rank. The world comes first, so that a mistake that every rank sees is reported by one of them.
 int under_mpi(int argc, char** argv) {
-    const launch::RankRun run{.program = kProgram, .communicator = {.limit = launch::startup_limit({})}};
+    const launch::RankRun run{.program = kProgram, .communicator = {.limit = limit_of_start(argc, argv)}};
     return launch::run_under_mpi(run, [&](comms::Communicator& world) {
         const auto stated = launch::stated_world();
         if (const auto why = launch::contradiction(stated, world.size())) return refuse_launcher(*stated, *why);

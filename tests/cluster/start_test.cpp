@@ -101,7 +101,7 @@ finish() {
 
 /// What leaves node3 passes a filter of 20 Mbit/s.
 TEST_F(ClusterStart, LinksNameTheSlowHost) {
-    folder_.write("few_hosts", "node1 slots=1\nnode2 slots=1\nnode3 slots=1\nnode4 slots=1\n");
+    folder_.write("few_hosts", "node1 slots=2\nnode2 slots=1\nnode3 slots=1\nnode4 slots=1\n");
     const Outcome outcome =
         on_four_hosts("several_hosts",
                       "ip netns exec node3 tc qdisc add dev eth0 root tbf rate 20mbit burst 32kbit latency 400ms || {\n"
@@ -110,8 +110,9 @@ TEST_F(ClusterStart, LinksNameTheSlowHost) {
     if (outcome.exit_code == kNotPossibleHere) GTEST_SKIP() << outcome.output;
     ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
     EXPECT_THAT(outcome.output,
-                ContainsRegex("slowest pair by bandwidth: ranks [0-3] and [0-3] [(](node3 - node.|node. - node3)[)]"));
+                ContainsRegex("slowest pair by bandwidth: ranks [0-4] and [0-4] [(](node3 - node.|node. - node3)[)]"));
     EXPECT_THAT(outcome.output, ContainsRegex("slowest pair by bandwidth.*; slowest host: node3, "));
+    EXPECT_THAT(outcome.output, AllOf(HasSubstr("all 5 ranks"), HasSubstr("node1, 2 ranks")));
 }
 
 TEST_F(ClusterStart, AHostFile) {

@@ -59,7 +59,7 @@ Report report_of(int ranks, int a_host) {
                              .latency_seconds = slow ? 1e-3 + 1e-6 * first + 1e-8 * second : 1e-5,
                              .seconds = slow ? 1e-2 : 1e-4});
         }
-    return links_report(facts, pairs, {{"all_reduce", 1e-5, 1e-3, 2000}});
+    return links_report(facts, pairs, {{"all_reduce", "all 4 ranks", 1e-5, 1e-3, 2000}});
 }
 
 TEST(LinksReport, NamesTheSlowestPairAndTheSlowHost) {
