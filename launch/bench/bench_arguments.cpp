@@ -25,7 +25,8 @@ using Text = std::string;
 constexpr const char* kJobExamples = R"(
 Examples:
   smp_bench --config job.json --ranks 2 --steps 3 \
-    --sweep parallel.pipeline_parallel_degree=1,2 --sweep parallel.microbatches=2,4
+    --sweep parallel.pipeline_parallel_degree=1,2 \
+    --sweep parallel.microbatches=2,4
   mpirun -np 2 smp_bench --config job.json --steps 3 --output layouts.json
   smp_bench --config job.json --ranks 1,2 --steps 3          scaling
   smp_bench --config job.json --ranks 2 --steps 3 --baseline layouts.json

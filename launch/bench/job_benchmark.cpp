@@ -1,6 +1,7 @@
 #include "launch/bench/job_benchmark.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <unistd.h>
@@ -108,6 +109,8 @@ int benchmark_job(const BenchArguments& arguments, std::vector<Measurement> rows
         if (world.rank() == 0 && !arguments.baseline.empty()) baseline = read_baseline(arguments.baseline);
     });
     const auto hosts = runtime::texts_of_all(world, comms::host_name());
+    double load = 0;
+    if (::getloadavg(&load, 1) != 1) load = 0;
     for (int round = 0; round < arguments.measuring.rounds; ++round) {
         for (std::size_t i = 0; i < rows.size(); ++i) {
             if (!rows[i].failure.empty()) continue;
@@ -128,7 +131,8 @@ int benchmark_job(const BenchArguments& arguments, std::vector<Measurement> rows
                              .measuring = arguments.measuring,
                              .peak_flops = arguments.peak_flops,
                              .are_threads = are_threads,
-                             .hosts = hosts};
+                             .hosts = hosts,
+                             .load = load};
         give_answer(job_report(facts, rows, changes), arguments.format, arguments.output);
         if (!any) print_failure("smp_bench", "no configuration could be measured; the result says why");
     }

@@ -19,6 +19,7 @@ using partition::MemoryCategory;
 using partition::shown_bytes;
 
 constexpr std::size_t kStepTable = 0, kMemoryTable = 1;
+constexpr double kBusy = 0.5;
 
 double tokens_per_second(const Measurement& row) { return static_cast<double>(row.tokens) / median_of(row.seconds); }
 
@@ -151,6 +152,23 @@ std::string in_one_line(std::string text) {
     return text;
 }
 
+Spread seconds_a_token(const Measurement& row) {
+    std::vector<double> seconds = row.seconds;
+    for (double& value : seconds) value /= static_cast<double>(row.tokens);
+    return spread_of(std::move(seconds));
+}
+
+/// The fastest row, and those that might be it.
+std::string sentence_on_fastest(const Context& context, const Measurement& fastest) {
+    std::vector<std::string> alike;
+    for (const Measurement& row : context.rows)
+        if (&row != &fastest && row.is_measured() &&
+            change_of(seconds_a_token(fastest), seconds_a_token(row)) == Change::none)
+            alike.push_back(name_of(row, context.several_ranks));
+    return fmt::format("most tokens/s: {}{}", name_of(fastest, context.several_ranks),
+                       alike.empty() ? "" : fmt::format("; within the spread of it: {}", fmt::join(alike, "; ")));
+}
+
 std::vector<std::string> remarks_of(const Context& context, const std::optional<Changes>& changes) {
     const auto& [facts, rows, several_ranks] = context;
     const MeasuringOptions& measuring = facts.measuring;
@@ -164,7 +182,11 @@ std::vector<std::string> remarks_of(const Context& context, const std::optional<
             fastest = &row;
     }
     if (fastest == nullptr) return remarks;
-    if (rows.size() > 1) remarks.push_back(fmt::format("most tokens/s: {}", name_of(*fastest, several_ranks)));
+    if (rows.size() > 1) remarks.push_back(sentence_on_fastest(context, *fastest));
+    if (facts.load > kBusy)
+        remarks.push_back(fmt::format(
+            "this machine was busy before: a load of {:.1f}; what else runs here takes time from all configurations",
+            facts.load));
     if (changes) remarks.insert(remarks.end(), changes->sentences.begin(), changes->sentences.end());
     remarks.push_back(fmt::format(
         "step: median of {} steps, {} in each of {} in which the configurations take turns, after {} to warm up; "
@@ -238,6 +260,7 @@ Report job_report(const JobFacts& facts, const std::vector<Measurement>& rows, c
                     {"config", facts.config},
                     {"ranks_are", facts.are_threads ? "threads" : "processes"},
                     {"hosts", facts.hosts},
+                    {"load_before", facts.load},
                     {"rounds", facts.measuring.rounds},
                     {"warm_up", facts.measuring.warm_up},
                     {"steps", facts.measuring.steps},

@@ -18,6 +18,7 @@ struct JobFacts {
     std::optional<double> peak_flops;  // of one rank's device, FLOP/s
     bool are_threads = true;           // ranks are; else processes
     std::vector<std::string> hosts;    // of each rank
+    double load = 0;                   // of rank 0's machine in the minute before: processes that wanted to run
 };
 
 /// Model FLOPs utilisation: model FLOPs a token · tokens/s / (ranks · peak). None without a peak.

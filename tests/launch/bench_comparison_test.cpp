@@ -24,7 +24,7 @@ Measurement row(const std::string& set, int ranks, double seconds) {
 }
 
 JobFacts facts() {
-    return {.program = "smp_bench", .config = "job.json", .measuring = {}, .peak_flops = {}, .hosts = {"a"}};
+    return {.program = "smp_bench", .config = "job.json", .measuring = {}, .peak_flops = {}, .hosts = {"a"}, .load = 0};
 }
 
 Baseline written_and_read(const std::vector<Measurement>& rows) {

@@ -85,15 +85,31 @@ TEST(JobReport, EfficiencyIsTokensARankBesideTheFewestRanks) {
     failed.failure = "does not fit";
     EXPECT_DOUBLE_EQ(efficiency(strong[2], {failed, strong[1], strong[2]}).value(), 0.5);
 
-    const JobFacts facts{.program = "p", .config = "c", .measuring = {}, .peak_flops = {}, .hosts = {"h", "h"}};
+    const JobFacts facts{
+        .program = "p", .config = "c", .measuring = {}, .peak_flops = {}, .hosts = {"h", "h"}, .load = 0};
     EXPECT_THAT(job_report(facts, strong).remarks, Contains(HasSubstr("strong scaling")));
     EXPECT_THAT(job_report(facts, weak).remarks, Contains(HasSubstr("weak scaling")));
+}
+
+/// A difference within the spread is none to build on, nor what a busy machine says.
+TEST(JobReport, SaysWhatTheFastestCannotBeToldFrom) {
+    std::vector<Measurement> rows = {measured(1, 1.0, 8), measured(1, 1.0, 8), measured(1, 1.0, 8)};
+    rows[0].seconds = {0.9, 1.0, 1.1};
+    rows[1].seconds = {0.95, 1.05, 1.15};
+    rows[2].seconds = {1.1, 1.2, 1.3};
+    rows[1].variant.name = "near";
+    rows[2].variant.name = "far";
+    JobFacts facts{.program = "p", .config = "c", .measuring = {}, .peak_flops = {}, .hosts = {"h"}, .load = 0.4};
+    EXPECT_THAT(job_report(facts, rows).remarks, Contains("most tokens/s: n; within the spread of it: near"));
+    EXPECT_THAT(job_report(facts, rows).remarks, Not(Contains(HasSubstr("busy"))));
+    facts.load = 3;
+    EXPECT_THAT(job_report(facts, rows).remarks, Contains(HasSubstr("busy before: a load of 3.0")));
 }
 
 TEST(JobReport, WhatCouldNotBeMeasuredIsARowWithItsSentence) {
     Measurement failed{.variant = {.name = "bad", .sets = {"a.b=1"}}, .ranks = 1};
     failed.failure = "one\ntwo";
-    const JobFacts facts{.program = "p", .config = "c", .measuring = {}, .peak_flops = {}, .hosts = {"h"}};
+    const JobFacts facts{.program = "p", .config = "c", .measuring = {}, .peak_flops = {}, .hosts = {"h"}, .load = 0};
     const Report report = job_report(facts, {failed, measured(1, 1.0, 8)});
     EXPECT_THAT(report.remarks, Contains("bad: not measured: one; two"));
     EXPECT_THAT(report.remarks, Contains(HasSubstr("MFU: unknown")));
