@@ -29,7 +29,9 @@ class Bundle:
     def on_device(self, ranks=1):
         """What a job sets so that it runs on this device."""
         sets = [f"cluster.device={self.device}"]
-        if self.device == "cuda" and ranks > 1:
+        if self.device == "cpu":
+            sets.append("cluster.threads_per_rank=1")  # beside others, two threads that wait for each other take many times as long
+        elif ranks > 1:
             sets.append("cluster.share_devices=true")
         return [part for value in sets for part in ("--set", value)]
 

@@ -1,6 +1,6 @@
 """launch/pack's bundle, as it is on a bare machine. CMakeLists.txt packs it first.
 
-    bundle_test.py Parts|Architectures|Alone --archive FILE --source DIR --build DIR --libtorch DIR
+    bundle_test.py Parts|Architectures|Alone|Run --archive FILE --source DIR --build DIR --libtorch DIR
 
 Alone runs in a world where neither the checkout nor this machine's MPI can be seen, nor any library that the bundle brings; where a
 user may not make such a world it leaves with 77.
@@ -22,7 +22,7 @@ import jobs
 from bundle import MPIRUN, Bundle, read_steps
 
 parser = argparse.ArgumentParser()
-parser.add_argument("test", choices=("Parts", "Architectures", "Alone"))
+parser.add_argument("test", choices=("Parts", "Architectures", "Alone", "Run"))
 for name in ("archive", "source", "build", "libtorch"):
     parser.add_argument(f"--{name}", required=True)
 parser.add_argument("--inside", help="the folder with everything, in a world of its own already")
@@ -98,6 +98,28 @@ class Alone(unittest.TestCase):
         self.assertEqual(code, 0, words)
         with open(os.path.join(bundle, "tests", "golden", "tiny", "training.json")) as file:
             self.assertEqual(compare.with_golden(read_steps(os.path.join(output, "metrics.jsonl")), json.load(file)).reason, "")
+
+
+class Run(unittest.TestCase):
+    """All that runs on a GPU can run on the CPU; what PyTorch does beside it wants a Python that has torch."""
+
+    def results_of(self, *arguments):
+        command = [sys.executable, os.path.join(bundle, "tests", "gpu", "run"), "--device", "cpu", "--seconds", "1200", "--output", folder, *arguments]
+        found = subprocess.run(command, env=os.environ | dict(SMP_LIBTORCH=args.libtorch), capture_output=True, text=True)
+        self.assertEqual(found.returncode, 0, found.stdout + found.stderr)
+        with open(os.path.join(folder, f"part{arguments[1]}.json")) as file:
+            return json.load(file)
+
+    def test_part_1_holds_on_the_cpu(self):
+        results = self.results_of("--part", "1")
+        self.assertEqual([result["name"] for result in results["results"] if result["status"] == "skip"],
+                         ["kernels against fp64", "NCCL and threads on CUDA tensors", "memcheck of a step", "racecheck of a step", "two NCCL ranks on one GPU"])
+        self.assertEqual((results["counts"]["pass"], results["counts"]["fail"]), (21, 0))
+
+    def test_part_2_measures_tiny_sizes(self):
+        results = self.results_of("--part", "2", "--only", "smp")
+        self.assertEqual([(result["name"], result["status"]) for result in results["results"]], [("tiny smp", "noted")])
+        self.assertGreater(results["results"][0]["numbers"]["tokens_per_second"], 0)
 
 
 def mount(source, target, kind, flags):
