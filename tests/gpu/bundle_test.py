@@ -147,7 +147,7 @@ def hide(folder):
 
 args = parser.parse_args()
 if args.test == "Alone" and not args.inside:
-    may = subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "true"], capture_output=True, text=True)
+    may = subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, text=True)
     if may.returncode != 0:
         print(f"skipped: this user may make no mount namespace here ({may.stderr.strip()})")
         sys.exit(77)

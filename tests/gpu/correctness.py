@@ -80,7 +80,10 @@ def test_binary(name, pattern):
         ended = process.run([context.bundle.program(name), f"--gtest_filter={pattern}"], seconds, context.bundle.environment | FP32)
         if ended.exit_code is None:
             return Outcome(FAIL, f"ran past {seconds:.0f} s: {compare.tail(ended.output)}")
-        return compare.of_google_tests(ended.output, ended.exit_code)
+        outcome = compare.of_google_tests(ended.output, ended.exit_code)
+        if context.bundle.device == "cuda" and outcome.status == SKIP:
+            return Outcome(FAIL, f"{name} sees no GPU, or was built without CUDA: {outcome.reason}", outcome.numbers)
+        return outcome
     return run
 
 

@@ -1,4 +1,5 @@
 """Part 2: how fast is it? Items in the order of their weight, each with a time limit; what does not fit into the time left is skipped."""
+import dataclasses
 import json
 import os
 import shutil
@@ -9,6 +10,8 @@ import traceback
 import compare
 import jobs
 import kernel_table
+import llmc
+import process
 from bundle import last_json, read_steps
 from outcome import FAIL, NOTED, SKIP, Outcome
 
@@ -60,6 +63,22 @@ def pytorch(mode):
             file.writelines(line + "\n" for line in ended.output.splitlines() if line.startswith("{"))
         return ended, read_steps(steps)
     return run
+
+
+def beside_llmc(name):
+    """llm.c trains what its own programmers chose: bf16 with fp32 master weights, cuDNN's attention where it is built with it."""
+    def run(context, job, seconds):
+        program = context.bundle.program("train_gpt2cu")
+        ended = process.run([program, *llmc.arguments(job, context.bundle.path("data", "shakespeare_llmc.bin"))], seconds)
+        if "out of memory" in ended.output:
+            ended = dataclasses.replace(ended, exit_code=OUT_OF_MEMORY)
+        return ended, llmc.steps(ended.output, job["training"]["global_batch_size"] * job["model"]["n_positions"])
+
+    def measure(context, seconds):
+        if context.bundle.device != "cuda" or not os.path.exists(context.bundle.program("train_gpt2cu")):
+            return Outcome(SKIP, "nothing runs on a GPU" if context.bundle.device != "cuda" else "the bundle has no llm.c (launch/pack --llmc FILE)")
+        return training(name, "llm.c", run)(context, seconds)
+    return measure
 
 
 def figures(model, steps, rates):
@@ -133,6 +152,8 @@ def items(context):
     for name in large:
         yield f"{name} smp", 90, 40, training(name, "smp", smp)
         yield f"{name} PyTorch compiled", 150, 60, training(name, "PyTorch compiled", pytorch("compiled"))
+    for name in (small, *large):
+        yield f"{name} llm.c", 60, 20 if name == small else 40, beside_llmc(name)
     for name in (small, *large):
         yield f"{name} PyTorch eager", 75, 20 if name == small else 45, training(name, "PyTorch eager", pytorch("eager"))
     yield f"{small} kernels", 90, 40, kernels(small)

@@ -9,6 +9,7 @@ import compare
 import fat_binary
 import jobs
 import kernel_table
+import llmc
 import process
 from budget import Budget
 from outcome import FAIL, NOTED, PASS, SKIP, Outcome, Record
@@ -115,6 +116,21 @@ class Shapes(unittest.TestCase):
     def test_peaks(self):
         self.assertEqual(jobs.peak_of("NVIDIA H100 80GB HBM3"), 989.4e12)
         self.assertIsNone(jobs.peak_of("Riva 128"))
+
+
+class LlmC(unittest.TestCase):
+    def test_its_options_are_those_of_the_job(self):
+        job = jobs.on_tokens(jobs.SHAPES["124M"], "x", microbatch=32, microbatches=2, steps=15)
+        arguments = llmc.arguments(job, "tokens.bin")
+        options = dict(zip(arguments[::2], arguments[1::2]))
+        self.assertEqual([options[key] for key in ("-e", "-b", "-t", "-d", "-x", "-i")], ["d12", 32, 1024, 65536, 15, "tokens.bin"])
+
+    def test_its_steps_are_read(self):
+        line = "step    {}/15 | loss 10.9{} (+nanz)| norm 21.4551 (+nanz)| lr 1.00e-04 | {} ms | 47.0% bf16 MFU | 510749 tok/s\n"
+        text = "device memory usage: 2048 MiB / 81559 MiB\n" + line.format(1, 5, "250.00") + "val loss 3.1\n" + line.format(2, 4, "125.00")
+        steps = llmc.steps(text, 65536)
+        self.assertEqual([step["tokens_per_second"] for step in steps], [262144, 524288])
+        self.assertEqual((steps[1]["loss"], steps[1]["memory_bytes"]), (10.94, 2 << 30))
 
 
 class FatBinaries(unittest.TestCase):
