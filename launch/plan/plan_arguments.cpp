@@ -28,6 +28,7 @@ Examples:
   smp_plan --config job.json                      layout, memory, time, warnings
   smp_plan --config job.json --set parallel.pipeline=zero_bubble
   smp_plan --config job.json --format schedule    a picture of it
+  smp_plan --config job.json --format svg > schedule.svg
   smp_plan --config job.json --ranks 64 --format trace > plan.trace.json
   smp_plan --config job.json --check              exit code 0: it is proven
   smp_plan --plan runs/job/plan.json              the plan that a run has left
@@ -54,7 +55,7 @@ cxxopts::Options options() {
         ("check", "prove the schedule, say so in one line, and stop")  //
         ("format",
          "text: for people (default); json: everything; summary: json without actions; trace: predicted timeline for "
-         "Perfetto; schedule: diagram",
+         "Perfetto; schedule: diagram for a terminal; svg: predicted timeline as a picture",
          cxxopts::value<std::string>(), "NAME")                                      //
         ("search", "not yet")                                                        //
         ("fix", "not yet", cxxopts::value<std::vector<std::string>>(), "KEY=VALUE")  //

@@ -18,6 +18,7 @@ enum class PlanFormat {
     summary,   // the same without programs and model
     trace,     // predicted timeline, for Perfetto
     schedule,  // the diagram
+    svg,       // the predicted timeline as a picture
 };
 
 struct PlanArguments {
@@ -42,7 +43,7 @@ namespace smp::partition {
 
 template <>
 struct Words<launch::PlanFormat> {
-    static constexpr std::array<std::string_view, 5> list = {"text", "json", "summary", "trace", "schedule"};
+    static constexpr std::array<std::string_view, 6> list = {"text", "json", "summary", "trace", "schedule", "svg"};
 };
 
 }  // namespace smp::partition

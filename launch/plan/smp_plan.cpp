@@ -7,6 +7,7 @@
 #include "launch/plan/plan_arguments.h"
 #include "launch/plan/plan_report.h"
 #include "partition/foresight/schedule_diagram.h"
+#include "partition/foresight/schedule_picture.h"
 #include "runtime/records/plan_json.h"
 
 using namespace smp;
@@ -25,6 +26,8 @@ std::string shown(const launch::PlanReport& report, const launch::PlanArguments&
         case launch::PlanFormat::summary: return launch::to_json(report, runtime::PlanPart::head);
         case launch::PlanFormat::trace: return launch::to_trace(report);
         case launch::PlanFormat::schedule: return partition::schedule_diagram(report.plan);
+        case launch::PlanFormat::svg:
+            return partition::to_svg(partition::schedule_picture(report.plan, report.timeline));
     }
     throw std::logic_error("smp_plan: no such format");
 }

@@ -72,7 +72,7 @@ TEST_F(SmpPlan, EveryFormatOfEveryShippedConfiguration) {
     for (const std::string& file : files) {
         SCOPED_TRACE(file);
         for (const char* options : {"", "--format text", "--format json", "--format summary", "--format trace",
-                                    "--format schedule", "--check"}) {
+                                    "--format schedule", "--format svg", "--check"}) {
             const Outcome outcome = smp_plan(fmt::format("--config {} {}", file, options));
             EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
             EXPECT_EQ(outcome.count("error"), 0) << outcome.output;
@@ -333,7 +333,7 @@ TEST_F(SmpPlan, RefusalsAreSentencesWithExitCode2) {
     refused(config + " --ranks 3", "multiple of 4 ranks");
     refused(config + " --ranks 0", "--ranks is 0");
     refused(config + " --ranks many", "many");
-    refused(config + " --format yaml", "--format is \"yaml\"; allowed are text, json, summary, trace, schedule");
+    refused(config + " --format yaml", "--format is \"yaml\"; allowed are text, json, summary, trace, schedule, svg");
     refused(config + " --check --format json", "--format has no place beside --check");
     refused(config + " --plan plan.json", "--config has no place beside --plan");
     refused("--plan plan.json --ranks 4", "--ranks has no place beside --plan");
@@ -368,7 +368,7 @@ TEST_F(SmpPlan, APlanThatARunHasLeftIsProvenPricedAndDrawn) {
         const Outcome trainer = run(fmt::format("{} {} --output {}", program("smp_train"), arguments, output));
         ASSERT_EQ(trainer.exit_code, 0) << trainer.output;
         const std::string file = output + "/plan.json";
-        for (const char* format : {"--check", "--format trace", "--format schedule"}) {
+        for (const char* format : {"--check", "--format trace", "--format schedule", "--format svg"}) {
             const Outcome outcome = smp_plan(fmt::format("--plan {} {}", file, format));
             EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
             // Warnings are about options, which a saved plan has not.
