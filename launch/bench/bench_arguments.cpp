@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "comms/device/rank_device.h"
 #include "launch/command/config_arguments.h"
 #include "launch/command/help.h"
 #include "launch/command/version.h"
@@ -255,7 +256,7 @@ BenchArguments parse_bench_arguments(int argc, const char* const* argv) {
         const auto parsed = options.parse(argc - skipped, argv + skipped);
         BenchArguments answer;
         answer.command = facts->command;
-        if (parsed.count("version") != 0) answer.answer = version_text("smp_bench");
+        if (parsed.count("version") != 0) answer.answer = version_text("smp_bench", comms::described_cuda_devices());
         if (parsed.count("help") != 0) {
             options.set_width(help_width());
             answer.answer = facts->command == BenchCommand::links ? options.help() + facts->examples

@@ -3,6 +3,7 @@
 #include <optional>
 #include <vector>
 
+#include "comms/device/rank_device.h"
 #include "launch/bench/bench_arguments.h"
 #include "launch/bench/job_benchmark.h"
 #include "launch/bench/links.h"
@@ -117,6 +118,7 @@ int locally(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    comms::prepare_cuda_queues();
     launch::prepare_standard_streams();
     return launch::is_under_mpi(launch::launcher_of(argc, argv)) ? under_mpi(argc, argv) : locally(argc, argv);
 }

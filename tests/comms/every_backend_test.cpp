@@ -63,6 +63,27 @@ TEST_P(EveryBackend, MessagesArriveAsTheyWereSent) {
     });
 }
 
+// Each is behind the one before in the order of the current stream, and gives its tensors up before it has ended.
+TEST_P(EveryBackend, WhatIsJoinedIsThereForWhatFollows) {
+    on_ranks([&](Communicator& group) {
+        const int ranks = group.size(), rank = group.rank();
+        const std::int64_t piece = 3000;
+        for (int round = 0; round < 10; ++round) {
+            const at::Tensor own = random(piece, at::kFloat, 10 * round + rank), all = unset(ranks * piece, at::kFloat);
+            Work gathered = group.all_gather(all, own);
+            gathered.join();
+            EXPECT_TRUE(gathered.test());  // nothing is left to wait for
+            const at::Tensor copy = all.clone();
+            all.copy_(unset(ranks * piece, at::kFloat));  // ours again
+            group.broadcast(copy, ranks - 1).join();
+            for (int other = 0; other < ranks; ++other)
+                EXPECT_TRUE(same_bits(copy.narrow(0, other * piece, piece).clone(),
+                                      random(piece, at::kFloat, 10 * round + other)));
+        }
+        group.barrier();
+    });
+}
+
 TEST_P(EveryBackend, MessagesOfAPairKeepTheirOrderHoweverTheyAreWaitedFor) {
     constexpr int kMessages = 40;
     const auto size = [](int message) { return message % 5 == 0 ? 70'000 + message : 3 + message; };
