@@ -66,7 +66,14 @@ void Progress::forget(const Operation& operation) {
 
 void Progress::wait(Operation& operation) {
     if (operation.complete_) return;
+    require_usable();
+    if (step(operation)) return;
     const Clock::time_point start = Clock::now();
+    struct Timer {
+        Clock::duration& sum;
+        Clock::time_point start;
+        ~Timer() { sum += Clock::now() - start; }
+    } timer{waited_, start};
     const Clock::time_point deadline = after(start, limit().time);
     for (;;) {
         look();

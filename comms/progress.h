@@ -87,6 +87,8 @@ class Progress : public std::enable_shared_from_this<Progress> {
     virtual void set_limit(WaitLimit limit) { limit_ = std::move(limit); }
     /// What has been in flight for longest; null: nothing.
     const Operation* oldest() const { return in_flight_.empty() ? nullptr : in_flight_.front().get(); }
+    /// So long wait() has blocked so far: what is complete when it is first looked at takes no time.
+    Clock::duration waited() const { return waited_; }
     const std::shared_ptr<Inquiry>& inquiry() const { return inquiry_; }
 
   protected:
@@ -119,6 +121,7 @@ class Progress : public std::enable_shared_from_this<Progress> {
     std::vector<std::shared_ptr<Operation>> in_flight_;  // in the order of their beginning
     bool stepping_ = false;
     std::atomic<std::uint64_t> looks_ = 0;  // written by the rank's thread alone
+    Clock::duration waited_{};
     std::optional<CommunicationError> failure_;
 };
 

@@ -102,14 +102,19 @@ void Session::start() {
                  .graph = trainer_.graph(),
                  .at = trainer_.coordinate(),
                  .steps_done = trainer_.steps_done()};
-    const std::vector<int> hosts = hosts_of_ranks(trainer_.world());
+    run.rank = trainer_.world().rank();
+    run.places = trainer_.places();
+    std::vector<std::string> hosts;
+    for (const RankPlace& place : run.places) hosts.push_back(place.host);
     fail_together(trainer_.world(), [&] {
         if (is_first_) {
             run.settings = settings();
             run.warnings = partition::warnings_of(
                 run.plan, run.graph, job.parallel, job.cluster,
-                [&](int degree) { return takes_tensor_degree(job, degree); }, hosts);
+                [&](int degree) { return takes_tensor_degree(job, degree); }, numbered(hosts));
+            for (std::string& warning : what_slows(run.places)) run.warnings.push_back(std::move(warning));
             for (std::string& warning : trainer_.warnings()) run.warnings.push_back(std::move(warning));
+            for (const std::string& warning : options_.warnings) run.warnings.push_back(warning);
             run.notes = options_.notes;
         } else {
             run.settings = {{"rank", fmt::format("{} ({})", trainer_.world().rank(), partition::to_string(run.at))}};

@@ -28,6 +28,7 @@ struct Request {
 
 struct SessionOptions {
     std::vector<std::string> notes = {};  // sentences for the recorders' start
+    std::vector<std::string> warnings = {};
     /// Asked on every rank after each step; what any rank says counts on all. Empty: nobody asks.
     std::function<Request()> request = {};
 };

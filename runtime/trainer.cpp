@@ -22,6 +22,7 @@
 #include "runtime/execution/gathered_times.h"
 #include "runtime/execution/non_finite_report.h"
 #include "runtime/execution/sampling.h"
+#include "runtime/execution/step_watch.h"
 #include "runtime/execution/text_sampler.h"
 #include "runtime/execution/training_snapshot.h"
 #include "runtime/files/data_error.h"
@@ -70,12 +71,13 @@ class Trainer::Impl {
     std::optional<Dataset> train_, validation_;
     std::vector<std::string> weight_warnings_, data_warnings_;
     RankGroups groups_;
-    std::unique_ptr<DeviceWatch> watch_;  // on CUDA
+    std::unique_ptr<DeviceWatch> device_watch_;  // on CUDA
     BatchCut cut_;
     std::optional<Stage> stage_;
     std::optional<StageExchange> exchange_;
     std::optional<Update> update_;
     std::optional<Executor> executor_;
+    std::optional<StepWatch> watch_;
     TrainingState state_;
     std::vector<HistoryEntry> history_;  // of the state
     std::int64_t predicted_memory_ = 0;  // of the largest rank: what the plan knows
@@ -86,7 +88,7 @@ class Trainer::Impl {
         DeviceWatch::Scope watched;
     };
     OnDevice on_device() const { return {.stream = groups_.device->enter(), .watched = DeviceWatch::Scope(nullptr)}; }
-    OnDevice running() { return {.stream = groups_.device->enter(), .watched = DeviceWatch::Scope(watch_.get())}; }
+    OnDevice running() { return {.stream = groups_.device->enter(), .watched = DeviceWatch::Scope(device_watch_.get())}; }
 
   private:
     void prepare_locally(TrainerOptions& options);
@@ -147,7 +149,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
                           job_.training.deterministic ? comms::NcclSums::in_rank_order : comms::NcclSums::native);
     if (placement_.device.is_cuda()) {
         const auto limit = std::chrono::duration<double>(job_.cluster.timeout_seconds);
-        watch_ = std::make_unique<DeviceWatch>(
+        device_watch_ = std::make_unique<DeviceWatch>(
             groups_, DeviceWatch::Options{.limit = std::chrono::duration_cast<std::chrono::milliseconds>(limit),
                                           .limit_key = "cluster.timeout_seconds",
                                           .doing = [this] { return meter_.doing(); },
@@ -165,6 +167,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
         }
         executor_.emplace(plan_, graph_.shared, parts(), std::move(options.executor));
     });
+    watch_.emplace(world_, places_of_ranks(world_, plan_.topology), plan_.topology);
     if (options.loads_first) return;
     fail_together(world_, [this] {
         weight_warnings_ = set_initial_weights(
@@ -242,6 +245,7 @@ std::vector<models::Microbatch> Trainer::Impl::microbatches(const Dataset& data,
 StepRecord Trainer::Impl::step(partition::StepTimes* times) {
     if (!train_) throw std::logic_error("Trainer::step: there are no data");
     const auto begin = std::chrono::steady_clock::now();
+    watch_->begin();
     const comms::Activity activity(world_, [this, step = state_.steps + 1] {
         const std::string action = meter_.doing();
         return fmt::format("step {}{}{}", step, action.empty() ? "" : ": ", action);
@@ -249,15 +253,16 @@ StepRecord Trainer::Impl::step(partition::StepTimes* times) {
     const auto device = running();
     meter_.reset_peaks();
     const auto batch = microbatches(*train_, state_.samples, /*training=*/true);
+    watch_->have_batch();
     stage_->zero_gradients();
     const auto own_times = times != nullptr ? std::make_shared<partition::ActionTimes>() : nullptr;
-    const UpdateResult update = executor_
-                                    ->run({.program = plan_.training[groups_.at.stage()],
-                                           .microbatches = batch,
-                                           .state = &state_,
-                                           .times = own_times,
-                                           .meanwhile = [this] { read_ahead(state_.samples + cut_.global_batch); }})
-                                    .update.value();
+    const RunResult run =
+        executor_->run({.program = plan_.training[groups_.at.stage()],
+                        .microbatches = batch,
+                        .state = &state_,
+                        .times = own_times,
+                        .meanwhile = [this] { read_ahead(state_.samples + cut_.global_batch); }});
+    const UpdateResult& update = run.update.value();
     const NonFiniteReport report(world_, plan_, job_, parts(), *executor_);
     if (!update.updated && !update.overflowed) report.refuse(state_, update.loss, batch);
     const TrainingState before = state_;
@@ -274,7 +279,7 @@ StepRecord Trainer::Impl::step(partition::StepTimes* times) {
     if (state_.loss_scale && state_.loss_scale->at_minimum >= kMostOverflowsAtMinimum) report.give_up(before, state_);
     if (state_.skipped_in_a_row == 1) record.notice = report.skipped(before, state_);
     memory_ = meter_.use();
-    record.memory_bytes = largest_over_world(world_, memory_.device_peak);
+    watch_->end(run.time, memory_.device_peak, record);
     record.predicted_memory_bytes = predicted_memory_;
     record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     record.tokens_per_second = tokens_per_batch() / record.seconds;
@@ -391,6 +396,7 @@ comms::Communicator& Trainer::world() const { return impl_->world_; }
 const partition::Plan& Trainer::plan() const { return impl_->plan_; }
 const partition::ModuleGraph& Trainer::graph() const { return impl_->graph_; }
 partition::Coordinate Trainer::coordinate() const { return impl_->groups_.at; }
+const std::vector<RankPlace>& Trainer::places() const { return impl_->watch_->places(); }
 int Trainer::peak_active_microbatches() const { return impl_->executor_->peak_active(); }
 
 Snapshot Trainer::snapshot() const { return impl_->snapshot(); }

@@ -30,6 +30,7 @@
 #include "runtime/execution/executor.h"
 #include "runtime/execution/text_sampler.h"
 #include "runtime/job/job.h"
+#include "runtime/machine/rank_place.h"
 #include "runtime/records/step_record.h"
 #include "runtime/state/training_state.h"
 
@@ -102,6 +103,8 @@ class Trainer {
     /// What the plan was made from.
     const partition::ModuleGraph& graph() const;
     partition::Coordinate coordinate() const;
+    /// Where each rank of the world is, by rank.
+    const std::vector<RankPlace>& places() const;
     /// The most microbatches that were active on this rank at one moment so far.
     int peak_active_microbatches() const;
 

@@ -2,25 +2,19 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 
 #include "partition/job/module_graph.h"
 #include "partition/plan/plan.h"
+#include "runtime/machine/kernel_files.h"
 
 namespace smp::launch {
-
-/// Where the kernel says it; tests say something else.
-struct MemorySources {
-    std::filesystem::path proc = "/proc";
-    std::filesystem::path cgroups = "/sys/fs/cgroup";
-};
 
 /// Bytes that this process may take before something else must go: what the machine has available and its free swap,
 /// or what the memory limits of the control groups (versions 1 and 2) that it is in leave, whichever is less. None
 /// where nothing says so.
-std::optional<std::int64_t> available_memory(const MemorySources& sources = {});
+std::optional<std::int64_t> available_memory(const runtime::KernelFiles& files = {});
 
 /// What all ranks of the plan hold at their peaks, in one process: what is offloaded, too.
 std::int64_t memory_of_all_ranks(const partition::Plan& plan, const partition::ModuleGraph& graph);

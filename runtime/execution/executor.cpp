@@ -216,7 +216,8 @@ RunResult Executor::run(const Run& run) {
     Execution execution(*this, run);
     {
         const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::other);
-        meter_.with_device_memory([&] { issue(run.program, execution, *groups_.in_flight(), run.times); });
+        execution.result.time = meter_.with_device_memory(
+            [&] { return issue(run.program, execution, *groups_.in_flight(), run.times); });
     }
     meter_.set_action(nullptr);
     if (run.meanwhile && groups_.device->is_cuda()) run.meanwhile();

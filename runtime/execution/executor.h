@@ -12,6 +12,7 @@
 #include "partition/foresight/action_times.h"
 #include "partition/plan/plan.h"
 #include "runtime/execution/forward_consumer.h"
+#include "runtime/execution/issue.h"
 #include "runtime/stage/memory_meter.h"
 #include "runtime/stage/rank_groups.h"
 #include "runtime/stage/stage.h"
@@ -53,6 +54,7 @@ struct Run {
 struct RunResult {
     StepLosses losses;                   // of the last module, where it lives, else 0
     std::optional<UpdateResult> update;  // where the program has one
+    IssueTime time;
 };
 
 class Executor {

@@ -1,5 +1,6 @@
 #include "runtime/execution/issue.h"
 
+#include <chrono>
 #include <stdexcept>
 #include <utility>
 
@@ -19,16 +20,24 @@ void refuse(const Action& action, const std::string& what) {
 
 namespace {
 
+std::int64_t since(comms::Clock::duration before, const comms::Progress& progress) {
+    return std::chrono::nanoseconds(progress.waited() - before).count();
+}
+
 bool is_posted(const Action& action) { return partition::facts_of(action.kind).is_posted(); }
 
 class Events {
   public:
-    Events(int count, Performer& performer) : events_(static_cast<std::size_t>(count)), performer_(performer) {}
+    Events(int count, Performer& performer, const comms::Progress& progress, IssueTime& time)
+        : events_(static_cast<std::size_t>(count)), performer_(performer), progress_(progress), time_(time) {}
 
     void wait(const Action& action, EventId index) {
         Event& event = events_[index];
         if (event.signalled_by == nullptr) refuse(action, fmt::format("waits for event {}, which is to come", index));
+        const comms::Clock::duration before = progress_.waited();
         event.work.join();
+        const bool is_message = event.signalled_by->kind == partition::ActionKind::receive;
+        (is_message ? time_.messages : time_.others) += since(before, progress_);
         if (!std::exchange(event.was_waited_for, true) && is_posted(*event.signalled_by)) free_all(*event.signalled_by);
     }
     void signal(const Action& action, comms::Work work) {
@@ -61,13 +70,17 @@ class Events {
 
     partition::Table<EventId, Event> events_;
     Performer& performer_;
+    const comms::Progress& progress_;
+    IssueTime& time_;
 };
 
 }  // namespace
 
-void issue(const partition::RankProgram& program, Performer& performer, comms::Progress& progress,
-           const std::shared_ptr<partition::ActionTimes>& times) {
-    Events events(program.events, performer);
+IssueTime issue(const partition::RankProgram& program, Performer& performer, comms::Progress& progress,
+                const std::shared_ptr<partition::ActionTimes>& times) {
+    const std::int64_t begin = steady_nanoseconds();
+    IssueTime time;
+    Events events(program.events, performer, progress, time);
     const auto& actions = program.actions;
     if (times) times->assign(actions.size(), {});
     for (const partition::ActionId position : actions.ids()) {
@@ -78,7 +91,9 @@ void issue(const partition::RankProgram& program, Performer& performer, comms::P
         if (times) performer.when_done([times, position] { (*times)[position].start = steady_nanoseconds(); });
         std::function<void()> ended;
         if (times) ended = [times, position] { (*times)[position].end = steady_nanoseconds(); };
+        const comms::Clock::duration before = progress.waited();
         comms::Work work = performer.perform(action, ended);
+        if (action.kind == partition::ActionKind::optimizer_step) time.update += since(before, progress);
         if (times && !partition::facts_of(action.kind).is_copy()) {  // of which the copying thread knows best
             if (auto operation = work.release())
                 work = timed(std::move(operation), progress, ended);
@@ -90,6 +105,8 @@ void issue(const partition::RankProgram& program, Performer& performer, comms::P
         progress.step_all();
     }
     events.require_everything_waited_for();
+    time.all = steady_nanoseconds() - begin;
+    return time;
 }
 
 }  // namespace smp::runtime

@@ -2,6 +2,7 @@
 // performer's; nothing here knows a tensor.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -31,13 +32,21 @@ class Performer {
     virtual void free(partition::BufferId buffer) = 0;
 };
 
+/// What a rank's list took, and for how much of that it stood still, in nanoseconds of the rank's thread.
+struct IssueTime {
+    std::int64_t all = 0;       // from the first action to the end of the last
+    std::int64_t messages = 0;  // waited in front of actions: for messages of other stages
+    std::int64_t others = 0;    // likewise: for reductions, gathered parameters, copies
+    std::int64_t update = 0;    // waited in the optimizer's step, for ranks that had not come to it
+};
+
 /// Throws std::logic_error, which names the action.
 [[noreturn]] void refuse(const partition::Action& action, const std::string& what);
 
 /// `progress`: of the rank, moved on behind each action. `times`, where it is not null, gets one entry an action.
 /// Throws what waits and the performer throw, and refuses an action that waits for what is to come, signals what has
 /// been signalled, or is posted and waited for by nobody; what is in flight then stays so.
-void issue(const partition::RankProgram& program, Performer& performer, comms::Progress& progress,
-           const std::shared_ptr<partition::ActionTimes>& times = nullptr);
+IssueTime issue(const partition::RankProgram& program, Performer& performer, comms::Progress& progress,
+                const std::shared_ptr<partition::ActionTimes>& times = nullptr);
 
 }  // namespace smp::runtime

@@ -22,6 +22,15 @@ std::string to_duration(double seconds) {
     return fmt::format("{}s", whole);
 }
 
+std::vector<std::string> head_of_log(const RunStart& run) {
+    std::vector<std::string> lines;
+    if (run.places.empty()) return lines;
+    lines.push_back(described(run.places.at(static_cast<std::size_t>(run.rank))));
+    if (run.rank != 0) return lines;
+    for (const Node& node : nodes_of(run.places)) lines.push_back(described(node));
+    return lines;
+}
+
 Console::Console(Places places) : places_(std::move(places)), screen_(places_.screen, places_.bar) {}
 
 void Console::say(LogLevel level, const std::string& text, const std::string& shown) {
@@ -33,6 +42,7 @@ void Console::say(LogLevel level, const std::string& text, const std::string& sh
 void Console::started(const RunStart& run) {
     run_.emplace(run);
     log_.emplace(places_.log, run.steps_done > 0 ? LineFile::Start::go_on : LineFile::Start::anew);
+    for (const std::string& line : head_of_log(run)) log_->write(escaped(line));
     std::size_t width = 0;
     for (const auto& [name, value] : run.settings) width = std::max(width, name.size());
     for (const auto& [name, value] : run.settings) say(LogLevel::info, fmt::format("{:<{}} | {}", name, width, value));

@@ -26,7 +26,8 @@ class Console final : public Recorder {
     Console(const Console&) = delete;
     Console& operator=(const Console&) = delete;
 
-    /// A two-column table of the settings, warnings, notes. Throws DataError if the log file cannot be written.
+    /// The log alone: head_of_log(). Then a two-column table of the settings, warnings, notes. Throws DataError if the
+    /// log file cannot be written.
     void started(const RunStart& run) override;
     /// "step 12/200 | loss 3.1416 | …" (as much of it as the terminal is wide), every logging.every steps, the first,
     /// the last and those with an evaluation; on a terminal a bar with the time left follows, redrawn in place.

@@ -13,6 +13,7 @@
 #include "partition/job/topology.h"
 #include "partition/plan/plan.h"
 #include "runtime/job/job.h"
+#include "runtime/machine/rank_place.h"
 #include "runtime/records/step_record.h"
 
 namespace smp::runtime {
@@ -27,6 +28,8 @@ struct RunStart {
     std::vector<std::pair<std::string, std::string>> settings = {};  // name and value, for a person
     std::vector<std::string> warnings = {};                          // sentences, likewise
     std::vector<std::string> notes = {};
+    int rank = 0;                        // that is told
+    std::vector<RankPlace> places = {};  // of all ranks, by rank
 };
 
 struct Evaluation {
@@ -56,6 +59,9 @@ struct RunEnd {
     std::int64_t steps = 0;       // done
     bool stopped = false;         // on request, before the last step
 };
+
+/// The lines that a rank's log begins with: where the rank is and, on rank 0, a line for each node.
+std::vector<std::string> head_of_log(const RunStart& run);
 
 /// Each event comes once, in the order of the run; a recorder takes what it wants. Those of rank 0 are told everything,
 /// those of other ranks that a run has started and what its steps were. What they throw ends the run: DataError where a

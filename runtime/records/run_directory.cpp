@@ -58,15 +58,14 @@ LineFile::LineFile(std::filesystem::path path, Start start) : path_(std::move(pa
 
 LineFile::~LineFile() { ::close(file_); }
 
-void LineFile::write(std::string_view line) {
-    std::string rest(line);
-    rest += '\n';
+void LineFile::append(std::string_view bytes) {
+    std::string_view rest = bytes;
     struct stat before {};
     const bool has_size = ::fstat(file_, &before) == 0 && S_ISREG(before.st_mode);
     ssize_t written = 0;
     while (!rest.empty() && (written >= 0 || errno == EINTR)) {
         written = ::write(file_, rest.data(), rest.size());
-        if (written > 0) rest.erase(0, static_cast<std::size_t>(written));
+        if (written > 0) rest.remove_prefix(static_cast<std::size_t>(written));
     }
     if (rest.empty()) return;
     const int reason = errno;
@@ -111,7 +110,8 @@ void RunDirectory::set_earlier_run_aside(const std::filesystem::path& checkpoint
     std::error_code error;
     for (const auto& entry : std::filesystem::directory_iterator(path_, error))
         if (is_file_of_a_run(entry.path().filename()) && entry.path().filename() != kLock) left.push_back(entry.path());
-    if (std::filesystem::is_directory(path_ / kExportedModel, error)) left.push_back(path_ / kExportedModel);
+    for (const char* folder : {kExportedModel, kTensorBoard})
+        if (std::filesystem::is_directory(path_ / folder, error)) left.push_back(path_ / folder);
     if (std::filesystem::exists(checkpoints, error) && !std::filesystem::is_empty(checkpoints, error))
         left.push_back(checkpoints);
     if (left.empty()) return;

@@ -1,5 +1,5 @@
 // The output directory of a run: locked while the run lasts, with the files of INTERFACE §4. Rank 0's alone, but for
-// log.<rank>.txt.
+// log.<rank>.txt and log.<node>.txt.
 #pragma once
 
 #include <filesystem>
@@ -10,8 +10,8 @@
 
 namespace smp::runtime {
 
-/// Appends to a text file line by line. A line is in the file when write() returns, and there as a whole or not at all:
-/// where there is no room for all of it, none of it stays.
+/// Appends to a file line by line, or piece by piece. A piece is in the file when append() returns, and there as a
+/// whole or not at all: where there is no room for all of it, none of it stays.
 class LineFile {
   public:
     enum class Start { anew, go_on };
@@ -20,7 +20,8 @@ class LineFile {
     ~LineFile();
     LineFile(const LineFile&) = delete;
     LineFile& operator=(const LineFile&) = delete;
-    void write(std::string_view line);
+    void write(std::string_view line) { append(std::string(line) + '\n'); }
+    void append(std::string_view bytes);
 
   private:
     std::filesystem::path path_;
@@ -32,6 +33,9 @@ inline constexpr const char* kExportedModel = "model";
 
 /// The tokens of plain text, in a run's folder: TrainerOptions::token_folder.
 inline constexpr const char* kTokenFolder = "tokens";
+
+/// The event files of logging.tensorboard, in a run's folder.
+inline constexpr const char* kTensorBoard = "tensorboard";
 
 /// Whether a run writes a file of this name in its folder: config.json, log.3.txt, ….
 bool is_file_of_a_run(const std::filesystem::path& name);

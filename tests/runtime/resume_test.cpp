@@ -35,11 +35,7 @@ class Lines final : public runtime::Recorder {
   public:
     explicit Lines(std::map<std::int64_t, std::string>& lines) : lines_(lines) {}
     void stepped(const runtime::StepRecord& record) override {
-        auto same = record;
-        same.seconds = same.tokens_per_second = 0;
-        same.memory_bytes = 0;
-        same.predicted_memory_bytes.reset();
-        lines_[record.step] = runtime::to_json_line(same);
+        lines_[record.step] = runtime::to_json_line(runtime::without_measurements(record));
     }
 
   private:

@@ -28,11 +28,59 @@ TEST(StepRecord, IsOneLineOfJson) {
         R"({"step":3,"loss":0.1,"learning_rate":0.0006,"grad_norm":null,"tokens":960,"skipped_updates":1,"seconds":0.5,)"
         R"("tokens_per_second":640,"mfu":null,"memory_bytes":1048576,"predicted_seconds":null,)"
         R"("predicted_memory_bytes":1000)";
-    EXPECT_EQ(to_json_line(record), line + "}");
+    const std::string rest =
+        R"(,"wait_seconds":0,"exposed_communication_seconds":0,"data_seconds":0,"bubble":0,"slowest_rank":0,)"
+        R"("slowest_rank_seconds":0,"straggler_rank":null,"resident_bytes":null,"node_memory_bytes":null,)"
+        R"("cpu_utilization":null,"device_memory_bytes":null,"device_utilization":null,"device_power_watts":null,)"
+        R"("device_temperature_celsius":null})";
+    EXPECT_EQ(to_json_line(record), line + rest);
     record.validation_loss = 2.5;
-    EXPECT_EQ(to_json_line(record), line + R"(,"validation_loss":2.5})");
+    EXPECT_EQ(to_json_line(record), line + R"(,"validation_loss":2.5)" + rest);
     record.validation_loss = std::numeric_limits<double>::quiet_NaN();
-    EXPECT_EQ(to_json_line(record), line + R"(,"validation_loss":null})");
+    EXPECT_EQ(to_json_line(record), line + R"(,"validation_loss":null)" + rest);
+}
+
+TEST(StepRecord, SaysOfAllRanksTheLargestThatIsKnown) {
+    StepRecord record;
+    record.ranks.resize(3);
+    record.ranks[0] = {.seconds = 1,
+                       .wait_seconds = 0.75,
+                       .exposed_seconds = 0.5,
+                       .idle_seconds = 0.25,
+                       .busy_seconds = 0.5,
+                       .data_seconds = 0.125,
+                       .tensor_bytes = 100,
+                       .resident_bytes = 1000};
+    record.ranks[1] = {.seconds = 1.5,
+                       .wait_seconds = 0.5,
+                       .exposed_seconds = 0.25,
+                       .idle_seconds = 0.5,
+                       .busy_seconds = 1,
+                       .tensor_bytes = 300,
+                       .device_power_watts = 70.5};
+    record.ranks[2] = {.seconds = 2, .wait_seconds = 1.5, .busy_seconds = 1.5, .tensor_bytes = 200};
+    sum_up_ranks(record);
+    EXPECT_EQ(record.memory_bytes, 300);
+    EXPECT_EQ(record.wait_seconds, 1.5);
+    EXPECT_EQ(record.exposed_communication_seconds, 0.5);
+    EXPECT_EQ(record.data_seconds, 0.125);
+    EXPECT_EQ(record.bubble, 0.25);
+    EXPECT_EQ(record.slowest_rank, 1);
+    EXPECT_EQ(record.slowest_rank_seconds, 1);
+    EXPECT_EQ(record.resident_bytes, 1000);
+    EXPECT_EQ(record.device_power_watts, 70.5);
+    EXPECT_EQ(record.node_memory_bytes, std::nullopt);
+    EXPECT_EQ(record.device_utilization, std::nullopt);
+}
+
+TEST(StepRecord, MeasurementsAreNoPartOfWhatRunsHaveInCommon) {
+    StepRecord record;
+    for (const StepColumn& column : step_columns()) std::visit([&](auto member) { record.*member = 1; }, column.member);
+    std::set<std::string> same;
+    for (const StepColumn& column : step_columns())
+        if (value_of(column, without_measurements(record)) == 1.0) same.emplace(column.name);
+    EXPECT_EQ(same, (std::set<std::string>{"step", "loss", "learning_rate", "grad_norm", "tokens", "skipped_updates",
+                                           "loss_scale", "validation_loss"}));
 }
 
 // Other recorders go by the columns too.
