@@ -7,15 +7,24 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include "partition/foresight/measured_durations.h"
 #include "partition/foresight/warnings.h"
 #include "runtime/agreement/agreement.h"
 #include "runtime/agreement/hosts.h"
 #include "runtime/data/tokenizer.h"
+#include "runtime/execution/gathered_memory.h"
+#include "runtime/job/advice.h"
 #include "runtime/job/job_rules.h"
 #include "runtime/records/settings.h"
 #include "runtime/update/world_sum.h"
 
 namespace smp::runtime {
+
+namespace {
+
+constexpr std::size_t kRemembered = 100;  // steps
+
+}  // namespace
 
 Session::Session(Trainer& trainer, Recorders recorders, SessionOptions options)
     : trainer_(trainer),
@@ -34,6 +43,7 @@ void Session::run() {
     bool stops = false;
     while (!stops && trainer_.steps_done() < steps) {
         step();
+        if (trainer_.steps_done() == first + 1) measure_memory();
         if (checkpoints_) tell(checkpoints_->completed());
         const Request request = agreed_request();
         stops = request.kind == Request::Kind::stop;
@@ -41,9 +51,14 @@ void Session::run() {
     }
     if (checkpoints_ && trainer_.steps_done() > first && checkpoints_->last_step() < trainer_.steps_done()) save();
     const std::string failure = settle();
-    if (is_first_)
-        for (const auto& recorder : recorders_)
-            recorder->finished({.memory = trainer_.memory(), .steps = trainer_.steps_done(), .stopped = stops});
+    if (trainer_.steps_done() > first + 1) measure_memory();
+    if (is_first_) {
+        const RunEnd end{.memory = trainer_.memory(),
+                         .steps = trainer_.steps_done(),
+                         .stopped = stops,
+                         .advice = trainer_.steps_done() > first ? advice() : std::vector<std::string>{}};
+        for (const auto& recorder : recorders_) recorder->finished(end);
+    }
     if (!failure.empty())
         throw_agreed(fmt::format("training is done, but its last checkpoint is not there: {}", failure), 6, 0);
 }
@@ -106,12 +121,13 @@ void Session::start() {
     run.places = trainer_.places();
     std::vector<std::string> hosts;
     for (const RankPlace& place : run.places) hosts.push_back(place.host);
+    hosts_ = numbered(hosts);
     fail_together(trainer_.world(), [&] {
         if (is_first_) {
             run.settings = settings();
             run.warnings = partition::warnings_of(
                 run.plan, run.graph, job.parallel, job.cluster,
-                [&](int degree) { return takes_tensor_degree(job, degree); }, numbered(hosts));
+                [&](int degree) { return takes_tensor_degree(job, degree); }, hosts_);
             for (std::string& warning : what_slows(run.places)) run.warnings.push_back(std::move(warning));
             for (std::string& warning : trainer_.warnings()) run.warnings.push_back(std::move(warning));
             for (const std::string& warning : options_.warnings) run.warnings.push_back(warning);
@@ -151,12 +167,35 @@ void Session::step() {
                                  "training.initial_weights",
                                  record.step),
                      2, 0);
-    if (is_traced && is_first_)
+    seconds_.push_back(record.seconds);
+    if (seconds_.size() > kRemembered) seconds_.erase(seconds_.begin());
+    if (is_traced && is_first_) {
+        bubble_ = partition::measured_bubble(trainer_.plan(), times);
         for (const auto& recorder : recorders_) recorder->traced(times);
+    }
     if (!evaluates) return;
     const Evaluation evaluation = evaluation_of(record);
     if (is_first_)
         for (const auto& recorder : recorders_) recorder->evaluated(evaluation);
+}
+
+void Session::measure_memory() {
+    const auto ranks = memory_of_ranks(trainer_.world(), trainer_.memory());
+    device_peak_ = std::ranges::max(ranks, {}, &partition::MemoryUse::device_peak).device_peak;
+    if (is_first_)
+        for (const auto& recorder : recorders_) recorder->measured(ranks);
+}
+
+std::vector<std::string> Session::advice() const {
+    auto seconds = seconds_;
+    const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
+    std::ranges::nth_element(seconds, middle);
+    try {
+        return advice_after(trainer_.job(), trainer_.plan(), trainer_.graph(),
+                            {.step_seconds = *middle, .bubble = bubble_, .device_peak = device_peak_, .nodes = hosts_});
+    } catch (const std::exception& error) {  // it is no reason to fail
+        return {fmt::format("there is no advice: {}", error.what())};
+    }
 }
 
 Evaluation Session::evaluation_of(const StepRecord& record) {

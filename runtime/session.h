@@ -52,6 +52,9 @@ class Session {
   private:
     void start();
     void step();
+    /// Tells the recorders what all ranks' tensors took in the last step. Collective.
+    void measure_memory();
+    std::vector<std::string> advice() const;
     Evaluation evaluation_of(const StepRecord& record);
     /// What is asked for now, anywhere.
     Request agreed_request();
@@ -66,6 +69,11 @@ class Session {
     bool is_first_;  // whether this is rank 0
     std::optional<RunCheckpoints> checkpoints_;
     std::string failure_;  // of the last checkpoint
+    // For advice; of rank 0.
+    std::vector<int> hosts_;        // of each rank
+    std::vector<double> seconds_;   // of the last steps
+    std::optional<double> bubble_;  // of the last traced step
+    std::int64_t device_peak_ = 0;  // of the largest rank
 };
 
 }  // namespace smp::runtime

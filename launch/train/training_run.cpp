@@ -1,6 +1,7 @@
 #include "launch/train/training_run.h"
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include "launch/command/terminal.h"
 #include "launch/convert/hugging_face_folder.h"
 #include "launch/plan/node_layout.h"
+#include "launch/report/report_file.h"
 #include "launch/train/last_words.h"
 #include "launch/train/requests.h"
 #include "launch/train/run_inputs.h"
@@ -20,9 +22,11 @@
 #include "runtime/agreement/agreement.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/checkpoint_folder.h"
+#include "runtime/files/data_error.h"
 #include "runtime/files/shown_text.h"
 #include "runtime/records/console.h"
 #include "runtime/records/run_directory.h"
+#include "runtime/records/run_facts.h"
 #include "runtime/records/run_files.h"
 #include "runtime/records/screen.h"
 #include "runtime/records/trace_file.h"
@@ -35,15 +39,18 @@ namespace {
 
 /// What this rank writes: everything on rank 0, which has the directory; on others a log, where that is asked for.
 runtime::Recorders recorders_of(const Config& config, const std::string& output,
-                                const std::optional<runtime::RunDirectory>& directory, int rank) {
+                                const std::optional<runtime::RunDirectory>& directory, int rank,
+                                const std::function<void(const std::string&)>& tell) {
     const std::filesystem::path folder = output;
     runtime::Recorders recorders;
     if (directory) {
         recorders.push_back(std::make_unique<runtime::RunDescription>(*directory, to_json(config)));
         recorders.push_back(std::make_unique<runtime::MetricsFile>(directory->metrics()));
+        recorders.push_back(std::make_unique<runtime::RunFacts>(*directory));
         recorders.push_back(std::make_unique<runtime::TraceFile>(folder / "trace.json"));
         recorders.push_back(std::make_unique<runtime::Console>(runtime::Console::Places{
             .screen = STDOUT_FILENO, .bar = prints_to_terminal(), .log = folder / "log.txt", .results = output}));
+        recorders.push_back(std::make_unique<ReportFile>(folder, tell));
     } else if (config.logging.all_ranks) {
         recorders.push_back(std::make_unique<runtime::Console>(
             runtime::Console::Places{.log = folder / fmt::format("log.{}.txt", rank), .results = ""}));
@@ -93,6 +100,14 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     keep_last_words_in(std::filesystem::path(arguments.output) / "log.txt");
 
     runtime::Screen screen(leader && config.logging.level <= runtime::LogLevel::info ? STDOUT_FILENO : -1);
+    const auto tell = [&](const std::string& sentence) {
+        screen.write(runtime::escaped(sentence));
+        try {
+            runtime::LineFile(std::filesystem::path(arguments.output) / "log.txt", runtime::LineFile::Start::go_on)
+                .write(runtime::escaped(sentence));
+        } catch (const runtime::DataError&) {  // the screen has it
+        }
+    };
     runtime::TrainerOptions options{.loads_first = !beginning.checkpoints.empty()};
     options.token_folder = std::filesystem::absolute(arguments.output) / runtime::kTokenFolder;
     options.tell = [&](const std::string& sentence) { screen.write(runtime::escaped(sentence)); };
@@ -108,7 +123,7 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     for (std::string& sentence : sentences_about(loaded, trainer.steps_done())) notes.push_back(std::move(sentence));
     world.set_limit(limit_of_waits(config.cluster));
     runtime::Session session(
-        trainer, recorders_of(config, arguments.output, directory, world.rank()),
+        trainer, recorders_of(config, arguments.output, directory, world.rank(), tell),
         {.notes = std::move(notes), .request = [&trainer] { return requested(trainer.steps_done()); }});
     take_requests();
     session.run();

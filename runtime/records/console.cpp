@@ -118,6 +118,7 @@ void Console::asked(const AskedFor& request) {
 void Console::finished(const RunEnd& end) {
     if (end.memory.device_peak > 0)
         say(LogLevel::info, partition::memory_comparison(run_->plan, run_->graph, run_->at.stage(), end.memory));
+    for (const std::string& sentence : end.advice) say(LogLevel::info, "advice: " + sentence);
     if (!end.stopped && !places_.results.empty())
         say(LogLevel::info, fmt::format("done: results in {}", places_.results));
 }

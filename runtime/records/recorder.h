@@ -55,9 +55,10 @@ struct AskedFor {
 };
 
 struct RunEnd {
-    partition::MemoryUse memory;  // of the rank that is told, in its last step
-    std::int64_t steps = 0;       // done
-    bool stopped = false;         // on request, before the last step
+    partition::MemoryUse memory;           // of the rank that is told, in its last step
+    std::int64_t steps = 0;                // done
+    bool stopped = false;                  // on request, before the last step
+    std::vector<std::string> advice = {};  // sentences: what would make the next run better
 };
 
 /// The lines that a rank's log begins with: where the rank is and, on rank 0, a line for each node.
@@ -73,6 +74,8 @@ class Recorder {
     virtual void started(const RunStart& /*run*/) {}
     /// After a step and its evaluation, where it has one.
     virtual void stepped(const StepRecord& /*record*/) {}
+    /// What the tensors of each rank took in a step, by rank: after the first step that was done, and after the last.
+    virtual void measured(const std::vector<partition::MemoryUse>& /*ranks*/) {}
     /// When the actions of the step ran, on all ranks.
     virtual void traced(const partition::StepTimes& /*times*/) {}
     virtual void evaluated(const Evaluation& /*evaluation*/) {}

@@ -20,7 +20,7 @@ set(wings_partition job stages schedule plan check foresight)
 set(wings_comms . collectives device backends)
 set(wings_models kernels . gpt2)
 set(wings_runtime files machine job data records state checkpoint stage update agreement execution .)
-set(wings_launch cmake config command plan data convert train generate bench)
+set(wings_launch cmake config command plan data convert report train generate bench)
 
 # Foreign headers by family, and the families that a room may not include.
 set(libtorch "^(ATen|c10|torch)/")

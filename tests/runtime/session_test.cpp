@@ -36,6 +36,10 @@ class Listener final : public Recorder {
     void stepped(const StepRecord& record) override {
         heard_.push_back(fmt::format("step {}{}", record.step, record.validation_loss ? " evaluated" : ""));
     }
+    void measured(const std::vector<partition::MemoryUse>& ranks) override {
+        for (const partition::MemoryUse& rank : ranks) EXPECT_GT(rank.device_peak, 0);
+        heard_.push_back(fmt::format("measured {} ranks", ranks.size()));
+    }
     void traced(const partition::StepTimes& times) override {
         heard_.push_back(fmt::format("traced {} of {} ranks", times.step, times.ranks.size()));
     }
@@ -79,10 +83,10 @@ TEST_F(ASession, TellsWhatHappensInOrder) {
         EXPECT_EQ(trainer.state().samples, 5 * 24);
         EXPECT_EQ(trainer.state().tokens, 5 * 24 * 40);
     });
-    EXPECT_THAT(heard[0], ElementsAre("started on pp 0, tp 0, rdp 0 with model, a note", "step 1", "step 2 evaluated",
-                                      "traced 2 of 2 ranks", "evaluation 2 drew 3", "step 3", "step 4 evaluated",
-                                      "evaluation 4 drew 3", "step 5 evaluated", "traced 5 of 2 ranks",
-                                      "evaluation 5 drew 3", "finished"));
+    EXPECT_THAT(heard[0], ElementsAre("started on pp 0, tp 0, rdp 0 with model, a note", "step 1", "measured 2 ranks",
+                                      "step 2 evaluated", "traced 2 of 2 ranks", "evaluation 2 drew 3", "step 3",
+                                      "step 4 evaluated", "evaluation 4 drew 3", "step 5 evaluated",
+                                      "traced 5 of 2 ranks", "evaluation 5 drew 3", "measured 2 ranks", "finished"));
     EXPECT_THAT(heard[1], ElementsAre("started on pp 0, tp 0, rdp 1 with rank", "step 1", "step 2 evaluated", "step 3",
                                       "step 4 evaluated", "step 5 evaluated"));
 }
