@@ -88,7 +88,9 @@ class Trainer::Impl {
         DeviceWatch::Scope watched;
     };
     OnDevice on_device() const { return {.stream = groups_.device->enter(), .watched = DeviceWatch::Scope(nullptr)}; }
-    OnDevice running() { return {.stream = groups_.device->enter(), .watched = DeviceWatch::Scope(device_watch_.get())}; }
+    OnDevice running() {
+        return {.stream = groups_.device->enter(), .watched = DeviceWatch::Scope(device_watch_.get())};
+    }
 
   private:
     void prepare_locally(TrainerOptions& options);
@@ -167,7 +169,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
         }
         executor_.emplace(plan_, graph_.shared, parts(), std::move(options.executor));
     });
-    watch_.emplace(world_, places_of_ranks(world_, plan_.topology), plan_.topology);
+    watch_.emplace(world_, places_of_ranks(world_, plan_.topology, placement_.device.str()), plan_.topology);
     if (options.loads_first) return;
     fail_together(world_, [this] {
         weight_warnings_ = set_initial_weights(
@@ -256,12 +258,11 @@ StepRecord Trainer::Impl::step(partition::StepTimes* times) {
     watch_->have_batch();
     stage_->zero_gradients();
     const auto own_times = times != nullptr ? std::make_shared<partition::ActionTimes>() : nullptr;
-    const RunResult run =
-        executor_->run({.program = plan_.training[groups_.at.stage()],
-                        .microbatches = batch,
-                        .state = &state_,
-                        .times = own_times,
-                        .meanwhile = [this] { read_ahead(state_.samples + cut_.global_batch); }});
+    const RunResult run = executor_->run({.program = plan_.training[groups_.at.stage()],
+                                          .microbatches = batch,
+                                          .state = &state_,
+                                          .times = own_times,
+                                          .meanwhile = [this] { read_ahead(state_.samples + cut_.global_batch); }});
     const UpdateResult& update = run.update.value();
     const NonFiniteReport report(world_, plan_, job_, parts(), *executor_);
     if (!update.updated && !update.overflowed) report.refuse(state_, update.loss, batch);

@@ -216,8 +216,9 @@ RunResult Executor::run(const Run& run) {
     Execution execution(*this, run);
     {
         const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::other);
-        execution.result.time = meter_.with_device_memory(
-            [&] { return issue(run.program, execution, *groups_.in_flight(), run.times); });
+        const IssueTime time =
+            meter_.with_device_memory([&] { return issue(run.program, execution, *groups_.in_flight(), run.times); });
+        if (!groups_.device->is_cuda()) execution.result.time = time;
     }
     meter_.set_action(nullptr);
     if (run.meanwhile && groups_.device->is_cuda()) run.meanwhile();

@@ -54,7 +54,7 @@ struct Run {
 struct RunResult {
     StepLosses losses;                   // of the last module, where it lives, else 0
     std::optional<UpdateResult> update;  // where the program has one
-    IssueTime time;
+    std::optional<IssueTime> time;       // on the CPU: a device's list is not the host's
 };
 
 class Executor {

@@ -50,11 +50,12 @@ std::string sentence(std::int64_t step, const StragglerRule::Straggler& straggle
 
 }  // namespace
 
-std::vector<RankPlace> places_of_ranks(comms::Communicator& world, const partition::Topology& topology) {
+std::vector<RankPlace> places_of_ranks(comms::Communicator& world, const partition::Topology& topology,
+                                       const std::string& device) {
     const RankPlace own =
         place_here({.rank = world.rank(),
                     .host = comms::host_name(),
-                    .device = "cpu",
+                    .device = device,
                     .coordinate = partition::to_string(partition::coordinate_of(topology, world.rank())),
                     .threads = at::get_num_threads()});
     std::vector<RankPlace> places;
@@ -82,13 +83,17 @@ void StepWatch::begin() {
 
 void StepWatch::have_batch() { read_ = comms::Clock::now(); }
 
-RankStep StepWatch::own_step(const IssueTime& issued, std::int64_t tensor_bytes) const {
+RankStep StepWatch::own_step(const std::optional<IssueTime>& issued, std::int64_t tensor_bytes) const {
     RankStep step;
     step.seconds = seconds(comms::Clock::now() - begun_);
-    step.wait_seconds = seconds(world_.in_flight()->waited() - waited_);
-    step.exposed_seconds = std::max(0.0, step.wait_seconds - seconds(issued.messages + issued.update));
-    step.idle_seconds = seconds(issued.messages + issued.others + issued.update);
-    step.busy_seconds = seconds(issued.all) - step.idle_seconds;
+    if (issued) {
+        step.wait_seconds = seconds(world_.in_flight()->waited() - waited_);
+        step.exposed_seconds = std::max(0.0, step.wait_seconds - seconds(issued->messages + issued->update));
+        step.idle_seconds = seconds(issued->messages + issued->others + issued->update);
+        step.busy_seconds = seconds(issued->all) - step.idle_seconds;
+    } else {
+        step.wait_seconds = step.exposed_seconds = step.idle_seconds = step.busy_seconds = RankStep::kUnknown;
+    }
     step.data_seconds = seconds(read_ - begun_);
     step.tensor_bytes = static_cast<double>(tensor_bytes);
     const RankPlace& place = places_[world_.rank()];
@@ -112,9 +117,10 @@ RankStep StepWatch::own_step(const IssueTime& issued, std::int64_t tensor_bytes)
     return step;
 }
 
-void StepWatch::end(const IssueTime& issued, std::int64_t tensor_bytes, StepRecord& record) {
+void StepWatch::end(const std::optional<IssueTime>& issued, std::int64_t tensor_bytes, StepRecord& record) {
     record.ranks = gather(world_, own_step(issued, tensor_bytes));
     sum_up_ranks(record);
+    if (!issued) return;
     std::vector<double> work;
     for (const RankStep& rank : record.ranks) work.push_back(rank.work_seconds());
     const auto straggler = rule_.step(work);

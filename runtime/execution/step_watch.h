@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "comms/communicator.h"
@@ -16,8 +17,9 @@
 
 namespace smp::runtime {
 
-/// Where each rank of the world is, by rank. Collective, blocking.
-std::vector<RankPlace> places_of_ranks(comms::Communicator& world, const partition::Topology& topology);
+/// Where each rank of the world is, by rank; `device`: what this one computes on. Collective, blocking.
+std::vector<RankPlace> places_of_ranks(comms::Communicator& world, const partition::Topology& topology,
+                                       const std::string& device);
 
 /// For the rank's own thread. Where several ranks share a process or a host, the first of them reads what belongs to
 /// that.
@@ -32,12 +34,12 @@ class StepWatch {
     void begin();
     void have_batch();
     /// The step's work is done: gathers what it was on all ranks into record.ranks and the numbers that are made of
-    /// them, and looks for a straggler, which goes into record.notice when it is found first. Collective, blocking: one
-    /// gather of some hundred bytes a rank.
-    void end(const IssueTime& issued, std::int64_t tensor_bytes, StepRecord& record);
+    /// them, and looks for a straggler where waits are known (`issued`), which goes into record.notice when it is found
+    /// first. Collective, blocking: one gather of some hundred bytes a rank.
+    void end(const std::optional<IssueTime>& issued, std::int64_t tensor_bytes, StepRecord& record);
 
   private:
-    RankStep own_step(const IssueTime& issued, std::int64_t tensor_bytes) const;
+    RankStep own_step(const std::optional<IssueTime>& issued, std::int64_t tensor_bytes) const;
 
     comms::Communicator& world_;
     std::vector<RankPlace> places_;

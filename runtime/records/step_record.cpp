@@ -104,11 +104,11 @@ std::optional<double> value_of(const StepColumn& column, const StepRecord& recor
 
 void sum_up_ranks(StepRecord& record) {
     record.memory_bytes = whole(largest(record, &RankStep::tensor_bytes)).value_or(0);
-    record.wait_seconds = largest(record, &RankStep::wait_seconds).value_or(0);
-    record.exposed_communication_seconds = largest(record, &RankStep::exposed_seconds).value_or(0);
+    record.wait_seconds = largest(record, &RankStep::wait_seconds).value_or(RankStep::kUnknown);
+    record.exposed_communication_seconds = largest(record, &RankStep::exposed_seconds).value_or(RankStep::kUnknown);
     record.data_seconds = largest(record, &RankStep::data_seconds).value_or(0);
     const double busy = sum(record, &RankStep::busy_seconds);
-    record.bubble = busy > 0 ? sum(record, &RankStep::idle_seconds) / busy : 0;
+    record.bubble = busy == 0 ? 0 : sum(record, &RankStep::idle_seconds) / busy;
     const auto slowest = std::ranges::max_element(record.ranks, {}, &RankStep::work_seconds);
     record.slowest_rank = slowest - record.ranks.begin();
     record.slowest_rank_seconds = slowest == record.ranks.end() ? 0 : slowest->work_seconds();

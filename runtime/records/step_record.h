@@ -68,7 +68,7 @@ struct StepRecord {
     std::optional<double> predicted_seconds;
     std::optional<std::int64_t> predicted_memory_bytes;
     std::optional<double> validation_loss;
-    // The largest over all ranks (see RankStep), unless said otherwise.
+    // The largest over all ranks (see RankStep), unless said otherwise; NaN: not known, as waits on CUDA devices.
     double wait_seconds = 0;
     double exposed_communication_seconds = 0;
     double data_seconds = 0;
