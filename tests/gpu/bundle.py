@@ -50,7 +50,8 @@ class Bundle:
     def python(self, script, arguments, limit, environment=None):
         """A script of tests/gpu that wants torch: in this Python, with SMP_LIBTORCH's torch where that is set."""
         if os.environ.get("SMP_LIBTORCH"):
-            environment = dict(PYTHONPATH=os.environ["SMP_LIBTORCH"]) | (environment or {})
+            path = os.pathsep.join(filter(None, (os.environ["SMP_LIBTORCH"], os.environ.get("PYTHONPATH"))))
+            environment = dict(PYTHONPATH=path) | (environment or {})
         return process.run([sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), script), *arguments], limit, environment)
 
 

@@ -114,7 +114,7 @@ def training(name, what, run):
             [of, who, row["tokens_per_second"], f"{row['least']:.0f} – {row['most']:.0f}", in_percent(row["mfu"]), in_percent(row["of_measured_product"]),
              row["seconds_per_step"], row["peak_gib"], f"{row['microbatch']} × {row['microbatches']}", row["last_loss"]]
             for (of, who), row in context.rows.items()])
-        context.record.add_table("Ratios of tokens/s", ("model", "beside", "ratio"), [
+        context.record.add_table("Ratios of tokens/s", ("model", "beside", "smp over it"), [
             [of, who, context.rows[of, "smp"]["tokens_per_second"] / row["tokens_per_second"]]
             for (of, who), row in context.rows.items() if who != "smp" and (of, "smp") in context.rows])
         return Outcome(NOTED, "; ".join(noted), found)
