@@ -13,6 +13,7 @@ namespace smp::comms {
 struct RankDevice::Compute {};
 
 int cuda_device_count() { return 0; }
+std::vector<std::string> cuda_device_ids() { return {}; }
 std::vector<std::string> described_cuda_devices() { return {}; }
 void prepare_cuda_queues() noexcept {}
 

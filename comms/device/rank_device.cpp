@@ -84,14 +84,32 @@ class CudaCopyStream final : public CopyStream {
 
 int cuda_device_count() { return c10::cuda::device_count(); }
 
+namespace {
+
+std::vector<cudaDeviceProp> device_properties() {
+    std::vector<cudaDeviceProp> all(static_cast<std::size_t>(cuda_device_count()));
+    for (std::size_t device = 0; device < all.size(); ++device)
+        check_cuda(cudaGetDeviceProperties(&all[device], static_cast<int>(device)), "cudaGetDeviceProperties");
+    return all;
+}
+
+}  // namespace
+
+std::vector<std::string> cuda_device_ids() {
+    std::vector<std::string> ids;
+    for (const cudaDeviceProp& device : device_properties()) {  // parts of one device (MIG) have a UUID each
+        std::string id = fmt::format("{:x}.{:x}.{:x}.", device.pciDomainID, device.pciBusID, device.pciDeviceID);
+        for (const char byte : device.uuid.bytes) id += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+        ids.push_back(std::move(id));
+    }
+    return ids;
+}
+
 std::vector<std::string> described_cuda_devices() {
     std::vector<std::string> devices;
-    for (int device = 0; device < cuda_device_count(); ++device) {
-        cudaDeviceProp properties{};
-        check_cuda(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
-        devices.push_back(fmt::format("{}, {:.1f} GiB", properties.name,
-                                      static_cast<double>(properties.totalGlobalMem) / (std::uint64_t{1} << 30)));
-    }
+    for (const cudaDeviceProp& device : device_properties())
+        devices.push_back(fmt::format("{}, {:.1f} GiB", device.name,
+                                      static_cast<double>(device.totalGlobalMem) / (std::uint64_t{1} << 30)));
     return devices;
 }
 

@@ -20,6 +20,8 @@ class EventPool;
 
 /// Devices that CUDA sees here; 0 in builds without it, and where there is no driver.
 int cuda_device_count();
+/// What tells each from all others of its host, however many of them a process is let see.
+std::vector<std::string> cuda_device_ids();
 /// Name and memory of each: "NVIDIA H100 80GB HBM3, 79.1 GiB".
 std::vector<std::string> described_cuda_devices();
 /// Gives CUDA as many queues to devices as a rank has streams, so that none waits behind another's: ahead of all else

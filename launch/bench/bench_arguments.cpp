@@ -38,7 +38,8 @@ texts first (smp_data encode), which are tokenised each time otherwise.
 --baseline: slower or faster is what differs in its median by more than half of
 both interquartile ranges together and more than 2 %.
 
-Other commands: smp_bench links, smp_bench operators (each has --help).
+Other commands: smp_bench links, smp_bench operators, smp_bench report
+(each has --help).
 
 Exit codes: 0 done, 1 internal error, 2 usage or configuration, or nothing
 could be measured, 3 data missing or corrupt, 4 another rank failed or a wait
@@ -247,7 +248,7 @@ BenchArguments parse_bench_arguments(int argc, const char* const* argv) {
     const auto* const facts =
         std::find_if(kCommands.begin(), kCommands.end(), [&](const CommandFacts& known) { return known.word == word; });
     if (facts == kCommands.end())
-        refuse_argument("command", fmt::format("\"{}\" is unknown: links or operators, or --config FILE for a "
+        refuse_argument("command", fmt::format("\"{}\" is unknown: links, operators or report, or --config FILE for a "
                                                "benchmark job; see smp_bench --help",
                                                word));
     const int skipped = word.empty() ? 0 : 1;

@@ -1,6 +1,7 @@
 // smp_bench: measures a job in several configurations, or the parts that it is made of.
 #include <algorithm>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "comms/device/rank_device.h"
@@ -12,6 +13,7 @@
 #include "launch/command/standard_output.h"
 #include "launch/command/standard_streams.h"
 #include "launch/config/config.h"
+#include "launch/report/report_command.h"
 #include "launch/train/launcher.h"
 #include "launch/train/run_ranks.h"
 #include "runtime/agreement/agreement.h"
@@ -115,10 +117,28 @@ int locally(int argc, char** argv) {
         [&](comms::Communicator& world) { return task->perform(/*are_threads=*/true, world); });
 }
 
+/// The one command that measures nothing, and starts no ranks.
+int report(int argc, char** argv) {
+    try {
+        const auto arguments = launch::parse_report_arguments("smp_bench report", argc, argv);
+        if (arguments.answer)
+            launch::write_standard_output(*arguments.answer);
+        else
+            launch::write_report(arguments);
+        return 0;
+    } catch (const launch::ReaderIsGone&) {
+        return 0;
+    } catch (const std::exception& error) {
+        launch::print_failure(kProgram, runtime::sentence_of(error));
+        return runtime::exit_code_of(error);
+    }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
     comms::prepare_cuda_queues();
     launch::prepare_standard_streams();
+    if (argc > 1 && std::string_view(argv[1]) == "report") return report(argc - 1, argv + 1);
     return launch::is_under_mpi(launch::launcher_of(argc, argv)) ? under_mpi(argc, argv) : locally(argc, argv);
 }

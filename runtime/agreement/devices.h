@@ -14,13 +14,14 @@ namespace smp::runtime {
 /// What there is to choose from, by rank.
 struct DevicesOfRanks {
     std::vector<std::string> hosts;
-    std::vector<int> cuda_devices;  // that the rank sees
-    bool are_threads = false;       // of one process
+    std::vector<std::vector<std::string>> cuda_devices;  // that the rank sees, by what tells them apart on its host
+    bool are_threads = false;                            // of one process
 };
 
-/// The placement of each rank: on a host the ranks take its devices in their order; cluster.share_devices lets them
-/// take turns. With cluster.device `auto` all ranks compute on the CPU unless each has a device of its own. Throws
-/// partition::ConfigError where `cuda` asks for what is not there. Pure.
+/// The placement of each rank: on a host the ranks take devices in their order, each the first that it sees and none
+/// has before it: whether all see all of the host's devices or a launcher has given each its own. cluster.share_devices
+/// lets them take turns where there are too few. With cluster.device `auto` all ranks compute on the CPU unless each
+/// has a device of its own. Throws partition::ConfigError where `cuda` asks for what is not there. Pure.
 std::vector<Placement> placements(const DevicesOfRanks& ranks, const partition::ClusterOptions& cluster);
 
 /// This rank's. Collective; the same error on every rank.

@@ -256,7 +256,7 @@ TEST_F(SmpBench, WrongCommandLinesAreSentencesWithExitCode2) {
         EXPECT_EQ(outcome.count("\n"), 1) << outcome.output;
     };
     refused("", "--config is missing");
-    refused("link", "command \"link\" is unknown: links or operators");
+    refused("link", "command \"link\" is unknown: links, operators or report");
     refused("operators", "--config is missing: name the configuration file, as in smp_bench operators");
     refused("--config job.json --ranks 1,x", "--ranks has \"x\"");
     refused("--config job.json --format html", "allowed are text, markdown, json, csv");

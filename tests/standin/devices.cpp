@@ -38,6 +38,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
     if (device < 0 || device >= device_count()) return keep(cudaErrorInvalidDevice);
     std::memset(properties, 0, sizeof *properties);
     std::snprintf(properties->name, sizeof properties->name, "stand-in for a GPU");
+    properties->pciBusID = device;
     properties->major = 9;
     properties->multiProcessorCount = 132;
     properties->totalGlobalMem = static_cast<std::size_t>(device_bytes());
