@@ -222,8 +222,9 @@ std::vector<Key> logging_keys() {
         s.option("level", &O::level, "least weight of a message that is printed"),
         s.option("all_ranks", &O::all_ranks, "every rank writes a log"),
         s.option("trace_steps", &O::trace_steps, "steps, from 1, to record a timeline of, in trace.json"),
-        not_yet("logging", "tensorboard", false, "curves for TensorBoard"),
-        not_yet("logging", "prometheus_port", 0, "port of a metrics page"),
+        s.option("tensorboard", &O::tensorboard, "the metrics as curves for TensorBoard, in tensorboard/"),
+        s.option("prometheus_port", &O::prometheus_port,
+                 "port of rank 0's host at which Prometheus finds the metrics, /metrics; 0: none"),
     };
 }
 

@@ -97,6 +97,12 @@ void tell_failure(std::string_view program, std::string_view message) noexcept {
     }
 }
 
+void tell_log(std::string_view program, std::string_view sentence) noexcept {
+    Line time;
+    put_time_of_day(time);
+    write_to_log({time.view(), program, ": ", sentence, "\n"});
+}
+
 void tell_end_by_signal(std::string_view program, int signal, std::int64_t last_step) noexcept {
     Line time, line;
     put_time_of_day(time);

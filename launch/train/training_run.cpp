@@ -4,7 +4,9 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <unistd.h>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -15,6 +17,8 @@
 #include "launch/plan/node_layout.h"
 #include "launch/report/report_file.h"
 #include "launch/train/last_words.h"
+#include "launch/train/life_line.h"
+#include "launch/train/metrics_page.h"
 #include "launch/train/requests.h"
 #include "launch/train/run_inputs.h"
 #include "launch/train/run_ranks.h"
@@ -25,10 +29,12 @@
 #include "runtime/files/data_error.h"
 #include "runtime/files/shown_text.h"
 #include "runtime/records/console.h"
+#include "runtime/records/node_log.h"
 #include "runtime/records/run_directory.h"
 #include "runtime/records/run_facts.h"
 #include "runtime/records/run_files.h"
 #include "runtime/records/screen.h"
+#include "runtime/records/tensorboard.h"
 #include "runtime/records/trace_file.h"
 #include "runtime/session.h"
 #include "runtime/trainer.h"
@@ -39,7 +45,8 @@ namespace {
 
 /// What this rank writes: everything on rank 0, which has the directory; on others a log, where that is asked for.
 runtime::Recorders recorders_of(const Config& config, const std::string& output,
-                                const std::optional<runtime::RunDirectory>& directory, int rank,
+                                const std::optional<runtime::RunDirectory>& directory,
+                                const std::vector<runtime::RankPlace>& places, int rank,
                                 const std::function<void(const std::string&)>& tell) {
     const std::filesystem::path folder = output;
     runtime::Recorders recorders;
@@ -48,6 +55,8 @@ runtime::Recorders recorders_of(const Config& config, const std::string& output,
         recorders.push_back(std::make_unique<runtime::MetricsFile>(directory->metrics()));
         recorders.push_back(std::make_unique<runtime::RunFacts>(*directory));
         recorders.push_back(std::make_unique<runtime::TraceFile>(folder / "trace.json"));
+        if (config.logging.tensorboard)
+            recorders.push_back(std::make_unique<runtime::TensorBoardFiles>(folder / runtime::kTensorBoard));
         recorders.push_back(std::make_unique<runtime::Console>(runtime::Console::Places{
             .screen = STDOUT_FILENO, .bar = prints_to_terminal(), .log = folder / "log.txt", .results = output}));
         recorders.push_back(std::make_unique<ReportFile>(folder, tell));
@@ -55,6 +64,7 @@ runtime::Recorders recorders_of(const Config& config, const std::string& output,
         recorders.push_back(std::make_unique<runtime::Console>(
             runtime::Console::Places{.log = folder / fmt::format("log.{}.txt", rank), .results = ""}));
     }
+    if (runtime::writes_node_log(places, rank)) recorders.push_back(std::make_unique<runtime::NodeLog>(folder));
     return recorders;
 }
 
@@ -122,9 +132,21 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     if (note_on_nodes) notes.push_back(*std::move(note_on_nodes));
     for (std::string& sentence : sentences_about(loaded, trainer.steps_done())) notes.push_back(std::move(sentence));
     world.set_limit(limit_of_waits(config.cluster));
-    runtime::Session session(
-        trainer, recorders_of(config, arguments.output, directory, world.rank(), tell),
-        {.notes = std::move(notes), .request = [&trainer] { return requested(trainer.steps_done()); }});
+    auto recorders = recorders_of(config, arguments.output, directory, trainer.places(), world.rank(), tell);
+    std::vector<std::string> warnings;
+    if (leader && config.logging.prometheus_port > 0) {
+        try {
+            recorders.push_back(std::make_unique<MetricsPage>(static_cast<int>(config.logging.prometheus_port)));
+        } catch (const std::runtime_error& error) {
+            warnings.emplace_back(error.what());
+        }
+    }
+    const LifeLine life_line(world, trainer.places(),
+                             [](const std::string& sentence) { tell_log("smp_train", sentence); });
+    runtime::Session session(trainer, std::move(recorders),
+                             {.notes = std::move(notes), .warnings = std::move(warnings), .request = [&trainer] {
+                                  return requested(trainer.steps_done());
+                              }});
     take_requests();
     session.run();
     const bool exports = job.checkpoint.export_model && trainer.steps_done() == job.training.steps;

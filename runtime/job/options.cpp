@@ -153,6 +153,9 @@ void check(const LoggingOptions& options, partition::OptionChecks& checks) {
     checks.require("trace_steps", traced,
                    std::all_of(traced.begin(), traced.end(), [](auto step) { return step >= 1; }),
                    "a list of steps, the first of which is 1");
+    checks.require("prometheus_port", options.prometheus_port,
+                   options.prometheus_port >= 0 && options.prometheus_port <= 65535,
+                   "a port from 1 to 65535, or 0 for none");
 }
 
 std::vector<partition::Problem> validate(const LoggingOptions& options) {

@@ -116,6 +116,8 @@ struct LoggingOptions {
     LogLevel level = LogLevel::info;
     bool all_ranks = false;                 // every rank writes its log file, not rank 0 alone
     std::vector<std::int64_t> trace_steps;  // steps, from 1, whose actions are recorded in trace.json
+    bool tensorboard = true;                // event files of the metrics, in tensorboard/
+    std::int64_t prometheus_port = 0;       // of rank 0's page of metrics, on all of its host's addresses; 0: none
 
     bool operator==(const LoggingOptions&) const = default;
 };

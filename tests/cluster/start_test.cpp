@@ -125,7 +125,15 @@ TEST_F(ClusterStart, AHostFile) {
     ASSERT_EQ(outcome.exit_code, 0) << outcome.output;
     EXPECT_EQ(numbers("as_it_is"), numbers_of_threads());
     EXPECT_THAT(read_text(folder_ / "as_it_is/log.txt"),
-                HasSubstr(std::string("note: the ranks are on 4 hosts: ") + kPlaces));
+                AllOf(ContainsRegex("^rank 0 on node1: process [0-9]+, .*\nnode node1: ranks 0-1 in 2 processes, .*\n"),
+                      HasSubstr("\nnode node4: ranks 6-7 in 2 processes, "),
+                      HasSubstr(std::string("note: the ranks are on 4 hosts: ") + kPlaces)));
+    for (int node = 1; node <= 4; ++node)
+        EXPECT_THAT(read_text(folder_ / fmt::format("as_it_is/log.node{}.txt", node)),
+                    AllOf(ContainsRegex(fmt::format("^node node{0}: ranks {1}-{2} in 2 processes, .*\nrank {1} on "
+                                                    "node{0}: .*\nrank {2} on node{0}: ",
+                                                    node, 2 * node - 2, 2 * node - 1)),
+                          HasSubstr("\nstep 1 | node memory ")));
     EXPECT_THAT(outcome.output, AllOf(HasSubstr("cluster.nodes = 2"), HasSubstr(std::string("they are on ") + kPlaces),
                                       HasSubstr("left with 2")));
     EXPECT_EQ(outcome.count("smp_train: error:"), 1) << outcome.output;
@@ -140,6 +148,8 @@ TEST_F(ClusterStart, AHostThatGoesDownEndsTheJobAndIsNamed) {
     EXPECT_EQ(outcome.exit_code, 0) << outcome.output;
     EXPECT_THAT(outcome.output, AllOf(HasSubstr("killed: 2"), HasSubstr("on node node3 exited on signal 9"),
                                       ContainsRegex("left with [1-9]")));
+    EXPECT_THAT(read_text(folder_ / "out/log.txt"),
+                ContainsRegex("rank [45] \\([^)]*\\) on node3, process [0-9]+, is gone without a word"));
 }
 
 /// A second network on every host that leads nowhere, as containers' bridges are: MPI cannot know which one to take.
@@ -200,6 +210,8 @@ TEST_F(ClusterStart, SlurmEndsAJob) {
     EXPECT_THAT(killed, HasSubstr("goes on after step"));
     EXPECT_THAT(outcome.output, AllOf(HasSubstr("killed: 2"), ContainsRegex("left with [1-9]")));
     EXPECT_THAT(killed, ContainsRegex("node3: tasks? [0-9,-]+: Killed"));
+    EXPECT_THAT(read_text(folder_ / "out/log.txt"),
+                ContainsRegex("rank [45] \\([^)]*\\) on node3, process [0-9]+, is gone without a word"));
 }
 
 }  // namespace
