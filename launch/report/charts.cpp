@@ -81,7 +81,7 @@ std::vector<double> marks_in(const Range& range, double wanted, bool is_bytes) {
     }
     std::vector<double> marks;
     for (double i = std::ceil(range.least / step); i * step <= range.most && marks.size() < 20; ++i)
-        marks.push_back(i * step);
+        marks.push_back(i == 0 ? 0 : i * step);  // never "-0"
     return marks;
 }
 
@@ -120,7 +120,10 @@ std::string shown_value(double value, ChartUnit unit) {
 }
 
 std::string chart_svg(const std::string& title, ChartUnit unit, const std::vector<ChartLine>& lines, int number) {
-    const Range x = range_of(lines, &CurvePoint::step, 0), y = range_of(lines, &CurvePoint::value, 0.05);
+    const Range x = range_of(lines, &CurvePoint::step, 0);
+    Range y = range_of(lines, &CurvePoint::value, 0.05);
+    // Numbers of bytes have three digits: marks that are closer would read alike.
+    if (unit == ChartUnit::bytes) y.least = std::min(y.least, 0.9 * y.most);
     const double width = kWidth - kLeft - kRight, height = kHeight - kTop - kBottom;
     const auto at_x = [&](double step) { return tenth(kLeft + width * x.part(step)); };
     const auto at_y = [&](double value) { return tenth(kTop + height * (1 - y.part(value))); };
@@ -133,15 +136,19 @@ std::string chart_svg(const std::string& title, ChartUnit unit, const std::vecto
                             kLeft, at_y(mark), width, kLeft - 6, at_y(mark) + 4, markup_text(shown_value(mark, unit)));
     for (const double mark : marks_in(x, 5, false))
         if (mark == std::round(mark))
-            text += fmt::format("<text class=\"below\" x=\"{}\" y=\"{}\">{}</text>", at_x(mark), kHeight - 8,
-                                shown_value(mark, ChartUnit::plain));
+            text += fmt::format("<text class=\"below\" x=\"{}\" y=\"{}\">{}</text>", std::min(at_x(mark), kWidth - 18),
+                                kHeight - 8, shown_value(mark, ChartUnit::plain));
     constexpr std::size_t kFewPoints = 30;
     for (const ChartLine& line : lines) {
-        text += fmt::format("<polyline class=\"line c{}{}\" points=\"", line.colour % kChartColours,
-                            line.is_dashed ? " dashed" : "");
-        for (const CurvePoint& point : line.points)
-            fmt::format_to(std::back_inserter(text), FMT_COMPILE("{},{} "), at_x(point.step), at_y(point.value));
-        text += "\"/>";
+        const auto draw = [&](const std::vector<CurvePoint>& points, const char* kind) {
+            text += fmt::format("<polyline class=\"line c{}{}\" points=\"", line.colour % kChartColours, kind);
+            for (const CurvePoint& point : points)
+                fmt::format_to(std::back_inserter(text), FMT_COMPILE("{},{} "), at_x(point.step), at_y(point.value));
+            text += "\"/>";
+        };
+        const bool has_means = !line.means.empty();
+        draw(line.points, line.is_dashed ? " dashed" : has_means ? " band" : "");
+        if (has_means) draw(line.means, "");
         if (line.points.size() > kFewPoints || line.is_dashed) continue;
         for (const CurvePoint& point : line.points)
             text += fmt::format("<circle class=\"c{}\" cx=\"{}\" cy=\"{}\" r=\"2.5\"/>", line.colour % kChartColours,

@@ -24,8 +24,9 @@ std::vector<ChartPlan> charts_of(const std::vector<std::string>& columns);
 struct ChartLine {
     std::string label;
     std::vector<CurvePoint> points;
-    int colour = 0;          // of kChartColours
-    bool is_dashed = false;  // what was predicted
+    std::vector<CurvePoint> means = {};  // where `points` are extremes: drawn over them
+    int colour = 0;                      // of kChartColours
+    bool is_dashed = false;              // what was predicted
 };
 inline constexpr int kChartColours = 8;
 

@@ -19,4 +19,8 @@ struct CurvePoint {
 std::vector<CurvePoint> curve_of(std::span<const double> steps, std::span<const double> values,
                                  std::size_t buckets = 300);
 
+/// Where curve_of() leaves values out: the mean of each bucket, at its middle. Empty where it keeps them all.
+std::vector<CurvePoint> means_of(std::span<const double> steps, std::span<const double> values,
+                                 std::size_t buckets = 300);
+
 }  // namespace smp::launch

@@ -73,12 +73,14 @@ std::vector<Chart> drawn_charts(const std::vector<RunFolder>& runs, const std::v
                 if (found == curves[run].end()) continue;
                 const bool is_predicted = column.starts_with("predicted_");
                 const bool is_alone = chart.plan.columns.size() == 1;
-                chart.lines.push_back({.label = runs.size() == 1 ? column
-                                                : is_alone       ? runs[run].name
-                                                                 : fmt::format("{} {}", runs[run].name, column),
-                                       .points = found->second,
-                                       .colour = static_cast<int>(runs.size() == 1 ? i : run),
-                                       .is_dashed = is_predicted || (runs.size() > 1 && i > 0)});
+                chart.lines.push_back(
+                    {.label = runs.size() == 1 ? column
+                              : is_alone       ? runs[run].name
+                                               : fmt::format("{} {}", runs[run].name, column),
+                     .points = found->second,
+                     .means = means_of(runs[run].metrics.steps, runs[run].metrics.find(column)->values),
+                     .colour = static_cast<int>(runs.size() == 1 ? i : run),
+                     .is_dashed = is_predicted || (runs.size() > 1 && i > 0)});
                 chart.sources.emplace_back(run, column);
                 is_drawn = is_drawn || std::ranges::any_of(found->second, [](const auto& p) { return p.value != 0; });
             }

@@ -20,7 +20,7 @@ p{margin:4px 0}.soft,summary{color:var(--soft)}summary{cursor:pointer;margin:6px
 svg.chart{display:block;width:100%;height:auto;touch-action:pan-y}
 svg.chart text{fill:var(--soft);font:12px system-ui,sans-serif}.left{text-anchor:end}.below{text-anchor:middle}
 .grid{stroke:var(--line);stroke-width:1}.cursor{stroke:var(--soft);stroke-width:1;stroke-dasharray:2 2}
-.line{fill:none;stroke-width:1.6;stroke-linejoin:round}.dashed{stroke-dasharray:5 4}
+.line{fill:none;stroke-width:1.6;stroke-linejoin:round}.dashed{stroke-dasharray:5 4}.band{stroke-opacity:.28}
 .c0{stroke:var(--c0)}.c1{stroke:var(--c1)}.c2{stroke:var(--c2)}.c3{stroke:var(--c3)}.c4{stroke:var(--c4)}.c5{stroke:var(--c5)}.c6{stroke:var(--c6)}.c7{stroke:var(--c7)}
 circle{fill:var(--bg)}
 .legend{font-size:13px;color:var(--soft)}.legend span{white-space:nowrap;margin-right:10px}.legend i{display:inline-block;width:14px;height:10px;margin-right:4px;border-radius:2px}

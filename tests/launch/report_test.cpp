@@ -91,6 +91,8 @@ TEST(Report, ACurveOfEqualValuesOrHolesIsOne) {
     EXPECT_LE(curve.size(), 22U);
     EXPECT_THAT(curve, ::testing::IsSupersetOf(
                            {CurvePoint{0, 0}, CurvePoint{501, -1}, CurvePoint{502, 9}, CurvePoint{999, 0}}));
+    EXPECT_THAT(means_of(many_steps, many, 2), ElementsAre(CurvePoint{249.5, 0}, CurvePoint{749.5, 8.0 / 500}));
+    EXPECT_THAT(means_of(steps, steps), ElementsAre());
     for (const std::vector<CurvePoint>& points : {std::vector<CurvePoint>{}, {{1, 0}}, {{1, 5}, {2, 5}}})
         EXPECT_EQ(smp::testing::fault_of_xml(chart_svg("t", ChartUnit::plain, {{.label = "l", .points = points}}, 0)),
                   "");
