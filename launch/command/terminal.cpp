@@ -20,4 +20,9 @@ bool prints_to_terminal() {
     return !error && (target.native().starts_with("/dev/pts/") || target.native().starts_with("/dev/tty"));
 }
 
+bool allows_colours() {
+    const char* refusal = std::getenv("NO_COLOR");
+    return refusal == nullptr || *refusal == '\0';
+}
+
 }  // namespace smp::launch

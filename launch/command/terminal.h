@@ -8,4 +8,7 @@ namespace smp::launch {
 /// counts, and false where that cannot be seen.
 bool prints_to_terminal();
 
+/// Whether NO_COLOR leaves colours to programs: it is unset, or empty (no-color.org).
+bool allows_colours();
+
 }  // namespace smp::launch

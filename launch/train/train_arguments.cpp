@@ -54,6 +54,7 @@ cxxopts::Options options() {
         ("launcher",
          "what makes this process a rank; auto: MPI where mpirun has started it; none: local mode, wherever it runs",
          cxxopts::value<std::string>(), "auto|mpi|none")                               //
+        ("quiet", "print nothing but failures; log.txt has what would be printed")     //
         ("dry-run", "plan, check, price (as smp_plan does), stop; allocates nothing")  //
         ("emulate", "not yet", cxxopts::value<std::string>(), "RANK|all")              //
         ("evaluate",
@@ -113,6 +114,10 @@ TrainArguments parse_train_arguments(int argc, const char* const* argv) {
         arguments.evaluate = parsed.count("evaluate") != 0;
         if (arguments.dry_run && arguments.evaluate)
             refuse_argument("--evaluate", "and --dry-run are both given; leave one of them out");
+        arguments.quiet = parsed.count("quiet") != 0;
+        if (arguments.quiet && (arguments.dry_run || arguments.evaluate))
+            refuse_argument("--quiet", fmt::format("leaves nothing of {}, which prints its answer; leave it out",
+                                                   arguments.dry_run ? "--dry-run" : "--evaluate"));
     } catch (const partition::ConfigError&) {
         throw;
     } catch (const std::exception& error) {  // cxxopts' own class has another name in older versions

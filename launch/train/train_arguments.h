@@ -19,6 +19,7 @@ struct TrainArguments {
     std::string resume_from;   // a checkpoint or a run's folder; empty: as `resume` says
     std::optional<int> ranks;  // of local mode
     Launcher launcher = Launcher::automatic;
+    bool quiet = false;
     bool dry_run = false;
     bool evaluate = false;
     /// Text to print instead of training: --help, --version.

@@ -44,11 +44,11 @@ namespace smp::launch {
 namespace {
 
 /// What this rank writes: everything on rank 0, which has the directory; on others a log, where that is asked for.
-runtime::Recorders recorders_of(const Config& config, const std::string& output,
+runtime::Recorders recorders_of(const Config& config, const TrainArguments& arguments,
                                 const std::optional<runtime::RunDirectory>& directory,
                                 const std::vector<runtime::RankPlace>& places, int rank,
                                 const std::function<void(const std::string&)>& tell) {
-    const std::filesystem::path folder = output;
+    const std::filesystem::path folder = arguments.output;
     runtime::Recorders recorders;
     if (directory) {
         recorders.push_back(std::make_unique<runtime::RunDescription>(*directory, to_json(config)));
@@ -57,8 +57,13 @@ runtime::Recorders recorders_of(const Config& config, const std::string& output,
         recorders.push_back(std::make_unique<runtime::TraceFile>(folder / "trace.json"));
         if (config.logging.tensorboard)
             recorders.push_back(std::make_unique<runtime::TensorBoardFiles>(folder / runtime::kTensorBoard));
-        recorders.push_back(std::make_unique<runtime::Console>(runtime::Console::Places{
-            .screen = STDOUT_FILENO, .bar = prints_to_terminal(), .log = folder / "log.txt", .results = output}));
+        const bool is_watched = !arguments.quiet && prints_to_terminal();
+        recorders.push_back(
+            std::make_unique<runtime::Console>(runtime::Console::Places{.screen = arguments.quiet ? -1 : STDOUT_FILENO,
+                                                                        .bar = is_watched,
+                                                                        .colours = is_watched && allows_colours(),
+                                                                        .log = folder / "log.txt",
+                                                                        .results = arguments.output}));
         recorders.push_back(std::make_unique<ReportFile>(folder, tell));
     } else if (config.logging.all_ranks) {
         recorders.push_back(std::make_unique<runtime::Console>(
@@ -100,7 +105,7 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
                 !std::filesystem::exists(directory->path() / runtime::kExportedModel))
                 export_model(job, directory->path());
         });
-        if (leader)
+        if (leader && !arguments.quiet)
             write_standard_output(
                 fmt::format("{} holds this run, finished: {} steps. Train again with --resume never, or elsewhere "
                             "with --output.\n",
@@ -109,7 +114,8 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     }
     keep_last_words_in(std::filesystem::path(arguments.output) / "log.txt");
 
-    runtime::Screen screen(leader && config.logging.level <= runtime::LogLevel::info ? STDOUT_FILENO : -1);
+    runtime::Screen screen(leader && !arguments.quiet && config.logging.level <= runtime::LogLevel::info ? STDOUT_FILENO
+                                                                                                         : -1);
     const auto tell = [&](const std::string& sentence) {
         screen.write(runtime::escaped(sentence));
         try {
@@ -132,7 +138,7 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     if (note_on_nodes) notes.push_back(*std::move(note_on_nodes));
     for (std::string& sentence : sentences_about(loaded, trainer.steps_done())) notes.push_back(std::move(sentence));
     world.set_limit(limit_of_waits(config.cluster));
-    auto recorders = recorders_of(config, arguments.output, directory, trainer.places(), world.rank(), tell);
+    auto recorders = recorders_of(config, arguments, directory, trainer.places(), world.rank(), tell);
     std::vector<std::string> warnings;
     if (leader && config.logging.prometheus_port > 0) {
         try {

@@ -1,6 +1,7 @@
 #include "runtime/records/console.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <string_view>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "partition/foresight/measured_durations.h"
 #include "partition/foresight/memory_forecast.h"
 #include "runtime/files/shown_text.h"
+#include "runtime/records/folded_text.h"
 #include "runtime/records/signal_name.h"
 
 namespace smp::runtime {
@@ -33,10 +35,16 @@ std::vector<std::string> head_of_log(const RunStart& run) {
 
 Console::Console(Places places) : places_(std::move(places)), screen_(places_.screen, places_.bar) {}
 
-void Console::say(LogLevel level, const std::string& text, const std::string& shown) {
+void Console::say(LogLevel level, const std::string& text, Tone tone, std::size_t indent) {
+    say_line(level, text, folded(escaped(text), screen_.columns(), indent), tone);
+}
+
+void Console::say_line(LogLevel level, const std::string& text, const std::string& shown, Tone tone) {
     if (level < run_->job.logging.level) return;
     log_->write(escaped(text));
-    screen_.write(escaped(shown));
+    constexpr std::array<std::string_view, 4> kColours = {"", "\x1b[33m", "\x1b[32m", "\x1b[1m"};
+    const std::string_view colour = places_.colours ? kColours.at(static_cast<std::size_t>(tone)) : "";
+    screen_.write(fmt::format("{}{}{}", colour, escaped(shown), colour.empty() ? "" : "\x1b[0m"));
 }
 
 void Console::started(const RunStart& run) {
@@ -45,22 +53,23 @@ void Console::started(const RunStart& run) {
     for (const std::string& line : head_of_log(run)) log_->write(escaped(line));
     std::size_t width = 0;
     for (const auto& [name, value] : run.settings) width = std::max(width, name.size());
-    for (const auto& [name, value] : run.settings) say(LogLevel::info, fmt::format("{:<{}} | {}", name, width, value));
-    for (const std::string& warning : run.warnings) say(LogLevel::warning, "warning: " + warning);
+    for (const auto& [name, value] : run.settings)
+        say(LogLevel::info, fmt::format("{:<{}} | {}", name, width, value), Tone::plain, width + 3);
+    for (const std::string& warning : run.warnings) say(LogLevel::warning, "warning: " + warning, Tone::warning);
     for (const std::string& note : run.notes) say(LogLevel::info, "note: " + note);
 }
 
 void Console::stepped(const StepRecord& record) {
-    if (!record.notice.empty()) say(LogLevel::warning, record.notice);
+    if (!record.notice.empty()) say(LogLevel::warning, record.notice, Tone::warning);
     const LoggingOptions& logging = run_->job.logging;
     const bool is_shown = record.validation_loss || record.step == run_->job.training.steps ||
                           record.step % logging.every == 0 || record.step == 1;
-    say_line(is_shown ? LogLevel::info : LogLevel::debug, record);
+    say_step(is_shown ? LogLevel::info : LogLevel::debug, record);
     smoothed_seconds_ = smoothed_seconds_ == 0 ? record.seconds : 0.9 * smoothed_seconds_ + 0.1 * record.seconds;
     if (places_.bar && logging.level <= LogLevel::info) draw_bar(record);
 }
 
-void Console::say_line(LogLevel level, const StepRecord& record) {
+void Console::say_step(LogLevel level, const StepRecord& record) {
     const std::int64_t steps = run_->job.training.steps;
     const auto digits = static_cast<int>(std::to_string(steps).size());
     // With the rank in which a terminal that is too narrow goes without them, from 1; 0: never.
@@ -82,7 +91,7 @@ void Console::say_line(LogLevel level, const StepRecord& record) {
     std::string shown = line;
     for (int rank = 1; rank <= 6 && screen_.columns() > 0 && shown.size() >= screen_.columns(); ++rank)
         shown = line_without(rank);
-    say(level, line, shown);
+    say_line(level, line, shown, record.validation_loss ? Tone::evaluation : Tone::plain);
 }
 
 void Console::traced(const partition::StepTimes& times) {
@@ -92,7 +101,9 @@ void Console::traced(const partition::StepTimes& times) {
 void Console::evaluated(const Evaluation& evaluation) {
     const TrainingOptions& training = run_->job.training;
     if (training.sample_tokens == 0) return;
-    say(LogLevel::info, fmt::format("--- sample ---\n{}{}\n--------------", training.sample_prompt, evaluation.sample));
+    const std::string sample =
+        fmt::format("--- sample ---\n{}{}\n--------------", training.sample_prompt, evaluation.sample);
+    say_line(LogLevel::info, sample, sample);
 }
 
 void Console::saved(const SavedCheckpoint& checkpoint) {
@@ -101,9 +112,11 @@ void Console::saved(const SavedCheckpoint& checkpoint) {
             fmt::format("step {} is saved in {}: {} in {:.1f} s", checkpoint.step, checkpoint.path,
                         partition::shown_bytes(static_cast<std::int64_t>(checkpoint.bytes)), checkpoint.seconds));
     else
-        say(LogLevel::warning, fmt::format("warning: step {} could not be saved, training goes on: {}", checkpoint.step,
-                                           checkpoint.failure));
-    if (!checkpoint.note.empty()) say(LogLevel::warning, "warning: " + checkpoint.note);
+        say(LogLevel::warning,
+            fmt::format("warning: step {} could not be saved, training goes on: {}", checkpoint.step,
+                        checkpoint.failure),
+            Tone::warning);
+    if (!checkpoint.note.empty()) say(LogLevel::warning, "warning: " + checkpoint.note, Tone::warning);
 }
 
 void Console::waiting(const std::string& sentence) { say(LogLevel::info, sentence); }
@@ -118,7 +131,7 @@ void Console::asked(const AskedFor& request) {
 void Console::finished(const RunEnd& end) {
     if (end.memory.device_peak > 0)
         say(LogLevel::info, partition::memory_comparison(run_->plan, run_->graph, run_->at.stage(), end.memory));
-    for (const std::string& sentence : end.advice) say(LogLevel::info, "advice: " + sentence);
+    for (const std::string& sentence : end.advice) say(LogLevel::info, "advice: " + sentence, Tone::advice);
     if (!end.stopped && !places_.results.empty())
         say(LogLevel::info, fmt::format("done: results in {}", places_.results));
 }

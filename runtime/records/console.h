@@ -17,8 +17,9 @@ namespace smp::runtime {
 class Console final : public Recorder {
   public:
     struct Places {
-        int screen = -1;   // a descriptor, as a rule that of standard output; −1: nowhere
-        bool bar = false;  // the screen is a terminal that a person watches
+        int screen = -1;       // a descriptor, as a rule that of standard output; −1: nowhere
+        bool bar = false;      // the screen is a terminal that a person watches
+        bool colours = false;  // likewise, and it may be coloured
         std::filesystem::path log;
         std::string results;  // the folder that the last line names; empty: no such line
     };
@@ -26,8 +27,8 @@ class Console final : public Recorder {
     Console(const Console&) = delete;
     Console& operator=(const Console&) = delete;
 
-    /// The log alone: head_of_log(). Then a two-column table of the settings, warnings, notes. Throws DataError if the
-    /// log file cannot be written.
+    /// The log alone: head_of_log(). Then a two-column table of the settings, warnings, notes: on a terminal in lines
+    /// that fit it. Throws DataError if the log file cannot be written.
     void started(const RunStart& run) override;
     /// "step 12/200 | loss 3.1416 | …" (as much of it as the terminal is wide), every logging.every steps, the first,
     /// the last and those with an evaluation; on a terminal a bar with the time left follows, redrawn in place.
@@ -40,10 +41,13 @@ class Console final : public Recorder {
     void finished(const RunEnd& end) override;
 
   private:
-    void say(LogLevel level, const std::string& text) { say(level, text, text); }
-    /// `shown` is what the screen gets of `text`.
-    void say(LogLevel level, const std::string& text, const std::string& shown);
-    void say_line(LogLevel level, const StepRecord& record);
+    /// What a person's eye is led to.
+    enum class Tone { plain, warning, advice, evaluation };
+    /// A sentence: the screen shows it in lines that fit, all but the first indented.
+    void say(LogLevel level, const std::string& text, Tone tone = Tone::plain, std::size_t indent = 2);
+    /// The screen shows `shown` as it is.
+    void say_line(LogLevel level, const std::string& text, const std::string& shown, Tone tone = Tone::plain);
+    void say_step(LogLevel level, const StepRecord& record);
     void draw_bar(const StepRecord& record);
 
     const Places places_;

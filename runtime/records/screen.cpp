@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <climits>
 #include <cstdio>
+#include <cstdlib>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -54,7 +55,12 @@ void Screen::erase() noexcept {
 
 std::size_t Screen::columns() const noexcept {
     winsize size{};
-    return descriptor_ >= 0 && ::ioctl(descriptor_, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+    if (descriptor_ < 0 || ::ioctl(descriptor_, TIOCGWINSZ, &size) != 0) return 0;
+    if (size.ws_col > 0) return size.ws_col;
+    // A terminal that was not told its size, as mpirun's own: what the person's shell says.
+    const char* columns = std::getenv("COLUMNS");
+    const long stated = columns == nullptr ? 0 : std::strtol(columns, nullptr, 10);
+    return stated > 0 ? static_cast<std::size_t>(stated) : 0;
 }
 
 bool Screen::takes_more(int patience_milliseconds) const noexcept {

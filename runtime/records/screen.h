@@ -26,7 +26,7 @@ class Screen {
     void draw(std::string_view bar) noexcept;
     void erase() noexcept;
 
-    /// Of the terminal, as it is now; 0: no terminal, or of unknown size.
+    /// Of the terminal, as it is now, or as COLUMNS says where it was not told; 0: no terminal, or of unknown size.
     std::size_t columns() const noexcept;
 
   private:

@@ -13,6 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/records/console.h"
+#include "runtime/records/folded_text.h"
 #include "tests/runtime/files/scratch_folder.h"
 
 namespace smp::runtime {
@@ -129,6 +130,36 @@ TEST(Console, LinesAndBarsFitTheTerminal) {
         EXPECT_THAT(lines[0], HasSubstr("step 100/200 | loss   3.2500"));
         EXPECT_THAT(lines[1], HasSubstr("50 %"));
         EXPECT_THAT(testing::content(folder / "log.txt"), HasSubstr("tokens/s | validation loss 3.5000"));
+    }
+}
+
+TEST(FoldedText, BreaksBetweenWordsOnly) {
+    EXPECT_EQ(folded("one two three", 0, 2), "one two three");
+    EXPECT_EQ(folded("one two three", 13, 2), "one two three");
+    EXPECT_EQ(folded("one two three", 12, 2), "one two\n  three");
+    EXPECT_EQ(folded("name  | one two three", 14, 8), "name  | one\n        two\n        three");
+    EXPECT_EQ(folded("name  | one two three", 9, 8),
+              "name  |\n      one\n      two\n      three");  // margin: two thirds
+    EXPECT_EQ(folded("in /a/long/path/of/somebody now", 10, 2), "in\n  /a/long/path/of/somebody\n  now");
+    EXPECT_EQ(folded("a b\nc d", 3, 2), "a b\nc d");
+    EXPECT_EQ(folded("\xc3\xa4\xc3\xa4 \xc3\xa4\xc3\xa4", 5, 0), "\xc3\xa4\xc3\xa4 \xc3\xa4\xc3\xa4");
+    EXPECT_EQ(folded("", 5, 2), "");
+}
+
+/// Colours lead the eye on a screen alone, and what a run says cannot set them.
+TEST(Console, ColoursAreForTheScreen) {
+    for (const bool colours : {false, true}) {
+        const testing::ScratchFolder folder;
+        const Terminal terminal(80);
+        const Job job;
+        const partition::Plan plan;
+        const partition::ModuleGraph graph;
+        Console console(
+            {.screen = terminal.program, .bar = true, .colours = colours, .log = folder / "log.txt", .results = ""});
+        console.started({.job = job, .plan = plan, .graph = graph, .at = {}, .warnings = {"beware \x1b[31m"}});
+        const std::string shown = all_of(terminal.person);
+        EXPECT_EQ(shown, colours ? "\x1b[33mwarning: beware \\x1b[31m\x1b[0m\r\n" : "warning: beware \\x1b[31m\r\n");
+        EXPECT_EQ(testing::content(folder / "log.txt"), "warning: beware \\x1b[31m\n");
     }
 }
 
