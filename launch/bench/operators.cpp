@@ -126,7 +126,7 @@ void add_ends(const Sizes& s, Cases& cases) {
     cases.add("cross entropy and gradient", shape, 0, 5 * 4 * elements, [=, v = s.vocabulary] {
         const Tensor maxima = kernels::row_maxima(logits, v);
         const Tensor sums = kernels::exponential_sums(logits, maxima, targets, 0, v);
-        kernels::cross_entropy_gradient(logits, sums, targets, 0, 1.0);
+        kernels::cross_entropy_gradient(logits, sums, targets, 0, 1.0, at::kFloat);
     });
 }
 

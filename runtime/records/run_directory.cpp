@@ -37,7 +37,8 @@ void refuse_folder_of_others(const std::filesystem::path& path) {
 
 bool is_file_of_a_run(const std::filesystem::path& name) {
     const std::string text = name.string();
-    for (const char* own : {kLock, "config.json", "plan.json", "metrics.jsonl", "run.json", "trace.json", "report.html"})
+    for (const char* own :
+         {kLock, "config.json", "plan.json", "metrics.jsonl", "run.json", "trace.json", "report.html"})
         if (text == own) return true;
     return text.starts_with("log.") && text.ends_with(".txt");
 }

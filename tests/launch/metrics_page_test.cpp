@@ -59,7 +59,7 @@ TEST(MetricsPage, HasTheLastStepsNumbers) {
             AllOf(HasSubstr(fmt::format("\nsmp_step {}\n", step)),
                   HasSubstr(fmt::format("\nsmp_loss {}\n", record.loss)), HasSubstr("\nsmp_tokens_per_second 640\n"),
                   HasSubstr("\nsmp_memory_bytes 1048576\n"), HasSubstr("\nsmp_wait_seconds 0.25\n"),
-                  HasSubstr(step == 1 ? "\nsmp_validation_loss 2.25\n" : "\nsmp_validation_loss NaN\n"),
+                  ContainsRegex(step == 1 ? "\nsmp_validation_loss 2.25\n" : "\nsmp_validation_loss [Nn]a[Nn]\n"),
                   HasSubstr("# TYPE smp_loss gauge\n"), ContainsRegex("# HELP smp_loss [A-Z]"),
                   Not(HasSubstr("smp_mfu"))));
     }
@@ -70,7 +70,7 @@ TEST(MetricsPage, APortThatIsTakenIsASentence) {
     EXPECT_THAT([&] { MetricsPage second(first.port()); },
                 ::testing::ThrowsMessage<std::runtime_error>(
                     AllOf(HasSubstr(fmt::format("logging.prometheus_port = {}", first.port())),
-                          HasSubstr("training goes on without the page"))));
+                          HasSubstr("training goes on without it"))));
 }
 
 }  // namespace

@@ -120,8 +120,8 @@ TEST_P(PlanMessages, ArriveInTime) {
     const partition::Plan plan = partition::testing::plan_of(GetParam());
     const auto edges = partition::edges_of({&plan.training, &plan.evaluation, &plan.sampling});
     smp::testing::on_local_ranks(GetParam().stages, [&](comms::Communicator& bootstrap) {
-        const auto world = comms::NcclGroups(bootstrap, bootstrap.rank())
-                               .make(bootstrap.split(0, bootstrap.rank(), bootstrap.name()));
+        const auto world =
+            comms::NcclGroups(bootstrap, bootstrap.rank()).make(bootstrap.split(0, bootstrap.rank(), bootstrap.name()));
         const runtime::RankGroups groups = runtime::make_groups(plan, *world);
         for (const auto* programs : {&plan.training, &plan.evaluation, &plan.training}) {
             const partition::RankProgram& program = (*programs)[groups.at.stage()];

@@ -85,7 +85,9 @@ TEST(Straggler, OneThatIsSlowFromTheStartIsNamedByItsEquals) {
     for (int step = 1; step <= 20; ++step) {
         const auto straggler = rule.step(std::vector{1.0, 1.0, 3.0, 4.0});
         ASSERT_EQ(straggler.has_value(), step >= 14) << step;
-        if (straggler) EXPECT_EQ(straggler->rank, 3);
+        if (straggler) {
+            EXPECT_EQ(straggler->rank, 3);
+        }
     }
 }
 
