@@ -21,7 +21,7 @@ void ReportFile::started(const runtime::RunStart& /*run*/) {
 
 void ReportFile::finished(const runtime::RunEnd& /*end*/) {
     try {
-        runtime::write_text(run_ / kReportFile, report_html({read_run(run_)}));
+        runtime::write_text_soon(run_ / kReportFile, report_html({read_run(run_)}));
     } catch (const std::exception& error) {
         tell_(fmt::format("warning: there is no {}: {}", kReportFile, error.what()));
     }

@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "runtime/files/text_file.h"
+
 namespace smp::runtime {
 
 namespace {
@@ -89,7 +91,7 @@ void RunFacts::write() const {
     const Json json{{"version", 1},          {"state", state_},       {"steps", steps_},
                     {"settings", settings_}, {"warnings", warnings_}, {"notes", notes_},
                     {"advice", advice_},     {"memory", memory},      {"samples", samples}};
-    directory_.write_file(kRunFacts, json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n');
+    write_text_soon(directory_.path() / kRunFacts, json.dump(1, ' ', false, Json::error_handler_t::replace) + '\n');
 }
 
 }  // namespace smp::runtime
