@@ -13,13 +13,13 @@ namespace smp::runtime {
 /// that are seen here (the first one warms up). From then on a rank is slow in a step where its work took over 15 %
 /// longer than it should: than its like or, where those do something else, than usual beside them; and by more than
 /// three times the usual distance, of what was learnt from its median and of its like from theirs: where ranks share
-/// processors all times scatter, and none of the ranks is at fault. One that is slow in 5 steps in a row is a straggler
-/// for as long as it stays slow.
+/// processors all times scatter, and none of the ranks is at fault. One that is slow in 7 steps in a row is a straggler
+/// for as long as it stays slow: with 5, times that scatter by 60 % named somebody within 500 steps.
 class StragglerRule {
   public:
     static constexpr double kExcess = 0.15;
     static constexpr double kSpreads = 3;
-    static constexpr int kStepsInARow = 5;
+    static constexpr int kStepsInARow = 7;
     static constexpr int kWarmUp = 1;
     static constexpr int kLearned = 8;
 

@@ -54,7 +54,7 @@ Json unusual_config() {
                  "tokenizer_file": "v.tiktoken", "order": "sequential"},
         "checkpoint": {"every": 3, "keep": 5, "directory": "c", "asynchronous": false, "export": true},
         "cluster": {"device": "cpu", "nodes": 2, "devices_per_node": 4, "threads_per_rank": 3, "memory_limit_gib": 1.5,
-                    "timeout_seconds": 1.5, "startup_timeout_seconds": 2.5},
+                    "timeout_seconds": 1.5, "startup_timeout_seconds": 2.5, "share_devices": true},
         "logging": {"every": 4, "level": "debug", "all_ranks": true, "trace_steps": [2, 11],
                     "tensorboard": false, "prometheus_port": 9464}
     })");

@@ -46,8 +46,10 @@ class SmpTrainEvaluate : public ::testing::Test {
         std::istringstream lines(read_text(folder_ / "run/metrics.jsonl"));
         const std::string key = "\"validation_loss\":";
         for (std::string line; std::getline(lines, line);)
-            if (line.starts_with(fmt::format("{{\"step\":{},", step)) && line.find(key) != std::string::npos)
-                return line.substr(line.find(key) + key.size(), line.find('}') - line.find(key) - key.size());
+            if (line.starts_with(fmt::format("{{\"step\":{},", step)) && line.find(key) != std::string::npos) {
+                const std::size_t begin = line.find(key) + key.size();
+                return line.substr(begin, line.find_first_of(",}", begin) - begin);
+            }
         return "none";
     }
     /// Names, sizes and times of everything in the output directory.

@@ -61,7 +61,7 @@ RC_GTEST_PROP(Straggler, ARankThatIsSlowedIsNamedWithinTenSteps, ()) {
         RC_ASSERT(straggler->seconds > 1.15 * straggler->expected);
         ++named;
     }
-    RC_ASSERT(named >= 6);
+    RC_ASSERT(named >= 4);
 }
 
 RC_GTEST_PROP(Straggler, FourSlowStepsAreNone, ()) {
@@ -84,7 +84,7 @@ TEST(Straggler, OneThatIsSlowFromTheStartIsNamedByItsEquals) {
     StragglerRule rule({0, 0, 1, 1});
     for (int step = 1; step <= 20; ++step) {
         const auto straggler = rule.step(std::vector{1.0, 1.0, 3.0, 4.0});
-        ASSERT_EQ(straggler.has_value(), step >= 14) << step;
+        ASSERT_EQ(straggler.has_value(), step >= 16) << step;
         if (straggler) {
             EXPECT_EQ(straggler->rank, 3);
         }
@@ -100,7 +100,8 @@ TEST(Straggler, ARankAloneIsNone) {
 TEST(Straggler, AnUnevenPipelineIsMeasuredByItsOwnPast) {
     StragglerRule rule({0, 1, 2, 3});
     for (int step = 0; step < 20; ++step) EXPECT_FALSE(rule.step(std::vector{1.0, 1.0, 1.0, 1.7}));
-    for (int step = 0; step < 4; ++step) EXPECT_FALSE(rule.step(std::vector{1.0, 1.0, 1.0, 2.3}));
+    for (int step = 1; step < StragglerRule::kStepsInARow; ++step)
+        EXPECT_FALSE(rule.step(std::vector{1.0, 1.0, 1.0, 2.3}));
     const auto straggler = rule.step(std::vector{1.0, 1.0, 1.0, 2.3});
     ASSERT_TRUE(straggler);
     EXPECT_EQ(straggler->rank, 3);
