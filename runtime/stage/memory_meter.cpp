@@ -37,14 +37,18 @@ class MemoryMeter::Account {
     void allocate(partition::MemoryCategory category, std::int64_t bytes) {
         const std::lock_guard lock(mutex_);
         const bool counts = category != partition::MemoryCategory::offloaded;
-        if (limit_ && counts && on_device(use_.live) + bytes > *limit_) refuse(category, bytes);
+        if (limit_ && counts && on_device(use_.live) + bytes > *limit_) {
+            partition::MemoryBytes with = use_.live;
+            with[static_cast<std::size_t>(category)] += bytes;
+            refuse({bytes, with});
+        }
         add(category, bytes);
     }
     /// Of what a device has given already.
     void note(partition::MemoryCategory category, std::int64_t bytes) noexcept {
         const std::lock_guard lock(mutex_);
         add(category, bytes);
-        if (limit_ && on_device(use_.live) > *limit_ && !excess_) excess_ = {category, bytes};
+        if (limit_ && on_device(use_.live) > *limit_ && !excess_) excess_ = {bytes, use_.live};
     }
     /// After allocate(): the system has not so much. Throws what to say of it.
     [[noreturn]] void give_up(partition::MemoryCategory category, std::int64_t bytes) {
@@ -74,10 +78,7 @@ class MemoryMeter::Account {
     }
     void set_action(const partition::Action* action) {
         const std::lock_guard lock(mutex_);
-        if (const auto excess = std::exchange(excess_, std::nullopt)) {
-            live(excess->category) -= excess->bytes;  // refuse() adds it again
-            refuse(excess->category, excess->bytes);
-        }
+        if (const auto excess = std::exchange(excess_, std::nullopt)) refuse(*excess);
         action_ = action;
     }
     [[noreturn]] void device_refuses() const {
@@ -112,10 +113,15 @@ class MemoryMeter::Account {
         peak = std::max(peak, live(category));
         use_.device_peak = std::max(use_.device_peak, on_device(use_.live));
     }
-    [[noreturn]] void refuse(partition::MemoryCategory category, std::int64_t bytes) const {
+    /// An allocation beyond the limit, and what would be live, or is, with it.
+    struct Excess {
+        std::int64_t bytes = 0;
+        partition::MemoryBytes with = {};
+    };
+
+    [[noreturn]] void refuse(const Excess& excess) const {
         const auto& words = partition::Words<partition::MemoryCategory>::list;
-        partition::MemoryBytes with = use_.live;
-        with[static_cast<std::size_t>(category)] += bytes;
+        const partition::MemoryBytes& with = excess.with;
         std::size_t grown = 0;
         for (std::size_t c = 0; c < with.size(); ++c)
             if (c != kOffloaded && with[c] - at_reset_[c] > with[grown] - at_reset_[grown]) grown = c;
@@ -126,7 +132,7 @@ class MemoryMeter::Account {
             "raise the limit, lower parallel.active_microbatches or the batch, or see "
             "parallel.activation_checkpointing and "
             "parallel.shard_optimizer_state",
-            during(), partition::shown_bytes(bytes), partition::shown_bytes(on_device(with)),
+            during(), partition::shown_bytes(excess.bytes), partition::shown_bytes(on_device(with)),
             partition::shown_bytes(*limit_), words[grown], partition::shown_bytes(with[grown] - at_reset_[grown]),
             listed(counted)));
     }
@@ -136,11 +142,7 @@ class MemoryMeter::Account {
     partition::MemoryUse use_;
     partition::MemoryBytes at_reset_ = {};
     const partition::Action* action_ = nullptr;
-    struct Allocation {
-        partition::MemoryCategory category;
-        std::int64_t bytes;
-    };
-    std::optional<Allocation> excess_;  // the first on a device that went beyond the limit
+    std::optional<Excess> excess_;  // the first on a device that went beyond the limit
 };
 
 namespace {

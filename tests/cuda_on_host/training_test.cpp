@@ -16,6 +16,8 @@
 
 #include "runtime/checkpoint/checkpoint_folder.h"
 #include "runtime/run_checkpoints.h"
+#include "runtime/stage/memory_error.h"
+#include "runtime/stage/memory_meter.h"
 #include "runtime/trainer.h"
 #include "tests/cuda_on_host/queued_kernels.h"
 #include "tests/runtime/files/scratch_folder.h"
@@ -257,6 +259,33 @@ TEST_F(TrainingOnCuda, TracesEvaluatesDrawsSavesAndGoesOn) {
     EXPECT_NEAR(there.validation, here.validation, 7e-6);
     EXPECT_NEAR(there.last_loss, here.last_loss, 7e-6);
     EXPECT_EQ(there.drawn, here.drawn);
+}
+
+// The allocator tells of what it has given: the limit is kept between actions, and nothing is lost from the count.
+TEST_F(TrainingOnCuda, MemoryBeyondTheLimitIsRefusedAtTheNextAction) {
+    MemoryMeter meter(4096);
+    meter.count_device_allocations();
+    const partition::Action action{.kind = partition::ActionKind::join};
+    const auto bytes = [&](std::int64_t count) {
+        const MemoryMeter::Scope scope(meter, partition::MemoryCategory::other);
+        return at::empty({count}, at::TensorOptions(at::kByte).device(at::kCUDA, 0));
+    };
+    {
+        const at::Tensor fits = bytes(3000);
+        meter.settle(fits, partition::MemoryCategory::activations);
+        meter.set_action(&action);
+        const at::Tensor excess = bytes(2000);
+        try {
+            meter.set_action(nullptr);
+            ADD_FAILURE() << "the limit was passed";
+        } catch (const MemoryError& error) {
+            EXPECT_THAT(error.what(), ::testing::HasSubstr("out of memory in join"));
+            EXPECT_THAT(error.what(), ::testing::HasSubstr("activations 2.93 KiB, other 1.95 KiB"));
+        }
+        EXPECT_EQ(meter.use().device_peak, 5000);
+        meter.set_action(nullptr);  // it is said once
+    }
+    for (const std::int64_t live : meter.use().live) EXPECT_EQ(live, 0);
 }
 
 /// What goes wrong on one of four ranks, each with a device, in the second step.
