@@ -73,6 +73,7 @@ class Trainer::Impl {
     RankGroups groups_;
     std::unique_ptr<DeviceWatch> device_watch_;  // on CUDA
     BatchCut cut_;
+    std::optional<BatchReader> batches_;
     std::optional<Stage> stage_;
     std::optional<StageExchange> exchange_;
     std::optional<Update> update_;
@@ -107,14 +108,6 @@ class Trainer::Impl {
     }
     partition::Transport transport() const;
     std::vector<models::Microbatch> microbatches(const Dataset& data, std::int64_t first_sample, bool training);
-    /// The step's tokens, while a device is at work on the one before.
-    void read_ahead(std::int64_t first_sample);
-
-    struct TokensAhead {
-        std::int64_t first_sample = 0;
-        std::vector<models::Microbatch> microbatches;
-    };
-    std::optional<TokensAhead> ahead_;  // of the next step
     double tokens_per_batch() const { return static_cast<double>(cut_.global_batch * cut_.length); }
 };
 
@@ -159,6 +152,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
     }
     const auto device = on_device();
     cut_.replica = groups_.at.rdp;
+    batches_.emplace(cut_, token_needs(plan_, groups_.at), /*pinned=*/placement_.device.is_cuda());
     if (placement_.device.is_cuda()) meter_.count_device_allocations();
     meter_.with_device_memory([&] {
         stage_.emplace(job_.model, plan_, groups_, meter_, job_.parallel, placement_.device);
@@ -211,26 +205,11 @@ partition::Transport Trainer::Impl::transport() const {
                                                      : partition::Transport::messages;
 }
 
-void Trainer::Impl::read_ahead(std::int64_t first_sample) {
-    if (state_.steps + 1 >= job_.training.steps) return;
-    try {
-        ahead_ = {.first_sample = first_sample,
-                  .microbatches = read_microbatches(*train_, first_sample, cut_, token_needs(plan_, groups_.at),
-                                                    /*pinned=*/true)};
-    } catch (const DataError&) {  // is said by the step that needs them
-    }
-}
-
 std::vector<models::Microbatch> Trainer::Impl::microbatches(const Dataset& data, std::int64_t first_sample,
                                                             bool training) {
     std::vector<models::Microbatch> microbatches;
     try {
-        if (training && ahead_ && ahead_->first_sample == first_sample)
-            microbatches = std::move(ahead_->microbatches);
-        else
-            microbatches = read_microbatches(data, first_sample, cut_, token_needs(plan_, groups_.at),
-                                             placement_.device.is_cuda());
-        if (training) ahead_.reset();
+        microbatches = batches_->read(data, first_sample);
     } catch (const DataError& error) {  // a token that the model has not, a file that is not what it was
         throw DataError(training ? fmt::format("step {}: {}", state_.steps + 1, error.what())
                                  : fmt::format("evaluation after step {}: {}", state_.steps, error.what()));
@@ -262,7 +241,10 @@ StepRecord Trainer::Impl::step(partition::StepTimes* times) {
                                           .microbatches = batch,
                                           .state = &state_,
                                           .times = own_times,
-                                          .meanwhile = [this] { read_ahead(state_.samples + cut_.global_batch); }});
+                                          .meanwhile = [this] {
+                                              if (state_.steps + 1 < job_.training.steps)
+                                                  batches_->read_ahead(*train_, state_.samples + cut_.global_batch);
+                                          }});
     const UpdateResult& update = run.update.value();
     const NonFiniteReport report(world_, plan_, job_, parts(), *executor_);
     if (!update.updated && !update.overflowed) report.refuse(state_, update.loss, batch);

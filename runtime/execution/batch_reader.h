@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "models/segment.h"
@@ -33,9 +34,32 @@ struct TokenNeeds {
 };
 TokenNeeds token_needs(const partition::Plan& plan, const partition::Coordinate& at);
 
-/// The microbatches of the global batch that starts at sample `first_sample` of the data's order, on the CPU, `pinned`
-/// where they go on to a CUDA device. seed, step, training and gradient_scale are left at their defaults.
-std::vector<models::Microbatch> read_microbatches(const Dataset& data, std::int64_t first_sample, const BatchCut& cut,
-                                                  const TokenNeeds& needs, bool pinned = false);
+/// Reads what one rank needs of global batches, and the next one while a device is at work. Throws what the data do.
+class BatchReader {
+  public:
+    /// `pinned`: where tokens go on to a CUDA device.
+    BatchReader(const BatchCut& cut, const TokenNeeds& needs, bool pinned)
+        : cut_(cut), needs_(needs), pinned_(pinned) {}
+
+    /// The microbatches of the global batch that starts at sample `first_sample` of the data's order, on the CPU. seed,
+    /// step, training and gradient_scale are left at their defaults.
+    std::vector<models::Microbatch> read(const Dataset& data, std::int64_t first_sample);
+    /// read() returns this batch at once, if it is asked for next; what is wrong with it, it says then.
+    void read_ahead(const Dataset& data, std::int64_t first_sample);
+
+  private:
+    struct Ahead {
+        const Dataset* data = nullptr;
+        std::int64_t first_sample = 0;
+        std::vector<models::Microbatch> microbatches;
+    };
+
+    std::vector<models::Microbatch> read_now(const Dataset& data, std::int64_t first_sample) const;
+
+    BatchCut cut_;
+    TokenNeeds needs_;
+    bool pinned_;
+    std::optional<Ahead> ahead_;
+};
 
 }  // namespace smp::runtime
