@@ -15,6 +15,7 @@
 #include "runtime/execution/gathered_memory.h"
 #include "runtime/job/advice.h"
 #include "runtime/job/job_rules.h"
+#include "runtime/records/median.h"
 #include "runtime/records/settings.h"
 #include "runtime/update/world_sum.h"
 
@@ -187,12 +188,10 @@ void Session::measure_memory() {
 }
 
 std::vector<std::string> Session::advice() const {
-    auto seconds = seconds_;
-    const auto middle = seconds.begin() + static_cast<std::ptrdiff_t>(seconds.size() / 2);
-    std::ranges::nth_element(seconds, middle);
     try {
-        return advice_after(trainer_.job(), trainer_.plan(), trainer_.graph(),
-                            {.step_seconds = *middle, .bubble = bubble_, .device_peak = device_peak_, .nodes = hosts_});
+        return advice_after(
+            trainer_.job(), trainer_.plan(), trainer_.graph(),
+            {.step_seconds = median(seconds_), .bubble = bubble_, .device_peak = device_peak_, .nodes = hosts_});
     } catch (const std::exception& error) {  // it is no reason to fail
         return {fmt::format("there is no advice: {}", error.what())};
     }

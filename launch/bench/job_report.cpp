@@ -9,6 +9,7 @@
 
 #include "launch/command/text_table.h"
 #include "partition/foresight/memory_use.h"
+#include "runtime/records/median.h"
 
 namespace smp::launch {
 
@@ -21,7 +22,9 @@ using partition::shown_bytes;
 constexpr std::size_t kStepTable = 0, kMemoryTable = 1;
 constexpr double kBusy = 0.5;
 
-double tokens_per_second(const Measurement& row) { return static_cast<double>(row.tokens) / median_of(row.seconds); }
+double tokens_per_second(const Measurement& row) {
+    return static_cast<double>(row.tokens) / runtime::median(row.seconds);
+}
 
 bool differ_in_ranks(const std::vector<Measurement>& rows) {
     return std::any_of(rows.begin(), rows.end(),
@@ -47,7 +50,7 @@ ReportCell fraction(const std::optional<double>& value) {
 }
 
 std::optional<double> median_if_any(const std::vector<double>& values) {
-    return values.empty() ? std::nullopt : std::optional(median_of(values));
+    return values.empty() ? std::nullopt : std::optional(runtime::median(values));
 }
 
 std::vector<ColumnFacts> step_columns_of_job() {
@@ -93,7 +96,7 @@ std::vector<ColumnFacts> step_columns_of_job() {
          }},
         {{"median_seconds", "step"},
          [](const M& row, const C&) {
-             const double median = median_of(row.seconds);
+             const double median = runtime::median(row.seconds);
              return ReportCell{shown_seconds(median), median};
          }},
         {{"interquartile_seconds", "spread"},

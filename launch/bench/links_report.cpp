@@ -10,6 +10,7 @@
 #include "launch/bench/statistics.h"
 #include "launch/command/text_table.h"
 #include "partition/foresight/memory_use.h"
+#include "runtime/records/median.h"
 
 namespace smp::launch {
 
@@ -62,12 +63,12 @@ std::string slowest_host(const LinksFacts& facts, const std::vector<LinkTimes>& 
     std::string slowest;
     double most = 0;
     for (const auto& [host, values] : by_host)
-        if (const double median = median_of(values); median > most) {
+        if (const double median = runtime::median(values); median > most) {
             most = median;
             slowest = host;
         }
     return fmt::format("; slowest host: {}, {} to the others, where the median between hosts is {}", slowest,
-                       shown(most), shown(median_of(between)));
+                       shown(most), shown(runtime::median(between)));
 }
 
 std::vector<std::string> remarks_of(const LinksFacts& facts, const std::vector<LinkTimes>& pairs) {
@@ -85,10 +86,10 @@ std::vector<std::string> remarks_of(const LinksFacts& facts, const std::vector<L
     const auto rate = [&](double time) { return shown_rate(static_cast<double>(facts.bytes) / time); };
     return {
         fmt::format("slowest pair by latency: {}, {}, where the median of all pairs is {}{}", described(facts, late),
-                    shown_seconds(late.latency_seconds), shown_seconds(median_of(latencies)),
+                    shown_seconds(late.latency_seconds), shown_seconds(runtime::median(latencies)),
                     slowest_host(facts, pairs, &LinkTimes::latency_seconds, shown_seconds)),
         fmt::format("slowest pair by bandwidth: {}, {}, where the median of all pairs is {}{}", described(facts, slow),
-                    rate(slow.seconds), rate(median_of(seconds)),
+                    rate(slow.seconds), rate(runtime::median(seconds)),
                     slowest_host(facts, pairs, &LinkTimes::seconds, rate))};
 }
 

@@ -28,6 +28,4 @@ Spread spread_of(std::vector<double> values) {
             .most = values.back()};
 }
 
-double median_of(std::vector<double> values) { return spread_of(std::move(values)).median; }
-
 }  // namespace smp::launch

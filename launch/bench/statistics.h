@@ -19,6 +19,4 @@ struct Spread {
 /// Throws std::logic_error where there are no values.
 Spread spread_of(std::vector<double> values);
 
-double median_of(std::vector<double> values);
-
 }  // namespace smp::launch

@@ -5,17 +5,11 @@
 #include <cstddef>
 #include <utility>
 
+#include "runtime/records/median.h"
+
 namespace smp::runtime {
 
 namespace {
-
-/// Of some; 0 of none.
-double median(std::vector<double> values) {
-    if (values.empty()) return 0;
-    std::ranges::sort(values);
-    const std::size_t middle = values.size() / 2;
-    return values.size() % 2 == 1 ? values[middle] : 0.5 * (values[middle - 1] + values[middle]);
-}
 
 double spread(std::vector<double> values) {
     const double middle = median(values);
