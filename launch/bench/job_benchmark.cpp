@@ -8,7 +8,6 @@
 
 #include <fmt/format.h>
 
-#include "comms/this_process.h"
 #include "launch/bench/answer.h"
 #include "launch/bench/comparison.h"
 #include "launch/bench/job_report.h"
@@ -19,6 +18,7 @@
 #include "launch/config/config.h"
 #include "launch/train/run_ranks.h"
 #include "runtime/agreement/agreement.h"
+#include "runtime/agreement/hosts.h"
 
 namespace smp::launch {
 
@@ -108,7 +108,7 @@ int benchmark_job(const BenchArguments& arguments, std::vector<Measurement> rows
     runtime::fail_together(world, [&] {
         if (world.rank() == 0 && !arguments.baseline.empty()) baseline = read_baseline(arguments.baseline);
     });
-    const auto hosts = runtime::texts_of_all(world, comms::host_name());
+    const auto hosts = runtime::host_names(world);
     double load = 0;
     if (::getloadavg(&load, 1) != 1) load = 0;
     for (int round = 0; round < arguments.measuring.rounds; ++round) {

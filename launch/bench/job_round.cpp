@@ -2,11 +2,8 @@
 
 #include <algorithm>
 
-#include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
-#include "comms/this_process.h"
-#include "launch/plan/machine_memory.h"
 #include "launch/plan/node_layout.h"
 #include "launch/train/run_ranks.h"
 #include "models/gpt2/gpt2.h"
@@ -14,9 +11,8 @@
 #include "partition/foresight/measured_durations.h"
 #include "partition/foresight/simulator.h"
 #include "runtime/agreement/agreement.h"
-#include "runtime/job/job_plan.h"
-#include "runtime/job/job_rules.h"
-#include "runtime/stage/memory_error.h"
+#include "runtime/agreement/hosts.h"
+#include "runtime/execution/gathered_memory.h"
 #include "runtime/trainer.h"
 
 namespace smp::launch {
@@ -32,28 +28,12 @@ runtime::Job job_of_round(const Config& config, const MeasuringOptions& options)
     return job;
 }
 
-/// Throws MemoryError if the ranks cannot be threads of this process together.
-void require_room_for_threads(const Config& config, int ranks) {
-    const auto available = available_memory();
-    if (!available) return;
-    const auto plan = runtime::plan_of(config, ranks);
-    if (const auto sentence = misfit_of_threads(plan, runtime::graph_of(config, ranks), *available))
-        throw runtime::MemoryError(*sentence);
-}
-
 /// Of the rank that took most at once: the most so far into `row`, on every rank. Collective.
 void add_memory(const partition::MemoryUse& own, comms::Communicator& ranks, Measurement& row) {
-    constexpr auto kWords = static_cast<std::int64_t>(partition::kMemoryCategories) + 1;
-    const at::Tensor words = at::empty({kWords}, at::kLong), all = at::empty({ranks.size() * kWords}, at::kLong);
-    auto* const word = words.data_ptr<std::int64_t>();
-    word[0] = own.device_peak;
-    std::copy(own.peak.begin(), own.peak.end(), word + 1);
-    ranks.all_gather(all, words).wait();
-    const auto* values = all.const_data_ptr<std::int64_t>();
-    for (int rank = 0; rank < ranks.size(); ++rank, values += kWords) {
-        if (values[0] <= row.memory_bytes) continue;
-        row.memory_bytes = values[0];
-        std::copy(values + 1, values + kWords, row.memory.begin());
+    for (const partition::MemoryUse& rank : runtime::memory_of_ranks(ranks, own)) {
+        if (rank.device_peak <= row.memory_bytes) continue;
+        row.memory_bytes = rank.device_peak;
+        row.memory = rank.peak;
     }
 }
 
@@ -71,13 +51,15 @@ void measure_round(const Config& config, const MeasuringOptions& options, bool a
                    Measurement& row) {
     ranks.set_limit(startup_limit(config.cluster));
     set_threads(config, ranks);
-    const auto hosts = runtime::texts_of_all(ranks, comms::host_name());
+    const auto hosts = runtime::host_names(ranks);
     runtime::fail_together(ranks, [&] {
         compare_nodes(config.cluster, hosts);
         if (are_threads) require_few_threads(ranks.size(), config.cluster.threads_per_rank.value_or(1));
         if (are_threads && ranks.rank() == 0) require_room_for_threads(config, ranks.size());
     });
-    runtime::Trainer trainer(job_of_round(config, options), ranks);
+    runtime::TrainerOptions trains;
+    trains.on_stuck = ending_where_stuck("smp_bench");
+    runtime::Trainer trainer(job_of_round(config, options), ranks, std::move(trains));
     ranks.set_limit(limit_of_waits(config.cluster));
 
     const auto& degrees = trainer.plan().topology.degrees;

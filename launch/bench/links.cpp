@@ -10,7 +10,6 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
-#include "comms/this_process.h"
 #include "launch/bench/answer.h"
 #include "launch/bench/links_report.h"
 #include "launch/bench/pair_rounds.h"
@@ -20,6 +19,7 @@
 #include "launch/train/run_ranks.h"
 #include "runtime/agreement/agreement.h"
 #include "runtime/agreement/hosts.h"
+#include "runtime/records/median.h"
 
 namespace smp::launch {
 
@@ -36,7 +36,7 @@ double median_time(int repeats, const std::function<void()>& once) {
         if (i >= kWarmUp)
             seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     }
-    return median_of(std::move(seconds));
+    return runtime::median(std::move(seconds));
 }
 
 /// One way of a round trip, by the rank that `leads`.
@@ -160,7 +160,7 @@ int measure_links(const BenchArguments& arguments, bool are_threads, comms::Comm
             2, 0);
     world.set_limit(limit_of_waits({}));
     at::set_num_threads(fair_thread_count(world));  // reductions add with them, as in a training
-    const auto hosts = runtime::texts_of_all(world, comms::host_name());
+    const auto hosts = runtime::host_names(world);
     const at::Tensor small = at::zeros({2}, at::kFloat), large = at::zeros({arguments.bytes / 4}, at::kFloat);
     const auto pairs = measure_pairs(world, small, large, arguments.repeats);
     const auto collectives = collectives_of(world, hosts, small, large, arguments.repeats);

@@ -4,6 +4,7 @@
 #include <exception>
 #include <span>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 #include <ATen/ops/from_blob.h>
@@ -16,6 +17,7 @@
 #include "launch/generate/generate_arguments.h"
 #include "launch/generate/text_output.h"
 #include "launch/generate/text_source.h"
+#include "launch/train/run_ranks.h"
 #include "launch/train/run_start.h"
 #include "runtime/agreement/agreement.h"
 #include "runtime/data/tokenizer.h"
@@ -96,8 +98,9 @@ void generate(const launch::GenerateArguments& arguments) {
     source.job.training.sequence_length = draws ? fitting_length(needed, longest) : prompt_length;
 
     const auto world = comms::local_world(1);
-    runtime::Trainer trainer(source.job, *world.front(),
-                             {.loads_first = !source.checkpoints.empty(), .has_data = false});
+    runtime::TrainerOptions options{.loads_first = !source.checkpoints.empty(), .has_data = false};
+    options.on_stuck = launch::ending_where_stuck("smp_generate");
+    runtime::Trainer trainer(source.job, *world.front(), std::move(options));
     const auto loaded = launch::load_newest(trainer, source.checkpoints, "name another checkpoint");
     for (const std::string& sentence : loaded.passed_over) note(sentence);
     for (const std::string& sentence : trainer.warnings()) note(sentence);

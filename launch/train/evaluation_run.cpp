@@ -1,17 +1,18 @@
 #include "launch/train/evaluation_run.h"
 
 #include <cmath>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "comms/this_process.h"
 #include "launch/command/config_arguments.h"
 #include "launch/command/standard_output.h"
 #include "launch/plan/node_layout.h"
 #include "launch/train/run_ranks.h"
 #include "launch/train/run_start.h"
 #include "runtime/agreement/agreement.h"
+#include "runtime/agreement/hosts.h"
 #include "runtime/files/shown_text.h"
 #include "runtime/trainer.h"
 
@@ -20,7 +21,7 @@ namespace smp::launch {
 int evaluate(const TrainArguments& arguments, const Config& config, comms::Communicator& world) {
     world.set_limit(startup_limit(config.cluster));
     set_threads(config, world);
-    const auto hosts = runtime::texts_of_all(world, comms::host_name());
+    const auto hosts = runtime::host_names(world);
     const runtime::Job job = job_of(config, arguments.output);
     RunBeginning beginning;
     runtime::fail_together(world, [&] {
@@ -31,7 +32,9 @@ int evaluate(const TrainArguments& arguments, const Config& config, comms::Commu
     });
     beginning = shared(world, beginning);
 
-    runtime::Trainer trainer(job, world, {.loads_first = !beginning.checkpoints.empty()});
+    runtime::TrainerOptions options{.loads_first = !beginning.checkpoints.empty()};
+    options.on_stuck = ending_where_stuck("smp_train");
+    runtime::Trainer trainer(job, world, std::move(options));
     const LoadedCheckpoint loaded =
         load_newest(trainer, beginning.checkpoints, "evaluate another one with --resume DIR");
     world.set_limit(limit_of_waits(config.cluster));

@@ -10,17 +10,23 @@
 #include <system_error>
 #include <thread>
 #include <unistd.h>
+#include <utility>
 #include <vector>
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
+#include "comms/device/rank_device.h"
 #include "comms/this_process.h"
 #include "launch/command/standard_output.h"
+#include "launch/plan/machine_memory.h"
 #include "launch/train/last_words.h"
 #include "partition/job/problem.h"
 #include "runtime/agreement/agreement.h"
+#include "runtime/job/job_plan.h"
+#include "runtime/job/job_rules.h"
+#include "runtime/stage/memory_error.h"
 
 namespace smp::launch {
 
@@ -103,6 +109,22 @@ void require_few_threads(int ranks, int threads_per_rank) {
                         "start ranks as processes (mpirun), or fewer of them",
                         all, ranks, threads_per_rank, kMost)});
     }
+}
+
+void require_room_for_threads(const Config& config, int ranks) {
+    if (config.cluster.device != partition::Device::cpu && comms::cuda_device_count() > 0) return;
+    const auto available = available_memory();
+    if (!available || !runtime::validate_job_on(config, ranks).empty()) return;
+    const auto plan = runtime::plan_of(config, ranks);
+    if (const auto sentence = misfit_of_threads(plan, runtime::graph_of(config, ranks), *available))
+        throw runtime::MemoryError(*sentence);
+}
+
+std::function<void(const std::string& why)> ending_where_stuck(std::string program) {
+    return [program = std::move(program)](const std::string& why) {
+        tell_failure(program, why);
+        ::_exit(4);  // the rank's thread never comes back
+    };
 }
 
 int run_as_threads(const RankRun& run, int ranks, const RankMain& body) {

@@ -26,6 +26,13 @@ struct RankRun {
 /// less.
 void require_few_threads(int ranks, int threads_per_rank);
 
+/// Throws runtime::MemoryError if so many ranks of the job cannot be threads of this process together. A job that does
+/// not run on them at all is for others to refuse, and memory of CUDA devices is not the host's.
+void require_room_for_threads(const Config& config, int ranks);
+
+/// For TrainerOptions::on_stuck: says why, and ends the process with 4.
+std::function<void(const std::string& why)> ending_where_stuck(std::string program);
+
 /// `ranks` threads of this process. Returns when all have ended: 0, or the exit code of the rank that failed first.
 int run_as_threads(const RankRun& run, int ranks, const RankMain& body);
 /// This process is one rank of an MPI job. A failure that other ranks do not know of ends the whole job.

@@ -14,9 +14,6 @@
 #include "launch/train/train_arguments.h"
 #include "launch/train/training_run.h"
 #include "runtime/agreement/agreement.h"
-#include "runtime/job/job_plan.h"
-#include "runtime/job/job_rules.h"
-#include "runtime/stage/memory_error.h"
 
 using namespace smp;
 
@@ -51,16 +48,6 @@ std::string dry_run(const launch::Config& config, int ranks, bool are_threads) {
         if (auto sentence = launch::misfit_of_threads(report.plan, report.graph, *available))
             report.warnings.push_back(*std::move(sentence));
     return launch::to_text(report);
-}
-
-/// Throws MemoryError if the ranks cannot be threads of this process together.
-void require_room_for_threads(const launch::Config& config, int ranks) {
-    if (config.cluster.device != partition::Device::cpu && comms::cuda_device_count() > 0) return;  // not of the host's
-    const auto available = launch::available_memory();
-    if (!available || !runtime::validate_job_on(config, ranks).empty()) return;  // which the ranks refuse
-    const auto plan = runtime::plan_of(config, ranks);
-    if (const auto sentence = launch::misfit_of_threads(plan, runtime::graph_of(config, ranks), *available))
-        throw runtime::MemoryError(*sentence);
 }
 
 /// For MPI's own start, which comes before ranks can agree on what is wrong with a configuration: where nothing can be
@@ -126,7 +113,7 @@ int locally(int argc, char** argv) {
             return 0;
         }
         launch::require_few_threads(ranks, config.cluster.threads_per_rank.value_or(1));
-        require_room_for_threads(config, ranks);
+        launch::require_room_for_threads(config, ranks);
     } catch (const launch::ReaderIsGone&) {
         return 0;
     } catch (const std::exception& error) {

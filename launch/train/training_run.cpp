@@ -10,7 +10,6 @@
 
 #include <fmt/format.h>
 
-#include "comms/this_process.h"
 #include "launch/command/standard_output.h"
 #include "launch/command/terminal.h"
 #include "launch/convert/hugging_face_folder.h"
@@ -24,6 +23,7 @@
 #include "launch/train/run_ranks.h"
 #include "launch/train/run_start.h"
 #include "runtime/agreement/agreement.h"
+#include "runtime/agreement/hosts.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/checkpoint_folder.h"
 #include "runtime/files/data_error.h"
@@ -85,7 +85,7 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     const bool leader = world.rank() == 0;
     world.set_limit(startup_limit(config.cluster));
     set_threads(config, world);
-    const auto hosts = runtime::texts_of_all(world, comms::host_name());
+    const auto hosts = runtime::host_names(world);
     const runtime::Job job = job_of(config, arguments.output);
     std::optional<runtime::RunDirectory> directory;  // rank 0's
     RunBeginning beginning;
@@ -127,10 +127,7 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     runtime::TrainerOptions options{.loads_first = !beginning.checkpoints.empty()};
     options.token_folder = std::filesystem::absolute(arguments.output) / runtime::kTokenFolder;
     options.tell = [&](const std::string& sentence) { screen.write(runtime::escaped(sentence)); };
-    options.on_stuck = [](const std::string& why) {
-        tell_failure("smp_train", why);
-        ::_exit(4);  // the rank's thread never comes back
-    };
+    options.on_stuck = ending_where_stuck("smp_train");
     runtime::Trainer trainer(job, world, std::move(options));
     const auto loaded =
         load_newest(trainer, beginning.checkpoints, "mend or remove them, or begin anew with --resume never");

@@ -10,9 +10,9 @@
 #include <fmt/ranges.h>
 
 #include "comms/device/rank_device.h"
-#include "comms/this_process.h"
 #include "partition/job/problem.h"
 #include "runtime/agreement/agreement.h"
+#include "runtime/agreement/hosts.h"
 
 namespace smp::runtime {
 
@@ -60,8 +60,7 @@ std::vector<Placement> placements(const DevicesOfRanks& ranks, const partition::
 
 Placement choose_placement(comms::Communicator& world, const partition::ClusterOptions& cluster) {
     if (cluster.device == partition::Device::cpu) return {};
-    DevicesOfRanks ranks{
-        .hosts = texts_of_all(world, comms::host_name()), .cuda_devices = {}, .are_threads = world.reduces_in_place()};
+    DevicesOfRanks ranks{.hosts = host_names(world), .cuda_devices = {}, .are_threads = world.reduces_in_place()};
     for (const std::string& text : texts_of_all(world, fmt::format("{}", fmt::join(comms::cuda_device_ids(), " ")))) {
         std::istringstream ids(text);
         ranks.cuda_devices.emplace_back(std::istream_iterator<std::string>(ids), std::istream_iterator<std::string>());

@@ -1,7 +1,6 @@
 // Which device each rank computes on.
 #pragma once
 
-#include <span>
 #include <string>
 #include <vector>
 

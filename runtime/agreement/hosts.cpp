@@ -18,8 +18,8 @@ std::vector<int> numbered(std::span<const std::string> names) {
     return numbers;
 }
 
-std::vector<int> hosts_of_ranks(comms::Communicator& world) {
-    return numbered(texts_of_all(world, comms::host_name()));
-}
+std::vector<std::string> host_names(comms::Communicator& world) { return texts_of_all(world, comms::host_name()); }
+
+std::vector<int> hosts_of_ranks(comms::Communicator& world) { return numbered(host_names(world)); }
 
 }  // namespace smp::runtime

@@ -10,8 +10,8 @@
 
 #include <fmt/format.h>
 
-#include "comms/this_process.h"
 #include "runtime/agreement/agreement.h"
+#include "runtime/agreement/hosts.h"
 #include "runtime/files/sum128.h"
 
 namespace smp::runtime {
@@ -62,7 +62,7 @@ std::string sum_of(const at::Tensor& values) {
 }  // namespace
 
 void require_same_program(comms::Communicator& world, const std::string& version) {
-    const auto versions = texts_of_all(world, version), hosts = texts_of_all(world, comms::host_name());
+    const auto versions = texts_of_all(world, version), hosts = host_names(world);
     for (int rank = 1; rank < world.size(); ++rank) {
         if (versions[rank] == versions[0]) continue;
         throw_agreed(fmt::format("rank {} (host {}) runs another build of the program than rank 0 (host {}): {} there, "
