@@ -237,7 +237,7 @@ TEST_F(SmpBench, OperatorsHaveTheShapesOfARankOfTheJob) {
 }
 
 TEST_F(SmpBench, ExplainsItself) {
-    for (const std::string command : {"", "links ", "operators "}) {
+    for (const std::string command : {"", "links ", "operators ", "report "}) {
         const Outcome help = in_folder(program("smp_bench") + " " + command + "--help");
         EXPECT_EQ(help.exit_code, 0);
         EXPECT_THAT(help.output, HasSubstr("Examples:\n  smp_bench " + command));

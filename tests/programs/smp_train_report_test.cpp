@@ -87,6 +87,18 @@ TEST_F(SmpTrainReport, AnotherRunsReportIsNotTakenForIts) {
     EXPECT_THAT(read_text(folder_ / "out/report.html"), HasSubstr("step 1 of 1"));
     EXPECT_THAT(read_text(folder_ / "out/earlier/1/report.html"), HasSubstr("step 4 of 4"));
     EXPECT_TRUE(std::filesystem::exists(folder_ / "out/earlier/1/run.json"));
+    // Both beside each other.
+    const std::string both = folder_ / "both.html";
+    const Outcome made = run(fmt::format("{} report {} {} --output {}", program("smp_bench"), folder_ / "out",
+                                         folder_ / "out/earlier/1", both));
+    ASSERT_EQ(made.exit_code, 0) << made.output;
+    const auto data = data_in_report(read_text(both));
+    ASSERT_EQ(data["runs"].size(), 2U);
+    EXPECT_EQ(numbers_in_report(data["runs"][0]).at("loss").size(), 1U);
+    EXPECT_EQ(numbers_in_report(data["runs"][1]).at("loss").size(), 4U);
+    const Outcome none = run(fmt::format("{} report {}", program("smp_bench"), folder_ / "nowhere"));
+    EXPECT_EQ(none.exit_code, 3) << none.output;
+    EXPECT_TRUE(none.output.starts_with("smp_bench: error: ")) << none.output;
 }
 
 }  // namespace
