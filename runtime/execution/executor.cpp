@@ -101,7 +101,7 @@ struct Executor::Execution final : public Performer {
         return executor.perform(*this, action, on_copied);
     }
 
-    void when_done(std::function<void()> note) override { executor.groups_.device->call_when_reached(std::move(note)); }
+    void when_done(const std::function<void()>& note) override { executor.groups_.device->call_when_reached(note); }
 
     Executor& executor;
     const Run& run;

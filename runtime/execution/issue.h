@@ -26,7 +26,7 @@ class Performer {
     virtual comms::Work perform(const partition::Action& action, const std::function<void()>& on_copied) = 0;
     /// Calls `note` when what was performed so far is done: at once, or, where a device does it later, by whatever
     /// thread.
-    virtual void when_done(std::function<void()> note) { note(); }
+    virtual void when_done(const std::function<void()>& note) { note(); }
     /// What an action frees: a posted one's when somebody has waited for it, not when it happens to end, so that memory
     /// is what the plan says in any timing.
     virtual void free(partition::BufferId buffer) = 0;

@@ -16,8 +16,6 @@ namespace smp::runtime {
 namespace {
 
 using partition::ActionKind;
-using ::testing::AllOf;
-using ::testing::HasSubstr;
 
 class StepWatch : public ::testing::Test {
   protected:
