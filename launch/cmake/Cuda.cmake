@@ -22,10 +22,10 @@ if(SMP_CUDA_ENABLED)
     set(CMAKE_CUDA_STANDARD 17)
     set(CMAKE_CUDA_STANDARD_REQUIRED ON)
     if(NOT CMAKE_CUDA_ARCHITECTURES)
-        set(CMAKE_CUDA_ARCHITECTURES 80 90)
+        set(CMAKE_CUDA_ARCHITECTURES 80-real 90) # of 9.0 the PTX too: what comes later runs it
     endif()
     enable_language(CUDA)
-    set(CMAKE_CUDA_FLAGS_RELEASE "-O3")
+    set(CMAKE_CUDA_FLAGS_RELEASE "-O3 -compress-mode=size")
     # A kernel that spills registers, or keeps an array in local memory, is an error.
     add_compile_options(
         "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall;-Werror=all-warnings;-Xptxas=--warn-on-spills,--warn-on-local-memory-usage,--warning-as-error>"

@@ -13,7 +13,7 @@ namespace smp::testing::cuda_on_host {
 
 namespace {
 
-constexpr unsigned kWarp = 32;
+constexpr unsigned kWarp = kLanes;
 constexpr std::size_t kStackBytes = std::size_t{64} << 10;
 
 // Saves what a call must keep on the own stack, and goes on on another one.
@@ -108,6 +108,15 @@ class Block {
         wait(State::at_warp);  // until all have read
         return received;
     }
+    OfLanes meet(const void* named) {
+        const std::size_t first = current_ / kWarp * kWarp;
+        current().sent = reinterpret_cast<std::uintptr_t>(named);
+        wait(State::at_warp);
+        OfLanes lanes;
+        for (std::size_t i = 0; i < lanes.size(); ++i)
+            lanes[i] = reinterpret_cast<const void*>(static_cast<std::uintptr_t>(fibers_[first + i].sent));
+        return lanes;
+    }
     [[noreturn]] void run_current() {
         kernel_();
         wait(State::ended);
@@ -198,6 +207,8 @@ void run(Extent blocks, Extent threads, void* stream, std::function<void()> kern
 const Place& place() { return running->current().place; }
 void wait_for_block() { running->wait(State::at_block); }
 bool any_of_block(bool predicate) { return running->any(predicate); }
+OfLanes meet_warp(const void* own) { return running->meet(own); }
+void leave_warp() { running->wait(State::at_warp); }
 std::uint64_t exchange_in_warp(unsigned mask, std::uint64_t bits, int lane_mask) {
     if (mask != 0xFFFFFFFFU) throw std::logic_error("cuda_on_host: a warp exchanges values by all of its lanes");
     return running->exchange(bits, lane_mask);

@@ -6,6 +6,7 @@
 // x86-64 only; not under sanitizers, which do not know these fibers.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 
@@ -37,5 +38,18 @@ void wait_for_block();
 bool any_of_block(bool predicate);
 /// The `bits` of the lane whose number differs by `lane_mask`. All 32 lanes must take part: `mask` is all ones.
 std::uint64_t exchange_in_warp(unsigned mask, std::uint64_t bits, int lane_mask);
+
+constexpr int kLanes = 32;
+using OfLanes = std::array<const void*, kLanes>;
+/// What the lanes of this warp name, each its own; it stays until all have called leave_warp().
+OfLanes meet_warp(const void* own);
+void leave_warp();
+/// f(what each of the 32 lanes names). All must take part.
+template <class F>
+void in_warp(const void* own, const F& f) {
+    const OfLanes lanes = meet_warp(own);
+    f(lanes.data());
+    leave_warp();
+}
 
 }  // namespace smp::testing::cuda_on_host

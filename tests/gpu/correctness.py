@@ -141,7 +141,7 @@ def sanitizer(tool):
         program = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
         if context.bundle.device != "cuda" or program is None:
             return Outcome(SKIP, "nothing runs on a GPU" if context.bundle.device != "cuda" else "there is no compute-sanitizer")
-        job = jobs.golden(context.golden_folder("tiny"), dict(microbatches=1), steps=1, global_batch_size=1)
+        job = jobs.golden(context.golden_folder("tiny"), dict(microbatches=1), steps=1, warmup_steps=0, global_batch_size=1)
         before = [program, "--tool", tool, "--target-processes", "all", "--error-exitcode", "99"]
         ended, steps = context.bundle.train(job, folder, seconds, before=before, steps=None)
         said = re.findall(r"(?:ERROR|RACECHECK) SUMMARY: .*", ended.output)

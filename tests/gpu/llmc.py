@@ -7,12 +7,12 @@ MEMORY = re.compile(r"^device memory usage: (\d+) MiB", re.MULTILINE)
 
 def arguments(job, tokens):
     """Its options for jobs.on_tokens' job: llm.c knows GPT-2 by its depth, pads the vocabulary itself and clips at norm 1. Nothing is
-    recomputed, evaluated, sampled or saved; `tokens` is a file in its own format."""
+    recomputed, sampled or saved, and one batch is evaluated ahead of the first step and behind the last; `tokens` is a file in its own format."""
     model, training = job["model"], job["training"]
     microbatch = training["global_batch_size"] // job["parallel"]["microbatches"]
     options = dict(i=tokens, j=tokens, e=f"d{model['n_layer']}", b=microbatch, t=model["n_positions"],
                    d=training["global_batch_size"] * model["n_positions"], x=training["steps"], l=training["learning_rate"], k="constant", c=0.1,
-                   v=0, s=0, n=0, h=0, r=0)
+                   v=1000, m=1, s=0, n=0, h=0, r=0)
     return [part for key, value in options.items() for part in (f"-{key}", value)]
 
 

@@ -18,7 +18,8 @@ from outcome import FAIL, NOTED, SKIP, Outcome
 FORMULA = "MFU = tokens/s · (6·N + 6·L·h·T) / peak: N parameters, the tied head once; attention over the half that is not masked"
 OUT_OF_MEMORY = 5  # the exit code of smp_train and of pytorch_trainer.py
 WARM_UP = 3  # steps that do not count
-MOST_LAUNCHES = 2000  # that ncu looks at
+LAYERS = 2  # of the model whose kernels ncu looks at: it runs each several times over; a layer's are alike
+MOST_LAUNCHES = 400
 HEADER = ("model", "what", "tokens/s", "least – most", "MFU %", "of the measured product %", "step s", "peak GiB", "sequences × microbatches", "last loss")
 
 
@@ -127,7 +128,7 @@ def kernels(name):
         if context.bundle.device != "cuda" or program is None:
             return Outcome(SKIP, "nothing runs on a GPU" if context.bundle.device != "cuda" else "there is no ncu (Nsight Compute)")
         microbatch, _ = context.batches[name]
-        job = jobs.on_tokens(jobs.SHAPES[name], context.bundle.tokens(), microbatch, 1, 1)
+        job = jobs.on_tokens(jobs.SHAPES[name] | dict(n_layer=LAYERS), context.bundle.tokens(), microbatch, 1, 1)
         table = os.path.join(context.work, "kernels.csv")  # ncu writes it when the program has ended by itself
         before = [program, "--target-processes", "all", "--csv", "--log-file", table, "--clock-control", "none", "--launch-count", MOST_LAUNCHES,
                   "--metrics", ",".join(kernel_table.METRICS)]
@@ -138,7 +139,7 @@ def kernels(name):
                 found = kernel_table.of_ncu(file.read())
         if not found:
             return Outcome(FAIL, f"{ended.why()}, and no kernel was seen: {compare.tail(ended.output)}")
-        context.record.add_table(f"Kernels of a step of {name}, one microbatch of {microbatch}", kernel_table.HEADER, kernel_table.rows(found[:40]))
+        context.record.add_table(f"Kernels of a step of {name} with {LAYERS} layers, one microbatch of {microbatch}", kernel_table.HEADER, kernel_table.rows(found[:40]))
         return Outcome(NOTED, "", dict(kernels=len(found), launches=sum(kernel["calls"] for kernel in found)))
     return measure
 

@@ -1,11 +1,14 @@
-// Causal attention, a block for 32 queries (or keys) of one head of one sequence: each of its 8 warps has four of them,
-// its lanes 32 keys (or queries) of a tile in shared memory. Scores are made again in the backward pass, and every sum
-// runs over tiles in ascending order within one block, so that nothing is added by atomics.
+// Causal attention for what tile_attention.cu does not take: a block for 32 queries (or keys) of one head of one
+// sequence: each of its 8 warps has four of them, its lanes 32 keys (or queries) of a tile in shared memory. Scores are
+// made again in the backward pass, and every sum runs over tiles in ascending order within one block, so that nothing
+// is added by atomics.
 #include <cmath>
 
+#include "models/kernels/cuda/attention_head.h"
 #include "models/kernels/cuda/device_kernels.h"
 #include "models/kernels/cuda/launch.h"
 #include "models/kernels/cuda/stored.h"
+#include "models/kernels/cuda/tile_attention.h"
 
 namespace smp::models::kernels::cuda {
 
@@ -14,46 +17,6 @@ namespace {
 constexpr int kTile = kWarp;          // queries, and keys
 constexpr int kWarps = 8;             // of a block
 constexpr int kOwn = kTile / kWarps;  // rows of a warp
-
-/// Rows of one part of qkv, or of the output, of one head of one sequence; as fp32 where they are read.
-template <class T>
-struct Rows {
-    const T* data;
-    std::int64_t stride, length, width;
-
-    __device__ float at(std::int64_t row, std::int64_t column) const { return to_float(data[row * stride + column]); }
-};
-
-/// What a block works at.
-struct Head {
-    std::int64_t sequence, head;
-
-    __device__ static Head own() { return {blockIdx.z, blockIdx.y}; }
-    template <class T>
-    __device__ Rows<T> part(const T* qkv, const HeadShape& s, int part) const {
-        const std::int64_t stride = 3 * s.heads * s.head_width;
-        return {qkv + sequence * s.length * stride + (part * s.heads + head) * s.head_width, stride, s.length,
-                s.head_width};
-    }
-    template <class T>
-    __device__ Rows<T> output(const T* out, const HeadShape& s) const {
-        const std::int64_t stride = s.heads * s.head_width;
-        return {out + sequence * s.length * stride + head * s.head_width, stride, s.length, s.head_width};
-    }
-    /// Of a tensor [b, H, T].
-    __device__ std::int64_t row(const HeadShape& s, std::int64_t position) const {
-        return (sequence * s.heads + head) * s.length + position;
-    }
-    /// What the weight of a key for a query is multiplied by.
-    __device__ float kept(const WeightDropout& dropout, const HeadShape& s, std::int64_t query,
-                          std::int64_t key) const {
-        if (!dropout.is_on) return 1;
-        const std::uint32_t bits = dropout_bits(
-            dropout.mask.key, dropout.first_sequence + static_cast<std::uint64_t>(sequence),
-            static_cast<std::uint32_t>((s.first_head + head) * s.length + query), static_cast<std::uint32_t>(key));
-        return bits >= dropout.mask.threshold ? dropout.mask.scale : 0.0F;
-    }
-};
 
 /// kTile rows of up to kWidth columns, zeros behind the last row and column. A column more keeps lanes that read one
 /// column of all rows apart.
@@ -245,8 +208,6 @@ __global__ void key_gradient(T* dqkv, const float* delta, const T* dout, const T
     }
 }
 
-float scale_of(const HeadShape& s) { return static_cast<float>(1 / std::sqrt(static_cast<double>(s.head_width))); }
-
 dim3 blocks_of(const HeadShape& s, int rows) {
     return {blocks_for(s.length, rows), static_cast<unsigned>(s.heads), static_cast<unsigned>(s.sequences)};
 }
@@ -273,6 +234,7 @@ bool takes_heads(const HeadShape& s) { return s.head_width <= 128 && s.heads <= 
 
 void attention(Elements out, float* logsumexp, ConstElements qkv, const HeadShape& s, const WeightDropout& dropout,
                void* stream) {
+    if (takes_tiles(s, {qkv, out})) return attend_by_tiles(out, logsumexp, qkv, s, dropout, stream);
     with_type(qkv.storage, [&](auto zero) {
         using T = decltype(zero);
         if (s.head_width <= 64)
@@ -284,9 +246,11 @@ void attention(Elements out, float* logsumexp, ConstElements qkv, const HeadShap
 
 void attention_backward(Elements dqkv, float* delta, ConstElements dout, ConstElements qkv, ConstElements out,
                         const float* logsumexp, const HeadShape& s, const WeightDropout& dropout, void* stream) {
+    const bool by_tiles = takes_tiles(s, {qkv, dqkv, dout});
     with_type(qkv.storage, [&](auto zero) {
         using T = decltype(zero);
         launch(row_products<T>, blocks_of(s, kWarps), dim3(kWarp, kWarps), stream, delta, as<T>(dout), as<T>(out), s);
+        if (by_tiles) return gradient_by_tiles(dqkv, delta, dout, qkv, logsumexp, s, dropout, stream);
         if (s.head_width <= 64)
             gradient_in_tiles<64>(as<T>(dqkv), delta, as<T>(dout), as<T>(qkv), logsumexp, s, dropout, stream);
         else

@@ -49,20 +49,29 @@ __global__ void sums_of(float* sums, LogitRows logits, const float* maxima, cons
 }
 
 /// Into the row's own memory, from its beginning: what is written over has been read, if all threads read before one
-/// writes.
+/// writes. kAtOnce elements a thread between two barriers.
 template <class T>
 __global__ void gradients_of(LogitRows exponentials, const float* sums, const std::int64_t* targets, std::int64_t first,
                              double scale) {
+    constexpr int kAtOnce = 8;
     const std::int64_t row = blockIdx.x, column = targets[row] - first;
     const float* x = exponentials.data + row * exponentials.stride;
     T* to = reinterpret_cast<T*>(exponentials.data + row * exponentials.stride);
     const auto factor = static_cast<float>(scale / sums[row]);
-    for (std::int64_t begin = 0; begin < exponentials.width; begin += kThreads) {
-        const std::int64_t i = begin + threadIdx.x;
-        const bool is_here = i < exponentials.width;
-        const float scaled = is_here ? x[i] * factor : 0.0F;
+    for (std::int64_t begin = threadIdx.x; begin - threadIdx.x < exponentials.width; begin += kAtOnce * kThreads) {
+        float scaled[kAtOnce];
+        SMP_UNROLLED
+        for (int k = 0; k < kAtOnce; ++k) {
+            const std::int64_t i = begin + k * kThreads;
+            scaled[k] = i < exponentials.width ? x[i] * factor : 0.0F;
+        }
         if constexpr (sizeof(T) < sizeof(float)) __syncthreads();
-        if (is_here) to[i] = stored<T>(i == column ? scaled - static_cast<float>(scale) : scaled);
+        SMP_UNROLLED
+        for (int k = 0; k < kAtOnce; ++k) {
+            const std::int64_t i = begin + k * kThreads;
+            if (i < exponentials.width)
+                to[i] = stored<T>(i == column ? scaled[k] - static_cast<float>(scale) : scaled[k]);
+        }
     }
 }
 

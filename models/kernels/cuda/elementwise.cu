@@ -1,4 +1,6 @@
 // What takes each element by itself, and the column sums of a linear layer's bias.
+#include <type_traits>
+
 #include "models/kernels/cuda/column_sums.h"
 #include "models/kernels/cuda/device_kernels.h"
 #include "models/kernels/cuda/launch.h"
@@ -16,23 +18,36 @@ __device__ std::int64_t element() { return std::int64_t{blockIdx.x} * kThreads +
 /// As on the CPU: what overflows counts as e^88.7.
 __device__ float exponential(float x) { return expf(fminf(x, 88.7F)); }
 
-template <class T>
-__global__ void gelu_of(T* y, const T* x, std::int64_t count) {
-    const std::int64_t i = element();
-    if (i >= count) return;
-    const float v = to_float(x[i]);
-    y[i] = stored<T>(v / (1.0F + exponential(v * fmaf(kGeluCubic, v * v, kGeluLinear))));
-}
+__device__ float gelu_at(float v) { return v / (1.0F + exponential(v * fmaf(kGeluCubic, v * v, kGeluLinear))); }
 
-template <class T>
-__global__ void gelu_gradient(T* dx, const T* dy, const T* x, std::int64_t count) {
-    const std::int64_t i = element();
-    if (i >= count) return;
-    const float v = to_float(x[i]), square = v * v;
+__device__ float gelu_slope_at(float v) {
+    const float square = v * v;
     const float e = exponential(v * fmaf(kGeluCubic, square, kGeluLinear));
     const float s = 1.0F / (1.0F + e);
     const float slope = -fmaf(3.0F * kGeluCubic, square, kGeluLinear);  // 2 du/dx
-    dx[i] = stored<T>(to_float(dy[i]) * (s * fmaf(v * slope, e * s, 1.0F)));
+    return s * fmaf(v * slope, e * s, 1.0F);
+}
+
+/// A thread: kEach elements.
+template <int kEach, class T>
+__global__ void gelu_of(T* y, const T* x, std::int64_t count) {
+    const std::int64_t first = element() * kEach;
+    if (first >= count) return;
+    Run<T, kEach> run = *reinterpret_cast<const Run<T, kEach>*>(x + first);
+    SMP_UNROLLED
+    for (T& value : run.at) value = stored<T>(gelu_at(to_float(value)));
+    *reinterpret_cast<Run<T, kEach>*>(y + first) = run;
+}
+
+template <int kEach, class T>
+__global__ void gelu_gradient(T* dx, const T* dy, const T* x, std::int64_t count) {
+    const std::int64_t first = element() * kEach;
+    if (first >= count) return;
+    const Run<T, kEach> values = *reinterpret_cast<const Run<T, kEach>*>(x + first);
+    Run<T, kEach> run = *reinterpret_cast<const Run<T, kEach>*>(dy + first);
+    SMP_UNROLLED
+    for (int i = 0; i < kEach; ++i) run.at[i] = stored<T>(to_float(run.at[i]) * gelu_slope_at(to_float(values.at[i])));
+    *reinterpret_cast<Run<T, kEach>*>(dx + first) = run;
 }
 
 /// A thread: one Philox block, four columns 16 apart (DropoutMask). Without dropout the same columns.
@@ -67,10 +82,20 @@ __global__ void residual_sum(T* y, const T* residual, const T* branch, const T* 
     }
 }
 
-template <class T>
-__global__ void rows_of(T* y, const T* bias, std::int64_t width, std::int64_t count) {
-    const std::int64_t i = element();
-    if (i < count) y[i] = bias[i % width];
+constexpr int kRowsOfThread = 8;
+constexpr int kThreadRows = kThreads / kWarp;
+
+/// A block: kWarp runs of a row, kRowsOfThread · kThreadRows rows.
+template <int kEach, class T>
+__global__ void rows_of(T* y, const T* bias, Matrix shape, unsigned blocks_of_row) {
+    const std::int64_t column = (std::int64_t{blockIdx.x % blocks_of_row} * kWarp + threadIdx.x) * kEach;
+    if (column >= shape.width) return;
+    const Run<T, kEach> run = *reinterpret_cast<const Run<T, kEach>*>(bias + column);
+    const std::int64_t first = std::int64_t{blockIdx.x / blocks_of_row} * kThreadRows * kRowsOfThread + threadIdx.y;
+    for (int i = 0; i < kRowsOfThread; ++i) {
+        const std::int64_t row = first + i * kThreadRows;
+        if (row < shape.rows) *reinterpret_cast<Run<T, kEach>*>(y + row * shape.width + column) = run;
+    }
 }
 
 template <class T>
@@ -84,9 +109,18 @@ struct ColumnTerms {
 };
 
 template <class T>
-__global__ void column_sums(float* sums, ColumnTerms<T> terms, Matrix shape) {
+__global__ void __launch_bounds__(kColumns* kColumnLanes) column_sums(float* sums, ColumnTerms<T> terms, Matrix shape) {
     float* const to[1] = {sums};
     add_column_sums(to, terms, shape);
+}
+
+/// f(how many elements a thread takes, as a type).
+template <class F>
+void with_runs(bool in_runs, const F& f) {
+    if (in_runs)
+        f(std::integral_constant<int, kRunLength>{});
+    else
+        f(std::integral_constant<int, 1>{});
 }
 
 }  // namespace
@@ -94,22 +128,33 @@ __global__ void column_sums(float* sums, ColumnTerms<T> terms, Matrix shape) {
 void gelu(Elements y, ConstElements x, std::int64_t count, void* stream) {
     with_type(x.storage, [&](auto zero) {
         using T = decltype(zero);
-        launch(gelu_of<T>, blocks_for(count, kThreads), kThreads, stream, as<T>(y), as<T>(x), count);
+        with_runs(count % kRunLength == 0 && begin_runs(as<T>(y), as<T>(x)), [&](auto each) {
+            launch(gelu_of<each(), T>, blocks_for(count, kThreads * each()), kThreads, stream, as<T>(y), as<T>(x),
+                   count);
+        });
     });
 }
 
 void gelu_backward(Elements dx, ConstElements dy, ConstElements x, std::int64_t count, void* stream) {
     with_type(x.storage, [&](auto zero) {
         using T = decltype(zero);
-        launch(gelu_gradient<T>, blocks_for(count, kThreads), kThreads, stream, as<T>(dx), as<T>(dy), as<T>(x), count);
+        with_runs(count % kRunLength == 0 && begin_runs(as<T>(dx), as<T>(dy), as<T>(x)), [&](auto each) {
+            launch(gelu_gradient<each(), T>, blocks_for(count, kThreads * each()), kThreads, stream, as<T>(dx),
+                   as<T>(dy), as<T>(x), count);
+        });
     });
 }
 
 void fill_rows(Elements y, ConstElements bias, Matrix shape, void* stream) {
     with_type(y.storage, [&](auto zero) {
         using T = decltype(zero);
-        const std::int64_t count = shape.rows * shape.width;
-        launch(rows_of<T>, blocks_for(count, kThreads), kThreads, stream, as<T>(y), as<T>(bias), shape.width, count);
+        with_runs(shape.width % kRunLength == 0 && begin_runs(as<T>(y), as<T>(bias)), [&](auto each) {
+            const unsigned blocks_of_row = blocks_for(shape.width, kWarp * each());
+            const std::int64_t blocks =
+                std::int64_t{blocks_of_row} * blocks_for(shape.rows, kThreadRows * kRowsOfThread);
+            launch(rows_of<each(), T>, blocks_for(blocks, 1), dim3(kWarp, kThreadRows), stream, as<T>(y), as<T>(bias),
+                   shape, blocks_of_row);
+        });
     });
 }
 
@@ -132,7 +177,7 @@ void clear(void* data, std::size_t bytes, void* stream) {
 void accumulate_column_sums(float* sums, ConstElements dy, Matrix shape, std::int64_t stride, void* stream) {
     with_type(dy.storage, [&](auto zero) {
         using T = decltype(zero);
-        launch(column_sums<T>, blocks_for(shape.width, kWarp), dim3(kWarp, kColumnLanes), stream, sums,
+        launch(column_sums<T>, blocks_for(shape.width, kColumns), dim3(kColumns, kColumnLanes), stream, sums,
                ColumnTerms<T>{as<T>(dy), stride}, shape);
     });
 }

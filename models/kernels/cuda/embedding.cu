@@ -17,31 +17,51 @@ __global__ void rows_of_table(T* out, const std::int64_t* tokens, const T* table
         out[n * shape.width + i] = is_here ? table[row * shape.width + i] : stored<T>(0.0F);
 }
 
-/// A block for each place n of the batch. Where its token stands nowhere before, the block adds the gradients of all
-/// places of that token in ascending order, and nobody else touches that row of the table. Tokens are looked through
-/// kThreads at a time.
+constexpr int kAtOnce = 8;
+
+/// Blocks for each place n of the batch, one for kThreads columns. Where its token stands nowhere before, a block adds
+/// the gradients of all places of that token in ascending order, and nobody else touches its part of that row of the
+/// table. Tokens are looked through kThreads at a time.
 template <class T>
 __global__ void token_gradient(float* dtable, const T* dy, const std::int64_t* tokens, Matrix shape, std::int64_t first,
                                std::int64_t held) {
     __shared__ bool is_same[kThreads];
+    __shared__ int places[kThreads];  // of the same token, ascending
+    const auto own = static_cast<int>(threadIdx.x);
     const std::int64_t n = blockIdx.x, token = tokens[n], row = token - first;
     if (row < 0 || row >= held) return;
     for (std::int64_t begin = 0; begin < n; begin += kThreads) {
-        const std::int64_t m = begin + threadIdx.x;
+        const std::int64_t m = begin + own;
         if (__syncthreads_or(m < n && tokens[m] == token ? 1 : 0) != 0) return;
     }
+    const std::int64_t column = std::int64_t{blockIdx.y} * kThreads + own;
+    float sum = column < shape.width ? dtable[row * shape.width + column] : 0.0F;
     for (std::int64_t begin = n; begin < shape.rows; begin += kThreads) {
-        const std::int64_t m = begin + threadIdx.x;
-        is_same[threadIdx.x] = m < shape.rows && tokens[m] == token;
-        if (__syncthreads_or(is_same[threadIdx.x] ? 1 : 0) == 0) continue;
-        for (std::int64_t i = threadIdx.x; i < shape.width; i += kThreads) {
-            float sum = dtable[row * shape.width + i];
-            for (int place = 0; place < kThreads; ++place)
-                if (is_same[place]) sum += to_float(dy[(begin + place) * shape.width + i]);
-            dtable[row * shape.width + i] = sum;
+        const std::int64_t m = begin + own;
+        is_same[own] = m < shape.rows && tokens[m] == token;
+        if (__syncthreads_or(is_same[own] ? 1 : 0) == 0) continue;
+        int before = 0, count = 0;
+        for (int place = 0; place < kThreads; ++place) {
+            if (place < own && is_same[place]) ++before;
+            if (is_same[place]) ++count;
+        }
+        if (is_same[own]) places[before] = own;
+        __syncthreads();
+        if (column < shape.width) {
+            const T* from = dy + begin * shape.width + column;
+            int k = 0;
+            for (; k + kAtOnce <= count; k += kAtOnce) {  // so many reads under way
+                float terms[kAtOnce];
+                SMP_UNROLLED
+                for (int i = 0; i < kAtOnce; ++i) terms[i] = to_float(from[places[k + i] * shape.width]);
+                SMP_UNROLLED
+                for (const float term : terms) sum += term;
+            }
+            for (; k < count; ++k) sum += to_float(from[places[k] * shape.width]);
         }
         __syncthreads();
     }
+    if (column < shape.width) dtable[row * shape.width + column] = sum;
 }
 
 template <class T>
@@ -85,8 +105,8 @@ void accumulate_token_gradient(float* dtable, ConstElements dy, const std::int64
                                std::int64_t first, std::int64_t held, void* stream) {
     with_type(dy.storage, [&](auto zero) {
         using T = decltype(zero);
-        launch(token_gradient<T>, blocks_for(shape.rows, 1), kThreads, stream, dtable, as<T>(dy), tokens, shape, first,
-               held);
+        const dim3 blocks(blocks_for(shape.rows, 1), blocks_for(shape.width, kThreads));
+        launch(token_gradient<T>, blocks, kThreads, stream, dtable, as<T>(dy), tokens, shape, first, held);
     });
 }
 

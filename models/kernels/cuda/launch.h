@@ -8,11 +8,13 @@
 
 #include <cuda_runtime.h>
 
-// Before a loop over an array of a thread's own, which then lies in registers.
+// Before a loop over an array of a thread's own, which then lies in registers; before one that shall take few of them.
 #ifdef __CUDACC__
 #define SMP_UNROLLED _Pragma("unroll")
+#define SMP_ROLLED _Pragma("unroll 1")
 #else
 #define SMP_UNROLLED
+#define SMP_ROLLED
 #endif
 
 namespace smp::models::kernels::cuda {

@@ -74,7 +74,8 @@ struct WeightTerms {
 };
 
 template <class T>
-__global__ void weight_gradients(float* dgain, float* dbias, WeightTerms<T> terms, Matrix shape) {
+__global__ void __launch_bounds__(kColumns* kColumnLanes)
+    weight_gradients(float* dgain, float* dbias, WeightTerms<T> terms, Matrix shape) {
     float* const to[2] = {dgain, dbias};
     add_column_sums(to, terms, shape);
 }
@@ -104,8 +105,8 @@ void layer_norm_backward_weight(float* dgain, float* dbias, ConstElements dy, Co
     with_type(x.storage, [&](auto zero) {
         using T = decltype(zero);
         const WeightTerms<T> terms{as<T>(dy), as<T>(x), mean, rstd, shape.width};
-        launch(weight_gradients<T>, blocks_for(shape.width, kWarp), dim3(kWarp, kColumnLanes), stream, dgain, dbias,
-               terms, shape);
+        launch(weight_gradients<T>, blocks_for(shape.width, kColumns), dim3(kColumns, kColumnLanes), stream, dgain,
+               dbias, terms, shape);
     });
 }
 

@@ -1,6 +1,8 @@
 // Elements on the device in any storage, read as fp32 and rounded once when they are stored: storage.h for kernels.
 #pragma once
 
+#include <cstdint>
+
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
@@ -26,6 +28,18 @@ __device__ inline __half stored<__half>(float x) {
 template <>
 __device__ inline __nv_bfloat16 stored<__nv_bfloat16>(float x) {
     return __float2bfloat16_rn(x);
+}
+
+/// Neighbours that are read and written at once, by words of 16 bytes where there are so many of them.
+template <class T, int kCount>
+struct alignas(kCount * sizeof(T) < 16 ? kCount * sizeof(T) : 16) Run {
+    T at[kCount];
+};
+constexpr int kRunLength = 8;
+/// Whether elements of all these places can be taken in runs: each begins at a multiple of 16 bytes.
+template <class... Places>
+bool begin_runs(const Places*... places) {
+    return ((reinterpret_cast<std::uintptr_t>(places) % 16 == 0) && ...);
 }
 
 /// f(T{}) with the type of the storage's elements.

@@ -7,11 +7,13 @@
 #include <cstring>
 
 #include "tests/cuda_on_host/cuda_on_host.h"
+#include "tests/cuda_on_host/warp_tiles.h"
 
 // NOLINTBEGIN(bugprone-reserved-identifier): the names are CUDA's
 #define __global__
 #define __device__
 #define __host__
+#define __launch_bounds__(...)
 // The blocks of a grid run one after another, in one thread.
 #define __shared__ static thread_local
 

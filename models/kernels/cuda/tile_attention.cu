@@ -1,0 +1,414 @@
+// A warp has 16 queries (or keys) of one head of one sequence, a block several warps; tiles of keys and values (or
+// queries and gradients) pass through shared memory, the next one copied while the warps work at this one. Weights and
+// the gradients of scores stay in registers: the sums of one product lie over the lanes as the left factor of the next
+// one must. Scores are made again in the backward pass, once for queries' and once for keys' gradients, so that every
+// sum is one warp's, in one order, and nothing is added by atomics.
+//
+// After Dao, "FlashAttention-2: Faster Attention with Better Parallelism and Work Partitioning" (arXiv 2307.08691).
+#include <algorithm>
+
+#include "models/kernels/cuda/attention_head.h"
+#include "models/kernels/cuda/launch.h"
+#include "models/kernels/cuda/stored.h"
+#include "models/kernels/cuda/tensor_cores.h"
+#include "models/kernels/cuda/tile_attention.h"
+
+namespace smp::models::kernels::cuda {
+
+namespace {
+
+constexpr int kOwn = 16;         // queries, or keys, of a warp
+constexpr int kRun = 8;          // elements of 16 bytes
+constexpr int kTile = 4096;      // elements
+constexpr int kHalfTile = 2048;  // where there are twice as many products
+constexpr float kLog2E = 1.44269504F, kLn2 = 0.693147181F;
+
+template <int kWidth>
+constexpr int kRowsOfTile = kTile / kWidth;
+template <int kWidth>
+constexpr int kRowsOfHalf = kHalfTile / kWidth;
+
+constexpr int kForwardWarps = 4, kQueryWarps = 4;
+template <int kWidth>
+constexpr int kKeyWarps = kRowsOfTile<kWidth> / kOwn;
+
+/// Blocks that a multiprocessor shall hold at a time, where registers suffice for several.
+template <int kWidth, bool kDrops, int kMost>
+constexpr int kAtATime = kWidth == 64 && !kDrops ? kMost : 1;
+
+/// This lane's first row, and its first column, of sums and of a left factor.
+__device__ int lane_row() { return static_cast<int>(threadIdx.x) / 4; }
+__device__ int lane_column() { return static_cast<int>(threadIdx.x) % 4 * 2; }
+
+/// Over the four lanes of a row.
+__device__ float row_max(float x) {
+    for (int lane = 2; lane > 0; lane /= 2) x = fmaxf(x, __shfl_xor_sync(0xFFFFFFFFU, x, lane));
+    return x;
+}
+__device__ float row_sum(float x) {
+    for (int lane = 2; lane > 0; lane /= 2) x += __shfl_xor_sync(0xFFFFFFFFU, x, lane);
+    return x;
+}
+
+/// Where run `run` of row `row` lies in a tile: the runs of a row are permuted by its number, so that one run of eight
+/// neighbouring rows lies in all banks.
+template <int kWidth>
+__device__ int place(int row, int run) {
+    return row * kWidth + (run ^ (row % 8)) * kRun;
+}
+
+/// tile [kRows, kWidth] = rows from `first` on, zeros behind the last row and column; not yet there.
+template <int kWidth, int kRows, int kWarps, class T>
+__device__ void fill_ahead(std::uint16_t* tile, const Rows<T>& rows, std::int64_t first) {
+    constexpr int kRuns = kWidth / kRun;
+    SMP_ROLLED
+    for (int i = static_cast<int>(threadIdx.y * kWarp + threadIdx.x); i < kRows * kRuns; i += kWarps * kWarp) {
+        const int row = i / kRuns, run = i % kRuns;
+        const bool is_there = first + row < rows.length && run * kRun < rows.width;
+        copy_ahead(tile + place<kWidth>(row, run),
+                   is_there ? rows.data + (first + row) * rows.stride + run * kRun : rows.data, is_there);
+    }
+}
+
+/// This warp's rows from `first` on, as left factors.
+template <int kWidth, class T>
+__device__ void load_left(std::uint32_t (&left)[kWidth / 16][4], const Rows<T>& rows, std::int64_t first) {
+    SMP_UNROLLED
+    for (int step = 0; step < kWidth / 16; ++step) {
+        SMP_UNROLLED
+        for (int part = 0; part < 4; ++part) {
+            const std::int64_t row = first + lane_row() + part % 2 * 8;
+            const int column = 16 * step + lane_column() + part / 2 * 8;
+            const T* from = rows.data + row * rows.stride + column;
+            left[step][part] =
+                row < rows.length && column < rows.width ? *reinterpret_cast<const std::uint32_t*>(from) : 0;
+        }
+    }
+}
+
+/// This warp's rows from `first` on = sums · factor.
+template <int kWidth, class T>
+__device__ void store_rows(const Rows<T>& to, std::int64_t first, const float (&sums)[kWidth / 8][4],
+                           const float (&factors)[2]) {
+    SMP_UNROLLED
+    for (int half = 0; half < 2; ++half) {
+        const std::int64_t row = first + lane_row() + 8 * half;
+        if (row >= to.length) continue;
+        T* begin = const_cast<T*>(to.data) + row * to.stride + lane_column();
+        SMP_UNROLLED
+        for (int c = 0; c < kWidth / 8; ++c) {
+            if (8 * c >= to.width) continue;
+            *reinterpret_cast<std::uint32_t*>(begin + 8 * c) =
+                pair_of<T>(sums[c][2 * half] * factors[half], sums[c][2 * half + 1] * factors[half]);
+        }
+    }
+}
+
+/// sums [16, kRows] += left [16, kWidth] · tileᵀ.
+template <class T, int kWidth, int kBlocks>
+__device__ void multiply_by_rows(float (&sums)[kBlocks][4], const std::uint32_t (&left)[kWidth / 16][4],
+                                 const std::uint16_t* tile) {
+    const int lane = static_cast<int>(threadIdx.x);
+    SMP_UNROLLED
+    for (int block = 0; block < kBlocks; ++block) {
+        SMP_UNROLLED
+        for (int step = 0; step < kWidth / 32; ++step) {
+            std::uint32_t right[4];
+            load_matrices(right, tile + place<kWidth>(8 * block + lane % 8, 4 * step + lane / 8));
+            multiply_add<T>(sums[block], left[2 * step], right[0], right[1]);
+            multiply_add<T>(sums[block], left[2 * step + 1], right[2], right[3]);
+        }
+    }
+}
+
+/// Likewise, left being rows of another tile: for where registers do not suffice.
+template <class T, int kWidth, int kBlocks>
+__device__ void multiply_by_rows(float (&sums)[kBlocks][4], const std::uint16_t* left_tile, int first_row,
+                                 const std::uint16_t* tile) {
+    const int lane = static_cast<int>(threadIdx.x);
+    SMP_UNROLLED
+    for (int step = 0; step < kWidth / 32; ++step) {
+        std::uint32_t left[2][4];
+        SMP_UNROLLED
+        for (int i = 0; i < 2; ++i)
+            load_matrices(left[i], left_tile + place<kWidth>(first_row + lane % 16, 4 * step + 2 * i + lane / 16));
+        SMP_UNROLLED
+        for (int block = 0; block < kBlocks; ++block) {
+            std::uint32_t right[4];
+            load_matrices(right, tile + place<kWidth>(8 * block + lane % 8, 4 * step + lane / 8));
+            multiply_add<T>(sums[block], left[0], right[0], right[1]);
+            multiply_add<T>(sums[block], left[1], right[2], right[3]);
+        }
+    }
+}
+
+/// sums [16, kWidth] += factors [16, kRows], rounded, · tile.
+template <class T, int kWidth, int kBlocks>
+__device__ void multiply_by_columns(float (&sums)[kWidth / 8][4], const float (&factors)[kBlocks][4],
+                                    const std::uint16_t* tile) {
+    const int lane = static_cast<int>(threadIdx.x);
+    SMP_UNROLLED
+    for (int step = 0; step < kBlocks / 2; ++step) {
+        const float(&a)[4] = factors[2 * step], (&b)[4] = factors[2 * step + 1];
+        const std::uint32_t left[4] = {pair_of<T>(a[0], a[1]), pair_of<T>(a[2], a[3]), pair_of<T>(b[0], b[1]),
+                                       pair_of<T>(b[2], b[3])};
+        SMP_UNROLLED
+        for (int c = 0; c < kWidth / 8; c += 2) {
+            std::uint32_t right[4];
+            load_transposed(right, tile + place<kWidth>(16 * step + lane % 16, c + lane / 16));
+            multiply_add<T>(sums[c], left, right[0], right[1]);
+            multiply_add<T>(sums[c + 1], left, right[2], right[3]);
+        }
+    }
+}
+
+/// A block of many queries begins first: it takes longest.
+__device__ std::int64_t first_query(std::int64_t length, int queries) {
+    return ((length - 1) / queries - std::int64_t{blockIdx.x}) * queries;
+}
+
+template <int kWidth, bool kDrops, class T>
+__global__ void __launch_bounds__(kForwardWarps* kWarp, kAtATime<kWidth, kDrops, 3>)
+    attend(T* out, float* logsumexp, const T* qkv, HeadShape s, WeightDropout dropout, float scale) {
+    constexpr int kKeys = kRowsOfHalf<kWidth>, kBlocks = kKeys / 8;
+    alignas(16) __shared__ std::uint16_t keys[2][kHalfTile];
+    alignas(16) __shared__ std::uint16_t values[2][kHalfTile];
+    const Head head = Head::own();
+    const Rows<T> q = head.part(qkv, s, 0), k = head.part(qkv, s, 1), v = head.part(qkv, s, 2);
+    const std::int64_t first = first_query(s.length, kForwardWarps * kOwn);
+    const std::int64_t own = first + std::int64_t{threadIdx.y} * kOwn;
+    const std::int64_t end = first + kForwardWarps * kOwn < s.length ? first + kForwardWarps * kOwn : s.length;
+    std::uint32_t left[kWidth / 16][4];
+    load_left<kWidth>(left, q, own);
+    float sums[kWidth / 8][4] = {}, most[2] = {-INFINITY, -INFINITY}, total[2] = {};
+    fill_ahead<kWidth, kKeys, kForwardWarps>(keys[0], k, 0);
+    fill_ahead<kWidth, kKeys, kForwardWarps>(values[0], v, 0);
+    end_group_of_copies();
+    int now = 0;
+    for (std::int64_t begin = 0; begin < end; begin += kKeys, now = 1 - now) {
+        if (begin + kKeys < end) {
+            fill_ahead<kWidth, kKeys, kForwardWarps>(keys[1 - now], k, begin + kKeys);
+            fill_ahead<kWidth, kKeys, kForwardWarps>(values[1 - now], v, begin + kKeys);
+        }
+        end_group_of_copies();  // of none, in the end
+        await_all_but_last_group();
+        __syncthreads();
+        if (begin < own + kOwn) {
+            float weights[kBlocks][4] = {};  // scores in units of log 2, then weights
+            multiply_by_rows<T, kWidth>(weights, left, keys[now]);
+            SMP_UNROLLED
+            for (int half = 0; half < 2; ++half) {
+                const std::int64_t query = own + lane_row() + 8 * half;
+                const auto last = static_cast<int>(query - begin);  // key of the tile
+                float highest = most[half];
+                SMP_UNROLLED
+                for (int i = 0; i < 2 * kBlocks; ++i) {
+                    float& score = weights[i / 2][2 * half + i % 2];
+                    score = i / 2 * 8 + lane_column() + i % 2 <= last ? score * (scale * kLog2E) : -INFINITY;
+                    highest = fmaxf(highest, score);
+                }
+                highest = row_max(highest);  // the first tile has a key for every query
+                const float shrunk = exp2f(most[half] - highest);
+                most[half] = highest;
+                total[half] *= shrunk;
+                SMP_UNROLLED
+                for (int i = 0; i < 2 * kBlocks; ++i) {
+                    float& weight = weights[i / 2][2 * half + i % 2];
+                    weight = exp2f(weight - highest);
+                    total[half] += weight;
+                    if constexpr (kDrops)
+                        weight *= head.kept(dropout, s, query, begin + i / 2 * 8 + lane_column() + i % 2);
+                }
+                SMP_UNROLLED
+                for (int c = 0; c < kWidth / 8; ++c) {
+                    sums[c][2 * half] *= shrunk;
+                    sums[c][2 * half + 1] *= shrunk;
+                }
+            }
+            multiply_by_columns<T, kWidth>(sums, weights, values[now]);
+        }
+        __syncthreads();
+    }
+    float factors[2];
+    SMP_UNROLLED
+    for (int half = 0; half < 2; ++half) {
+        total[half] = row_sum(total[half]);
+        factors[half] = 1 / total[half];
+        const std::int64_t query = own + lane_row() + 8 * half;
+        if (query < s.length && threadIdx.x % 4 == 0)
+            logsumexp[head.row(s, query)] = fmaf(most[half], kLn2, logf(total[half]));
+    }
+    store_rows<kWidth>(head.output<T>(out, s), own, sums, factors);
+}
+
+template <int kWidth, bool kDrops, class T>
+__global__ void __launch_bounds__(kQueryWarps* kWarp, kAtATime<kWidth, kDrops, 3>)
+    query_gradient(T* dqkv, const float* delta, const T* dout, const T* qkv, const float* logsumexp, HeadShape s,
+                   WeightDropout dropout, float scale) {
+    constexpr int kKeys = kRowsOfHalf<kWidth>, kBlocks = kKeys / 8;
+    alignas(16) __shared__ std::uint16_t keys[2][kHalfTile];
+    alignas(16) __shared__ std::uint16_t values[2][kHalfTile];
+    const Head head = Head::own();
+    const Rows<T> k = head.part(qkv, s, 1), v = head.part(qkv, s, 2);
+    const std::int64_t first = first_query(s.length, kQueryWarps * kOwn);
+    const std::int64_t own = first + std::int64_t{threadIdx.y} * kOwn;
+    const std::int64_t end = first + kQueryWarps * kOwn < s.length ? first + kQueryWarps * kOwn : s.length;
+    std::uint32_t queries[kWidth / 16][4], gradients[kWidth / 16][4];
+    load_left<kWidth>(queries, head.part(qkv, s, 0), own);
+    load_left<kWidth>(gradients, head.output(dout, s), own);
+    float logsums[2], deltas[2];  // of this lane's rows
+    SMP_UNROLLED
+    for (int half = 0; half < 2; ++half) {
+        const std::int64_t query = own + lane_row() + 8 * half;
+        const bool is_there = query < s.length;
+        logsums[half] = is_there ? logsumexp[head.row(s, query)] * kLog2E : INFINITY;  // none: no weight
+        deltas[half] = is_there ? delta[head.row(s, query)] : 0.0F;
+    }
+    float sums[kWidth / 8][4] = {};
+    fill_ahead<kWidth, kKeys, kQueryWarps>(keys[0], k, 0);
+    fill_ahead<kWidth, kKeys, kQueryWarps>(values[0], v, 0);
+    end_group_of_copies();
+    int now = 0;
+    for (std::int64_t begin = 0; begin < end; begin += kKeys, now = 1 - now) {
+        if (begin + kKeys < end) {
+            fill_ahead<kWidth, kKeys, kQueryWarps>(keys[1 - now], k, begin + kKeys);
+            fill_ahead<kWidth, kKeys, kQueryWarps>(values[1 - now], v, begin + kKeys);
+        }
+        end_group_of_copies();
+        await_all_but_last_group();
+        __syncthreads();
+        if (begin < own + kOwn) {
+            float scores[kBlocks][4] = {}, dscores[kBlocks][4] = {};
+            multiply_by_rows<T, kWidth>(scores, queries, keys[now]);
+            multiply_by_rows<T, kWidth>(dscores, gradients, values[now]);
+            const auto ahead = static_cast<int>(own - begin);  // of this warp's queries, beyond the tile's keys
+            SMP_UNROLLED
+            for (int i = 0; i < 4 * kBlocks; ++i) {
+                const int half = i % 4 / 2, row = lane_row() + 8 * half, in_tile = i / 4 * 8 + lane_column() + i % 2;
+                const float weight =
+                    in_tile <= ahead + row ? exp2f(fmaf(scale * kLog2E, scores[i / 4][i % 4], -logsums[half])) : 0.0F;
+                float& gradient = dscores[i / 4][i % 4];
+                if constexpr (kDrops) gradient *= head.kept(dropout, s, own + row, begin + in_tile);
+                gradient = weight * (gradient - deltas[half]) * scale;
+            }
+            multiply_by_columns<T, kWidth>(sums, dscores, keys[now]);
+        }
+        __syncthreads();
+    }
+    store_rows<kWidth>(head.part<T>(dqkv, s, 0), own, sums, {1, 1});
+}
+
+/// Scores lie transposed: rows are keys.
+template <int kWidth, bool kDrops, class T>
+__global__ void __launch_bounds__(kKeyWarps<kWidth>* kWarp, kAtATime<kWidth, kDrops, 2>)
+    key_gradient(T* dqkv, const float* delta, const T* dout, const T* qkv, const float* logsumexp, HeadShape s,
+                 WeightDropout dropout, float scale) {
+    constexpr int kWarps = kKeyWarps<kWidth>, kQueries = kRowsOfHalf<kWidth>, kBlocks = kQueries / 8;
+    alignas(16) __shared__ std::uint16_t queries[2][kHalfTile];
+    alignas(16) __shared__ std::uint16_t gradients[2][kHalfTile];
+    alignas(16) __shared__ std::uint16_t keys[kTile];
+    alignas(16) __shared__ std::uint16_t values[kTile];
+    __shared__ float logsums[2][kQueries];
+    __shared__ float deltas[2][kQueries];
+    const Head head = Head::own();
+    const Rows<T> q = head.part(qkv, s, 0), g = head.output(dout, s);
+    const std::int64_t first = std::int64_t{blockIdx.x} * kWarps * kOwn;
+    const std::int64_t own = first + std::int64_t{threadIdx.y} * kOwn;
+    fill_ahead<kWidth, kRowsOfTile<kWidth>, kWarps>(keys, head.part(qkv, s, 1), first);
+    fill_ahead<kWidth, kRowsOfTile<kWidth>, kWarps>(values, head.part(qkv, s, 2), first);
+    float dk[kWidth / 8][4] = {}, dv[kWidth / 8][4] = {};
+    const auto fetch = [&](int to, std::int64_t begin) {
+        fill_ahead<kWidth, kQueries, kWarps>(queries[to], q, begin);
+        fill_ahead<kWidth, kQueries, kWarps>(gradients[to], g, begin);
+        const int i = static_cast<int>(threadIdx.y * kWarp + threadIdx.x);
+        if (i >= kQueries) return;
+        const bool is_there = begin + i < s.length;
+        logsums[to][i] = is_there ? logsumexp[head.row(s, begin + i)] * kLog2E : INFINITY;  // none: no weight
+        deltas[to][i] = is_there ? delta[head.row(s, begin + i)] : 0.0F;
+    };
+    fetch(0, first);
+    end_group_of_copies();
+    int now = 0;
+    for (std::int64_t begin = first; begin < s.length; begin += kQueries, now = 1 - now) {
+        if (begin + kQueries < s.length) fetch(1 - now, begin + kQueries);
+        end_group_of_copies();
+        await_all_but_last_group();
+        __syncthreads();
+        if (begin + kQueries > own) {
+            float weights[kBlocks][4] = {}, dscores[kBlocks][4] = {};
+            multiply_by_rows<T, kWidth>(weights, keys, kOwn * static_cast<int>(threadIdx.y), queries[now]);
+            multiply_by_rows<T, kWidth>(dscores, values, kOwn * static_cast<int>(threadIdx.y), gradients[now]);
+            const auto ahead = static_cast<int>(own - begin);  // of this warp's keys, beyond the tile's queries
+            SMP_UNROLLED
+            for (int i = 0; i < 4 * kBlocks; ++i) {
+                const int row = lane_row() + i % 4 / 2 * 8, in_tile = i / 4 * 8 + lane_column() + i % 2;
+                float &weight = weights[i / 4][i % 4], &gradient = dscores[i / 4][i % 4];
+                const float kept = kDrops ? head.kept(dropout, s, begin + in_tile, own + row) : 1.0F;
+                weight = ahead + row <= in_tile ? exp2f(fmaf(scale * kLog2E, weight, -logsums[now][in_tile])) : 0.0F;
+                gradient = weight * (gradient * kept - deltas[now][in_tile]) * scale;
+                weight *= kept;
+            }
+            multiply_by_columns<T, kWidth>(dk, dscores, queries[now]);
+            multiply_by_columns<T, kWidth>(dv, weights, gradients[now]);
+        }
+        __syncthreads();
+    }
+    store_rows<kWidth>(head.part<T>(dqkv, s, 1), own, dk, {1, 1});
+    store_rows<kWidth>(head.part<T>(dqkv, s, 2), own, dv, {1, 1});
+}
+
+dim3 blocks_of(const HeadShape& s, int rows) {
+    return {blocks_for(s.length, rows), static_cast<unsigned>(s.heads), static_cast<unsigned>(s.sequences)};
+}
+
+/// f(T{}, width of tiles, whether there is a dropout), all as types, for elements of 16 bits.
+template <class F>
+void with_tiles(Storage storage, const HeadShape& shape, const WeightDropout& dropout, const F& f) {
+    const auto of_width = [&](auto zero) {
+        const auto with_dropout = [&](auto width) {
+            if (dropout.is_on)
+                f(zero, width, std::true_type{});
+            else
+                f(zero, width, std::false_type{});
+        };
+        if (shape.head_width <= 64)
+            with_dropout(std::integral_constant<int, 64>{});
+        else
+            with_dropout(std::integral_constant<int, 128>{});
+    };
+    if (storage == Storage::bf16)
+        of_width(__nv_bfloat16{});
+    else
+        of_width(__half{});
+}
+
+}  // namespace
+
+bool takes_tiles(const HeadShape& shape, std::initializer_list<ConstElements> parts) {
+    return shape.head_width % kRun == 0 && std::all_of(parts.begin(), parts.end(), [](const ConstElements& part) {
+               return part.storage != Storage::fp32 && reinterpret_cast<std::uintptr_t>(part.data) % 16 == 0;
+           });
+}
+
+void attend_by_tiles(Elements out, float* logsumexp, ConstElements qkv, const HeadShape& s,
+                     const WeightDropout& dropout, void* stream) {
+    with_tiles(qkv.storage, s, dropout, [&](auto zero, auto width, auto drops) {
+        using T = decltype(zero);
+        launch(attend<width(), drops(), T>, blocks_of(s, kForwardWarps * kOwn), dim3(kWarp, kForwardWarps), stream,
+               as<T>(out), logsumexp, as<T>(qkv), s, dropout, scale_of(s));
+    });
+}
+
+void gradient_by_tiles(Elements dqkv, const float* delta, ConstElements dout, ConstElements qkv, const float* logsumexp,
+                       const HeadShape& s, const WeightDropout& dropout, void* stream) {
+    with_tiles(qkv.storage, s, dropout, [&](auto zero, auto width, auto drops) {
+        using T = decltype(zero);
+        launch(query_gradient<width(), drops(), T>, blocks_of(s, kQueryWarps * kOwn), dim3(kWarp, kQueryWarps), stream,
+               as<T>(dqkv), delta, as<T>(dout), as<T>(qkv), logsumexp, s, dropout, scale_of(s));
+        constexpr int kWarps = kKeyWarps<width()>;
+        launch(key_gradient<width(), drops(), T>, blocks_of(s, kWarps * kOwn), dim3(kWarp, kWarps), stream, as<T>(dqkv),
+               delta, as<T>(dout), as<T>(qkv), logsumexp, s, dropout, scale_of(s));
+    });
+}
+
+}  // namespace smp::models::kernels::cuda
