@@ -15,9 +15,11 @@ struct ActivationStorage {
     partition::Optimize optimize = partition::Optimize::speed;
     partition::Precision precision = partition::Precision::fp32;
     bool recomputes_cheap = false;
+    bool on_cuda = false;  // a device whose memory is large and whose products want to be
 };
 
-ActivationStorage storage_of(const partition::ParallelOptions& options);
+/// Device::automatic counts as the CPU: whoever knows better says so.
+ActivationStorage storage_of(const partition::ParallelOptions& options, partition::Device device);
 
 /// b sequences of length T on one of so many tensor ranks: all that the sizes of its tensors depend on, beside the
 /// model.

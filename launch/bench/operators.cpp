@@ -115,7 +115,7 @@ void add_ends(const Sizes& s, Cases& cases) {
     const Tensor table = cases.values(s.vocabulary, s.width), tokens = at::randint(s.vocabulary, {s.rows}, at::kLong);
     cases.moving("embed tokens", s.width, 2, [=] { kernels::embed_tokens(tokens, table, 0); });
     // The head works chunk by chunk.
-    const std::int64_t chunk = std::min(s.rows, models::kLogitsRows);
+    const std::int64_t chunk = std::min(s.rows, models::logits_rows({}, s.vocabulary));
     const Tensor x = cases.values(chunk, s.width), targets = tokens.narrow(0, 0, chunk).contiguous();
     const double elements = static_cast<double>(chunk * s.vocabulary);
     const std::string shape = fmt::format("[{}, {}]", chunk, s.vocabulary);

@@ -65,6 +65,11 @@ if(SMP_CUDA_ENABLED)
     add_library(smp::cublas ALIAS smp_cublas)
     target_link_libraries(smp_cublas INTERFACE smp::cublas_library smp::cuda_runtime)
 
+    smp_import(smp::cupti_library "${smp_libtorch_root}/nvidia/cu13/lib/libcupti.so.13")
+    add_library(smp_cupti INTERFACE)
+    add_library(smp::cupti ALIAS smp_cupti)
+    target_link_libraries(smp_cupti INTERFACE smp::cupti_library smp::cuda_runtime)
+
     # One NCCL in the process, torch's: header and library.
     add_library(smp_nccl INTERFACE)
     add_library(smp::nccl ALIAS smp_nccl)

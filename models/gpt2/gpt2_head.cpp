@@ -54,8 +54,9 @@ at::Tensor Head::forward(const at::Tensor& input, Stash& stash, const Microbatch
     }
     normalised = gather_rows(context_, normalised);  // [N, h]
     const at::Tensor targets = microbatch.targets.reshape({-1});
-    for (std::int64_t first = 0; first < normalised.size(0); first += kRows) {
-        const std::int64_t count = std::min(kRows, normalised.size(0) - first);
+    const std::int64_t at_once = rows_at_once();
+    for (std::int64_t first = 0; first < normalised.size(0); first += at_once) {
+        const std::int64_t count = std::min(at_once, normalised.size(0) - first);
         loss.add(chunk(normalised.narrow(0, first, count), targets.narrow(0, first, count)).sums);
     }
     return {};
@@ -72,8 +73,9 @@ at::Tensor Head::backward_input(const at::Tensor& /*gradient*/, Stash& stash, co
     const at::Tensor targets = microbatch.targets.reshape({-1});
     const ParameterView& weight = views()[kWeight];
     at::Tensor normalised_gradient = at::empty_like(normalised);
-    for (std::int64_t first = 0; first < normalised.size(0); first += kRows) {
-        const std::int64_t count = std::min(kRows, normalised.size(0) - first);
+    const std::int64_t at_once = rows_at_once();
+    for (std::int64_t first = 0; first < normalised.size(0); first += at_once) {
+        const std::int64_t count = std::min(at_once, normalised.size(0) - first);
         const at::Tensor rows = normalised.narrow(0, first, count);
         const Chunk part = chunk(rows, targets.narrow(0, first, count));
         loss.add(part.sums);

@@ -6,16 +6,14 @@
 
 namespace smp::models {
 
-/// Logits exist for kRows rows at a time only, of this tensor rank's part of the vocabulary: their maxima and sums of
-/// exponentials are reduced over the tensor group (Megatron-LM's vocabulary-parallel cross entropy, §3), then they are
-/// overwritten by their gradient. So the loss and the weight gradient of the head are made in backward_input, chunk by
-/// chunk, and the LayerNorm's with them: nothing is left for backward_weight. The gradient that backward_input is given
-/// is ignored (the loss starts it, scaled by Microbatch::gradient_scale). With Optimize::memory the LayerNorm sees the
-/// rank's own rows; what it makes is gathered before the logits, its gradient scattered.
+/// Logits exist for logits_rows() rows at a time only, of this tensor rank's part of the vocabulary: their maxima and
+/// sums of exponentials are reduced over the tensor group (Megatron-LM's vocabulary-parallel cross entropy, §3), then
+/// they are overwritten by their gradient. So the loss and the weight gradient of the head are made in backward_input,
+/// chunk by chunk, and the LayerNorm's with them: nothing is left for backward_weight. The gradient that backward_input
+/// is given is ignored (the loss starts it, scaled by Microbatch::gradient_scale). With Optimize::memory the LayerNorm
+/// sees the rank's own rows; what it makes is gathered before the logits, its gradient scattered.
 class Head final : public Gpt2Segment {
   public:
-    static constexpr std::int64_t kRows = kLogitsRows;
-
     Head(const Gpt2Options& options, SegmentContext context);
 
     at::Tensor forward(const at::Tensor& input, Stash& stash, const Microbatch& microbatch, Loss& loss) override;
@@ -32,6 +30,7 @@ class Head final : public Gpt2Segment {
         at::Tensor targets;       // [n]
     };
     Chunk chunk(const at::Tensor& rows, const at::Tensor& targets);
+    std::int64_t rows_at_once() const { return logits_rows(context_.storage, shard_.vocabulary); }
 };
 
 }  // namespace smp::models

@@ -95,7 +95,7 @@ class Sketches {
     }
 
     partition::ModulePasses head() const {
-        const std::int64_t all = share_.rows(), count = std::min(all, kLogitsRows);
+        const std::int64_t all = share_.rows(), count = std::min(all, rows_at_once());
         const std::int64_t logits = 4 * count * shard_.vocabulary, maxima = 4 * count, sums = 8 * count;
         const std::int64_t normalised = size_.residual + 2 * size_.vector;
         const auto loss_of_chunk = [&](PassSketch& pass) {
@@ -165,10 +165,11 @@ class Sketches {
     std::int64_t all_reduce_scratch(std::int64_t bytes) const {
         return partition::all_reduce_scratch(bytes, share_.tensor_degree, share_.transport);
     }
+    std::int64_t rows_at_once() const { return logits_rows(share_.storage, shard_.vocabulary); }
     /// Maxima and sums of all rows, chunk by chunk, where the sketch of the memory has the largest chunk only.
     void exchange_losses(PassSketch& pass) const {
-        for (std::int64_t first = 0; first < share_.rows(); first += kLogitsRows) {
-            const std::int64_t count = std::min(kLogitsRows, share_.rows() - first);
+        for (std::int64_t first = 0; first < share_.rows(); first += rows_at_once()) {
+            const std::int64_t count = std::min(rows_at_once(), share_.rows() - first);
             pass.exchange(partition::two_rounds(4 * count, share_.tensor_degree));
             pass.exchange(partition::two_rounds(8 * count, share_.tensor_degree));
         }

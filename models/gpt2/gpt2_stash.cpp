@@ -1,10 +1,17 @@
 #include "models/gpt2/gpt2_stash.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "models/gpt2/gpt2_parameters.h"
 
 namespace smp::models {
+
+std::int64_t logits_rows(const ActivationStorage& storage, std::int64_t vocabulary) {
+    constexpr std::int64_t kLeast = 256, kMost = 8192, kBytes = std::int64_t{1} << 30;
+    if (!storage.on_cuda) return kLeast;
+    return std::clamp(kBytes / (4 * vocabulary) / kLeast * kLeast, kLeast, kMost);
+}
 
 std::vector<StashEntry> gpt2_stash(const Gpt2Options& options, int module, const MicrobatchShare& share) {
     constexpr std::int64_t kStatisticBytes = 4;

@@ -62,8 +62,10 @@ inline constexpr std::array kHeadStash = {
     Gpt2Kept{"ln_f", Gpt2Extent::residual, Pass::forward, Pass::backward_input, /*cheap=*/true},
 };
 
-/// Rows whose logits the head has at once.
-inline constexpr std::int64_t kLogitsRows = 256;
+/// Rows whose logits, of `vocabulary` tokens each, the head has at once. The weight's gradient is read and written once
+/// for each such chunk: on the CPU it is a short one, whose logits stay in the caches; on CUDA as many rows as 1 GiB
+/// holds, a multiple of 256 from 256 to 8192.
+std::int64_t logits_rows(const ActivationStorage& storage, std::int64_t vocabulary);
 
 /// The rows of module `module` (numbered as in gpt2_parameters) with their bytes: entry i is the stash's i-th tensor.
 std::vector<StashEntry> gpt2_stash(const Gpt2Options& options, int module, const MicrobatchShare& share);

@@ -24,7 +24,7 @@ ModuleWork gpt2_work(const Gpt2Options& options, int module, const MicrobatchSha
     if (module == gpt2_module_count(options) - 1)
         return {.backward_flops = 3 * product_flops(rows, shard.vocabulary, h),
                 // In fp32 in every precision.
-                .logits_bytes = 4 * std::min(rows, kLogitsRows) * shard.vocabulary};
+                .logits_bytes = 4 * std::min(rows, logits_rows(share.storage, shard.vocabulary)) * shard.vocabulary};
     const double linear = product_flops(rows, 3 * attended, h) + product_flops(rows, h, attended) +
                           product_flops(rows, shard.inner, h) + product_flops(rows, h, shard.inner);
     const double attention = 2 * product_flops(rows, share.length, attended);  // q·kᵀ and p·v

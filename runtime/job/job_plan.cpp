@@ -15,7 +15,7 @@ partition::ModuleGraph graph_of(const Job& job, int world, partition::Transport 
                                 {.tensor_degree = degrees.tp,
                                  .sequences = sequences,
                                  .length = sequence_length(job.training, job.model.spec->longest_sequence()),
-                                 .storage = models::storage_of(job.parallel),
+                                 .storage = models::storage_of(job.parallel, job.cluster.device),
                                  .transport = transport});
 }
 

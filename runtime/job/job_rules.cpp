@@ -30,8 +30,9 @@ void check_layout(const Job& job, OptionChecks& checks) {
 /// Layers by hand may not add up, and stages may be too many; the automatic assignment finds a way for all others.
 std::vector<partition::Problem> stage_problems(const Job& job) {
     const models::ModelSpec& model = *job.model.spec;
-    const auto graph = models::module_graph(
-        model, {.sequences = 1, .length = model.longest_sequence(), .storage = models::storage_of(job.parallel)});
+    const auto graph = models::module_graph(model, {.sequences = 1,
+                                                    .length = model.longest_sequence(),
+                                                    .storage = models::storage_of(job.parallel, job.cluster.device)});
     const auto layers = std::ranges::count_if(graph.modules, &partition::Module::is_layer);
     if (job.parallel.auto_partition && partition::chunk_count(job.parallel) <= layers) return {};
     try {

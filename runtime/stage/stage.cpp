@@ -15,7 +15,8 @@ Stage::Stage(const models::Model& model, const partition::Plan& plan, RankGroups
       optimize_(parallel.optimize),
       precision_(partition::precision_of(parallel)),
       layout_(stage_layout(plan, *model.spec, precision_, groups.at)) {
-    const models::ActivationStorage storage = models::storage_of(parallel);
+    const models::ActivationStorage storage =
+        models::storage_of(parallel, device.is_cuda() ? partition::Device::cuda : partition::Device::cpu);
     const models::SegmentContext context{
         .tensor_group = groups.tensor.get(),
         .progress = [&groups] { groups.progress(); },

@@ -1,14 +1,15 @@
 // Times of all kernels of a program at its own speed, whoever started them: a library that CUDA's driver loads where
-// CUDA_INJECTION64_PATH names it. By CUPTI's activity records; written as "name,calls,nanoseconds" lines to the file
-// that SMP_KERNEL_TIMES names, when the program ends.
+// CUDA_INJECTION64_PATH names it. By CUPTI's activity records; written as lines of name, calls and nanoseconds, with
+// tabs between them, to the file that SMP_KERNEL_TIMES names, when the program ends.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cupti.h>
+#include <cxxabi.h>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
-
-#include <cupti.h>
 
 namespace {
 
@@ -42,6 +43,13 @@ void CUPTIAPI take(CUcontext, std::uint32_t, std::uint8_t* buffer, std::size_t, 
     std::free(buffer);
 }
 
+std::string readable(const std::string& name) {
+    int status = 0;
+    const std::unique_ptr<char, void (*)(void*)> found(abi::__cxa_demangle(name.c_str(), nullptr, nullptr, &status),
+                                                       std::free);
+    return status == 0 ? found.get() : name;
+}
+
 void write() {
     if (cuptiActivityFlushAll(CUPTI_ACTIVITY_FLAG_FLUSH_FORCED) != CUPTI_SUCCESS)
         std::fputs("kernel_times: cuptiActivityFlushAll failed; the last kernels are missing\n", stderr);
@@ -53,7 +61,7 @@ void write() {
     }
     const std::lock_guard lock(times().mutex);
     for (const auto& [name, found] : times().of)
-        std::fprintf(file, "%s\t%llu\t%llu\n", name.c_str(), static_cast<unsigned long long>(found.first),
+        std::fprintf(file, "%s\t%llu\t%llu\n", readable(name).c_str(), static_cast<unsigned long long>(found.first),
                      static_cast<unsigned long long>(found.second));
     std::fclose(file);
 }

@@ -18,8 +18,9 @@ from outcome import FAIL, NOTED, SKIP, Outcome
 FORMULA = "MFU = tokens/s · (6·N + 6·L·h·T) / peak: N parameters, the tied head once; attention over the half that is not masked"
 OUT_OF_MEMORY = 5  # the exit code of smp_train and of pytorch_trainer.py
 WARM_UP = 3  # steps that do not count
-LAYERS = 2  # of the model whose kernels ncu looks at: it runs each several times over; a layer's are alike
-MOST_LAUNCHES = 400
+TIMED_STEPS = 4  # in which kernels are timed
+LAYERS = 1  # of the model whose kernels ncu looks at: a layer's are alike
+MOST_LAUNCHES = 150
 HEADER = ("model", "what", "tokens/s", "least – most", "MFU %", "of the measured product %", "step s", "peak GiB", "sequences × microbatches", "last loss")
 
 
@@ -124,24 +125,41 @@ def training(name, what, run):
 
 def kernels(name):
     def measure(context, seconds):
-        program = shutil.which("ncu") or shutil.which("ncu", path="/usr/local/cuda/bin")
-        if context.bundle.device != "cuda" or program is None:
-            return Outcome(SKIP, "nothing runs on a GPU" if context.bundle.device != "cuda" else "there is no ncu (Nsight Compute)")
-        microbatch, _ = context.batches[name]
-        job = jobs.on_tokens(jobs.SHAPES[name] | dict(n_layer=LAYERS), context.bundle.tokens(), microbatch, 1, 1)
-        table = os.path.join(context.work, "kernels.csv")  # ncu writes it when the program has ended by itself
-        before = [program, "--target-processes", "all", "--csv", "--log-file", table, "--clock-control", "none", "--launch-count", MOST_LAUNCHES,
-                  "--metrics", ",".join(kernel_table.METRICS)]
-        ended, steps = context.bundle.train(job, context.new_folder(), seconds, before=before, sets=["parallel.bf16=true"])
-        found = []
-        if os.path.exists(table):
-            with open(table) as file:
-                found = kernel_table.of_ncu(file.read())
-        if not found:
+        library = context.bundle.path("lib", "libsmp_kernel_times.so")
+        if context.bundle.device != "cuda" or not os.path.exists(library):
+            return Outcome(SKIP, "nothing runs on a GPU" if context.bundle.device != "cuda" else f"the bundle has no {library}")
+        microbatch, microbatches = context.batches[name]
+        job = jobs.on_tokens(jobs.SHAPES[name], context.bundle.tokens(), microbatch, microbatches, TIMED_STEPS)
+        path = os.path.join(context.work, "times.tsv")
+        ended, steps = context.bundle.train(job, context.new_folder(), seconds / 2, sets=["parallel.bf16=true"],
+                                            environment=dict(CUDA_INJECTION64_PATH=library, SMP_KERNEL_TIMES=path))
+        if ended.exit_code != 0 or not os.path.exists(path):
             return Outcome(FAIL, f"{ended.why()}, and no kernel was seen: {compare.tail(ended.output)}")
-        context.record.add_table(f"Kernels of a step of {name} with {LAYERS} layers, one microbatch of {microbatch}", kernel_table.HEADER, kernel_table.rows(found[:40]))
-        return Outcome(NOTED, "", dict(kernels=len(found), launches=sum(kernel["calls"] for kernel in found)))
+        with open(path) as file:
+            times = kernel_table.of_times(file.read(), TIMED_STEPS)
+        limits, why = limits_of_kernels(context, name, seconds - ended.seconds)
+        title = f"Kernels of a step of {name}, {microbatches} microbatches of {microbatch}; limits from a model of {LAYERS} layer"
+        context.record.add_table(title, kernel_table.HEADER, kernel_table.rows(times, limits)[:40])
+        busy = sum(kernel["microseconds"] for kernel in times.values())
+        return Outcome(NOTED, why, dict(kernels=len(times), launches=sum(kernel["calls"] for kernel in times.values()), milliseconds_a_step=busy / 1e3))
     return measure
+
+
+def limits_of_kernels(context, name, seconds):
+    """By ncu, which runs each kernel several times over, so of a smaller model. With none: why."""
+    program = shutil.which("ncu") or shutil.which("ncu", path="/usr/local/cuda/bin")
+    if program is None:
+        return {}, "there is no ncu (Nsight Compute), and so no limits"
+    microbatch, _ = context.batches[name]
+    job = jobs.on_tokens(jobs.SHAPES[name] | dict(n_layer=LAYERS), context.bundle.tokens(), microbatch, 1, 1)
+    table = os.path.join(context.work, "kernels.csv")  # ncu writes it when the program has ended by itself
+    before = [program, "--target-processes", "all", "--csv", "--log-file", table, "--clock-control", "none", "--launch-count", MOST_LAUNCHES,
+              "--metrics", ",".join(kernel_table.METRICS)]
+    ended, _ = context.bundle.train(job, context.new_folder(), seconds, before=before, sets=["parallel.bf16=true"])
+    if not os.path.exists(table):
+        return {}, f"ncu: {ended.why()}, and so no limits"
+    with open(table) as file:
+        return kernel_table.of_ncu(file.read()), "" if ended.exit_code == 0 else f"ncu: {ended.why()}"
 
 
 def items(context):

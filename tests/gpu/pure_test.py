@@ -147,16 +147,20 @@ class FatBinaries(unittest.TestCase):
 
 
 class Kernels(unittest.TestCase):
+    def test_names_without_what_they_take(self):
+        for name in ("void smp::<unnamed>::gelu_of<8, __nv_bfloat16>(T2 *, const T2 *, long)",
+                     "void smp::models::kernels::cuda::(anonymous namespace)::gelu_of<8, __nv_bfloat16>(__nv_bfloat16*, __nv_bfloat16 const*, long)"):
+            self.assertEqual(kernel_table.short(name), "gelu_of")
+        self.assertEqual(kernel_table.short("nvjet_sm90_tst_96x128_64x6"), "nvjet_sm90_tst_96x128_64x6")
+
     def test_rows_are_by_time(self):
+        times = kernel_table.of_times("a\t8\t8000\nvoid n::b<int>(int)\t4\t20000\nvoid n::b<float>(float)\t4\t4000\n", steps=4)
         rows = [("a", "gpu__time_duration.sum", "nsecond", "2,000"), ("a", "dram__throughput.avg.pct_of_peak_sustained_elapsed", "%", "80"),
-                ("b", "gpu__time_duration.sum", "usecond", "6"), ("b", "sm__throughput.avg.pct_of_peak_sustained_elapsed", "%", "50")]
+                ("a", "gpu__time_duration.sum", "usecond", "6"), ("a", "dram__throughput.avg.pct_of_peak_sustained_elapsed", "%", "40")]
         head = '"ID","Kernel Name","Metric Name","Metric Unit","Metric Value"\n'
         text = "==PROF== Connected\n" + head + "".join(f'"{i // 2}","{name}","{metric}","{unit}","{value}"\n' for i, (name, metric, unit, value) in enumerate(rows))
-        kernels = kernel_table.of_ncu(text)
-        self.assertEqual([kernel["name"] for kernel in kernels], ["b", "a"])
-        self.assertEqual(kernels[0]["share"], 0.75)
-        self.assertEqual((kernels[0]["distance"], round(kernels[1]["distance"])), (50, 20))
-        self.assertEqual(kernels[1]["microseconds"], 2)
+        self.assertEqual(kernel_table.rows(times, kernel_table.of_ncu(text)),
+                         [["b", 2, 6, 75, None, None, None], ["a", 2, 2, 25, 50, 0, 50]])
 
 
 if __name__ == "__main__":

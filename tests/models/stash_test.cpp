@@ -179,6 +179,14 @@ TEST(Deferred, IsWhatIsDeclaredOverTheWholeChain) {
     }
 }
 
+TEST(Head, TakesMoreRowsAtOnceOnCuda) {
+    EXPECT_EQ(logits_rows({}, 50304), 256);
+    const ActivationStorage cuda = storage_of({}, partition::Device::cuda);
+    EXPECT_EQ(logits_rows(cuda, 50304), 5120);  // 1 GiB is 5,336 rows
+    EXPECT_EQ(logits_rows(cuda, 7), 8192);
+    EXPECT_EQ(logits_rows(cuda, 100'000'000), 256);
+}
+
 // 1,024 rows of 4,000 logits are 16 MB; a chunk of 256 rows is 4 MB. Beside it: the chunk's targets, maxima and sums,
 // and gradients of [1024, 32] (128 KB each).
 TEST(Head, HoldsTheLogitsOfOneChunkOnly) {

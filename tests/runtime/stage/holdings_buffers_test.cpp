@@ -71,9 +71,10 @@ TEST(HoldingsBuffers, AreWhatStageAndOptimizerHold) {
                                  model.vocab_size));
         const models::Model made = models::gpt2(model);
         const auto plan = partition::make_plan(
-            models::module_graph(
-                *made.spec,
-                {.tensor_degree = degrees.tp, .sequences = 1, .length = 6, .storage = models::storage_of(parallel)}),
+            models::module_graph(*made.spec, {.tensor_degree = degrees.tp,
+                                              .sequences = 1,
+                                              .length = 6,
+                                              .storage = models::storage_of(parallel, partition::Device::cpu)}),
             parallel, degrees, 1);
         const partition::Precision precision = partition::precision_of(parallel);
         const auto tensors = initial_tensors(*made.spec);
