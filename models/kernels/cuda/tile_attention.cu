@@ -17,20 +17,20 @@ namespace smp::models::kernels::cuda {
 
 namespace {
 
-constexpr int kOwn = 16;         // queries, or keys, of a warp
-constexpr int kRun = 8;          // elements of 16 bytes
-constexpr int kTile = 4096;      // elements
-constexpr int kHalfTile = 2048;  // where there are twice as many products
-constexpr float kLog2E = 1.44269504F, kLn2 = 0.693147181F;
+constexpr int kOwn = 16;        // queries, or keys, of a warp
+constexpr int kRun = 8;         // elements of 16 bytes
+constexpr int kTile = 2048;     // elements of a tile that passes through
+constexpr int kOwnTile = 4096;  // elements of keys, or values, whose gradients a block makes
+constexpr float kLog2E = 1.44269504F;
 
 template <int kWidth>
 constexpr int kRowsOfTile = kTile / kWidth;
 template <int kWidth>
-constexpr int kRowsOfHalf = kHalfTile / kWidth;
+constexpr int kOwnRows = kOwnTile / kWidth;
 
 constexpr int kForwardWarps = 4, kQueryWarps = 4;
 template <int kWidth>
-constexpr int kKeyWarps = kRowsOfTile<kWidth> / kOwn;
+constexpr int kKeyWarps = kOwnRows<kWidth> / kOwn;
 
 /// Blocks that a multiprocessor shall hold at a time, where registers suffice for several.
 template <int kWidth, bool kDrops, int kMost>
@@ -39,6 +39,17 @@ constexpr int kAtATime = kWidth == 64 && !kDrops ? kMost : 1;
 /// This lane's first row, and its first column, of sums and of a left factor.
 __device__ int lane_row() { return static_cast<int>(threadIdx.x) / 4; }
 __device__ int lane_column() { return static_cast<int>(threadIdx.x) % 4 * 2; }
+
+/// 2^x within 2 units; 0 for what is below the least normal number.
+__device__ float power_of_2(float x) {
+#ifdef __CUDACC__
+    float power;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+    return power;
+#else
+    return exp2f(x);
+#endif
+}
 
 /// Over the four lanes of a row.
 __device__ float row_max(float x) {
@@ -59,25 +70,25 @@ __device__ int place(int row, int run) {
 
 /// tile [kRows, kWidth] = rows from `first` on, zeros behind the last row and column; not yet there.
 template <int kWidth, int kRows, int kWarps, class T>
-__device__ void fill_ahead(std::uint16_t* tile, const Rows<T>& rows, std::int64_t first) {
+__device__ void fill_ahead(std::uint16_t* tile, const Rows<T>& rows, int first) {
     constexpr int kRuns = kWidth / kRun;
     SMP_ROLLED
     for (int i = static_cast<int>(threadIdx.y * kWarp + threadIdx.x); i < kRows * kRuns; i += kWarps * kWarp) {
         const int row = i / kRuns, run = i % kRuns;
         const bool is_there = first + row < rows.length && run * kRun < rows.width;
         copy_ahead(tile + place<kWidth>(row, run),
-                   is_there ? rows.data + (first + row) * rows.stride + run * kRun : rows.data, is_there);
+                   is_there ? rows.data + std::int64_t{first + row} * rows.stride + run * kRun : rows.data, is_there);
     }
 }
 
 /// This warp's rows from `first` on, as left factors.
 template <int kWidth, class T>
-__device__ void load_left(std::uint32_t (&left)[kWidth / 16][4], const Rows<T>& rows, std::int64_t first) {
+__device__ void load_left(std::uint32_t (&left)[kWidth / 16][4], const Rows<T>& rows, int first) {
     SMP_UNROLLED
     for (int step = 0; step < kWidth / 16; ++step) {
         SMP_UNROLLED
         for (int part = 0; part < 4; ++part) {
-            const std::int64_t row = first + lane_row() + part % 2 * 8;
+            const int row = first + lane_row() + part % 2 * 8;
             const int column = 16 * step + lane_column() + part / 2 * 8;
             const T* from = rows.data + row * rows.stride + column;
             left[step][part] =
@@ -88,11 +99,11 @@ __device__ void load_left(std::uint32_t (&left)[kWidth / 16][4], const Rows<T>& 
 
 /// This warp's rows from `first` on = sums · factor.
 template <int kWidth, class T>
-__device__ void store_rows(const Rows<T>& to, std::int64_t first, const float (&sums)[kWidth / 8][4],
+__device__ void store_rows(const Rows<T>& to, int first, const float (&sums)[kWidth / 8][4],
                            const float (&factors)[2]) {
     SMP_UNROLLED
     for (int half = 0; half < 2; ++half) {
-        const std::int64_t row = first + lane_row() + 8 * half;
+        const int row = first + lane_row() + 8 * half;
         if (row >= to.length) continue;
         T* begin = const_cast<T*>(to.data) + row * to.stride + lane_column();
         SMP_UNROLLED
@@ -126,7 +137,7 @@ template <class T, int kWidth, int kBlocks>
 __device__ void multiply_by_rows(float (&sums)[kBlocks][4], const std::uint16_t* left_tile, int first_row,
                                  const std::uint16_t* tile) {
     const int lane = static_cast<int>(threadIdx.x);
-    SMP_UNROLLED
+    SMP_ROLLED
     for (int step = 0; step < kWidth / 32; ++step) {
         std::uint32_t left[2][4];
         SMP_UNROLLED
@@ -162,22 +173,38 @@ __device__ void multiply_by_columns(float (&sums)[kWidth / 8][4], const float (&
     }
 }
 
+/// Scores [16, keys of a tile] of what a query may not see: row r sees columns up to ahead + r.
+template <int kBlocks>
+__device__ void mask_above(float (&scores)[kBlocks][4], int ahead) {
+    SMP_UNROLLED
+    for (int i = 0; i < 4 * kBlocks; ++i)
+        if (i / 4 * 8 + lane_column() + i % 2 > ahead + lane_row() + i % 4 / 2 * 8) scores[i / 4][i % 4] = -INFINITY;
+}
+/// Transposed: row r is a key that columns from ahead + r on see.
+template <int kBlocks>
+__device__ void mask_below(float (&scores)[kBlocks][4], int ahead) {
+    SMP_UNROLLED
+    for (int i = 0; i < 4 * kBlocks; ++i)
+        if (i / 4 * 8 + lane_column() + i % 2 < ahead + lane_row() + i % 4 / 2 * 8) scores[i / 4][i % 4] = -INFINITY;
+}
+
 /// A block of many queries begins first: it takes longest.
-__device__ std::int64_t first_query(std::int64_t length, int queries) {
-    return ((length - 1) / queries - std::int64_t{blockIdx.x}) * queries;
+__device__ int first_query(int length, int queries) {
+    return ((length - 1) / queries - static_cast<int>(blockIdx.x)) * queries;
 }
 
 template <int kWidth, bool kDrops, class T>
 __global__ void __launch_bounds__(kForwardWarps* kWarp, kAtATime<kWidth, kDrops, 3>)
     attend(T* out, float* logsumexp, const T* qkv, HeadShape s, WeightDropout dropout, float scale) {
-    constexpr int kKeys = kRowsOfHalf<kWidth>, kBlocks = kKeys / 8;
-    alignas(16) __shared__ std::uint16_t keys[2][kHalfTile];
-    alignas(16) __shared__ std::uint16_t values[2][kHalfTile];
+    constexpr int kKeys = kRowsOfTile<kWidth>, kBlocks = kKeys / 8;
+    alignas(16) __shared__ std::uint16_t keys[2][kTile];
+    alignas(16) __shared__ std::uint16_t values[2][kTile];
     const Head head = Head::own();
+    const float unit = scale * kLog2E;  // of a score, for powers of 2
     const Rows<T> q = head.part(qkv, s, 0), k = head.part(qkv, s, 1), v = head.part(qkv, s, 2);
-    const std::int64_t first = first_query(s.length, kForwardWarps * kOwn);
-    const std::int64_t own = first + std::int64_t{threadIdx.y} * kOwn;
-    const std::int64_t end = first + kForwardWarps * kOwn < s.length ? first + kForwardWarps * kOwn : s.length;
+    const int length = static_cast<int>(s.length), first = first_query(length, kForwardWarps * kOwn);
+    const int own = first + static_cast<int>(threadIdx.y) * kOwn;
+    const int end = first + kForwardWarps * kOwn < length ? first + kForwardWarps * kOwn : length;
     std::uint32_t left[kWidth / 16][4];
     load_left<kWidth>(left, q, own);
     float sums[kWidth / 8][4] = {}, most[2] = {-INFINITY, -INFINITY}, total[2] = {};
@@ -185,7 +212,7 @@ __global__ void __launch_bounds__(kForwardWarps* kWarp, kAtATime<kWidth, kDrops,
     fill_ahead<kWidth, kKeys, kForwardWarps>(values[0], v, 0);
     end_group_of_copies();
     int now = 0;
-    for (std::int64_t begin = 0; begin < end; begin += kKeys, now = 1 - now) {
+    for (int begin = 0; begin < end; begin += kKeys, now = 1 - now) {
         if (begin + kKeys < end) {
             fill_ahead<kWidth, kKeys, kForwardWarps>(keys[1 - now], k, begin + kKeys);
             fill_ahead<kWidth, kKeys, kForwardWarps>(values[1 - now], v, begin + kKeys);
@@ -194,30 +221,27 @@ __global__ void __launch_bounds__(kForwardWarps* kWarp, kAtATime<kWidth, kDrops,
         await_all_but_last_group();
         __syncthreads();
         if (begin < own + kOwn) {
-            float weights[kBlocks][4] = {};  // scores in units of log 2, then weights
+            float weights[kBlocks][4] = {};  // scores, then weights
             multiply_by_rows<T, kWidth>(weights, left, keys[now]);
+            const int ahead = own - begin;  // of this warp's queries, beyond the tile's keys
+            if (ahead < kKeys) mask_above(weights, ahead);
             SMP_UNROLLED
             for (int half = 0; half < 2; ++half) {
-                const std::int64_t query = own + lane_row() + 8 * half;
-                const auto last = static_cast<int>(query - begin);  // key of the tile
                 float highest = most[half];
                 SMP_UNROLLED
-                for (int i = 0; i < 2 * kBlocks; ++i) {
-                    float& score = weights[i / 2][2 * half + i % 2];
-                    score = i / 2 * 8 + lane_column() + i % 2 <= last ? score * (scale * kLog2E) : -INFINITY;
-                    highest = fmaxf(highest, score);
-                }
+                for (int i = 0; i < 2 * kBlocks; ++i) highest = fmaxf(highest, weights[i / 2][2 * half + i % 2]);
                 highest = row_max(highest);  // the first tile has a key for every query
-                const float shrunk = exp2f(most[half] - highest);
+                const float shrunk = power_of_2((most[half] - highest) * unit), least = -highest * unit;
                 most[half] = highest;
                 total[half] *= shrunk;
                 SMP_UNROLLED
                 for (int i = 0; i < 2 * kBlocks; ++i) {
                     float& weight = weights[i / 2][2 * half + i % 2];
-                    weight = exp2f(weight - highest);
+                    weight = power_of_2(fmaf(weight, unit, least));
                     total[half] += weight;
                     if constexpr (kDrops)
-                        weight *= head.kept(dropout, s, query, begin + i / 2 * 8 + lane_column() + i % 2);
+                        weight *= head.kept(dropout, s, own + lane_row() + 8 * half,
+                                            begin + i / 2 * 8 + lane_column() + i % 2);
                 }
                 SMP_UNROLLED
                 for (int c = 0; c < kWidth / 8; ++c) {
@@ -234,9 +258,9 @@ __global__ void __launch_bounds__(kForwardWarps* kWarp, kAtATime<kWidth, kDrops,
     for (int half = 0; half < 2; ++half) {
         total[half] = row_sum(total[half]);
         factors[half] = 1 / total[half];
-        const std::int64_t query = own + lane_row() + 8 * half;
-        if (query < s.length && threadIdx.x % 4 == 0)
-            logsumexp[head.row(s, query)] = fmaf(most[half], kLn2, logf(total[half]));
+        const int query = own + lane_row() + 8 * half;
+        if (query < length && threadIdx.x % 4 == 0)
+            logsumexp[head.row(s, query)] = fmaf(most[half], scale, logf(total[half]));
     }
     store_rows<kWidth>(head.output<T>(out, s), own, sums, factors);
 }
@@ -245,22 +269,24 @@ template <int kWidth, bool kDrops, class T>
 __global__ void __launch_bounds__(kQueryWarps* kWarp, kAtATime<kWidth, kDrops, 3>)
     query_gradient(T* dqkv, const float* delta, const T* dout, const T* qkv, const float* logsumexp, HeadShape s,
                    WeightDropout dropout, float scale) {
-    constexpr int kKeys = kRowsOfHalf<kWidth>, kBlocks = kKeys / 8;
-    alignas(16) __shared__ std::uint16_t keys[2][kHalfTile];
-    alignas(16) __shared__ std::uint16_t values[2][kHalfTile];
+    constexpr int kKeys = kRowsOfTile<kWidth>, kBlocks = kKeys / 8, kQueries = kQueryWarps * kOwn;
+    alignas(16) __shared__ std::uint16_t keys[2][kTile];
+    alignas(16) __shared__ std::uint16_t values[2][kTile];
+    alignas(16) __shared__ std::uint16_t gradients[kQueries * kWidth];
     const Head head = Head::own();
+    const float unit = scale * kLog2E;  // of a score, for powers of 2
     const Rows<T> k = head.part(qkv, s, 1), v = head.part(qkv, s, 2);
-    const std::int64_t first = first_query(s.length, kQueryWarps * kOwn);
-    const std::int64_t own = first + std::int64_t{threadIdx.y} * kOwn;
-    const std::int64_t end = first + kQueryWarps * kOwn < s.length ? first + kQueryWarps * kOwn : s.length;
-    std::uint32_t queries[kWidth / 16][4], gradients[kWidth / 16][4];
+    const int length = static_cast<int>(s.length), first = first_query(length, kQueries);
+    const int own = first + static_cast<int>(threadIdx.y) * kOwn;
+    const int end = first + kQueryWarps * kOwn < length ? first + kQueryWarps * kOwn : length;
+    std::uint32_t queries[kWidth / 16][4];
     load_left<kWidth>(queries, head.part(qkv, s, 0), own);
-    load_left<kWidth>(gradients, head.output(dout, s), own);
+    fill_ahead<kWidth, kQueries, kQueryWarps>(gradients, head.output(dout, s), first);
     float logsums[2], deltas[2];  // of this lane's rows
     SMP_UNROLLED
     for (int half = 0; half < 2; ++half) {
-        const std::int64_t query = own + lane_row() + 8 * half;
-        const bool is_there = query < s.length;
+        const int query = own + lane_row() + 8 * half;
+        const bool is_there = query < length;
         logsums[half] = is_there ? logsumexp[head.row(s, query)] * kLog2E : INFINITY;  // none: no weight
         deltas[half] = is_there ? delta[head.row(s, query)] : 0.0F;
     }
@@ -269,7 +295,7 @@ __global__ void __launch_bounds__(kQueryWarps* kWarp, kAtATime<kWidth, kDrops, 3
     fill_ahead<kWidth, kKeys, kQueryWarps>(values[0], v, 0);
     end_group_of_copies();
     int now = 0;
-    for (std::int64_t begin = 0; begin < end; begin += kKeys, now = 1 - now) {
+    for (int begin = 0; begin < end; begin += kKeys, now = 1 - now) {
         if (begin + kKeys < end) {
             fill_ahead<kWidth, kKeys, kQueryWarps>(keys[1 - now], k, begin + kKeys);
             fill_ahead<kWidth, kKeys, kQueryWarps>(values[1 - now], v, begin + kKeys);
@@ -278,59 +304,62 @@ __global__ void __launch_bounds__(kQueryWarps* kWarp, kAtATime<kWidth, kDrops, 3
         await_all_but_last_group();
         __syncthreads();
         if (begin < own + kOwn) {
-            float scores[kBlocks][4] = {}, dscores[kBlocks][4] = {};
-            multiply_by_rows<T, kWidth>(scores, queries, keys[now]);
-            multiply_by_rows<T, kWidth>(dscores, gradients, values[now]);
-            const auto ahead = static_cast<int>(own - begin);  // of this warp's queries, beyond the tile's keys
+            float weights[kBlocks][4] = {}, dscores[kBlocks][4] = {};
+            multiply_by_rows<T, kWidth>(weights, queries, keys[now]);
+            multiply_by_rows<T, kWidth>(dscores, gradients, kOwn * static_cast<int>(threadIdx.y), values[now]);
+            const int ahead = own - begin;  // of this warp's queries, beyond the tile's keys
+            if (ahead < kKeys) mask_above(weights, ahead);
             SMP_UNROLLED
             for (int i = 0; i < 4 * kBlocks; ++i) {
-                const int half = i % 4 / 2, row = lane_row() + 8 * half, in_tile = i / 4 * 8 + lane_column() + i % 2;
-                const float weight =
-                    in_tile <= ahead + row ? exp2f(fmaf(scale * kLog2E, scores[i / 4][i % 4], -logsums[half])) : 0.0F;
+                const int half = i % 4 / 2;
+                const float weight = power_of_2(fmaf(weights[i / 4][i % 4], unit, -logsums[half]));
                 float& gradient = dscores[i / 4][i % 4];
-                if constexpr (kDrops) gradient *= head.kept(dropout, s, own + row, begin + in_tile);
-                gradient = weight * (gradient - deltas[half]) * scale;
+                if constexpr (kDrops)
+                    gradient *=
+                        head.kept(dropout, s, own + lane_row() + 8 * half, begin + i / 4 * 8 + lane_column() + i % 2);
+                gradient = weight * (gradient - deltas[half]);
             }
             multiply_by_columns<T, kWidth>(sums, dscores, keys[now]);
         }
         __syncthreads();
     }
-    store_rows<kWidth>(head.part<T>(dqkv, s, 0), own, sums, {1, 1});
+    store_rows<kWidth>(head.part<T>(dqkv, s, 0), own, sums, {scale, scale});
 }
 
 /// Scores lie transposed: rows are keys.
 template <int kWidth, bool kDrops, class T>
-__global__ void __launch_bounds__(kKeyWarps<kWidth>* kWarp, kAtATime<kWidth, kDrops, 2>)
+__global__ void __launch_bounds__(kKeyWarps<kWidth>* kWarp, kAtATime<kWidth, kDrops, 3>)
     key_gradient(T* dqkv, const float* delta, const T* dout, const T* qkv, const float* logsumexp, HeadShape s,
                  WeightDropout dropout, float scale) {
-    constexpr int kWarps = kKeyWarps<kWidth>, kQueries = kRowsOfHalf<kWidth>, kBlocks = kQueries / 8;
-    alignas(16) __shared__ std::uint16_t queries[2][kHalfTile];
-    alignas(16) __shared__ std::uint16_t gradients[2][kHalfTile];
-    alignas(16) __shared__ std::uint16_t keys[kTile];
-    alignas(16) __shared__ std::uint16_t values[kTile];
+    constexpr int kWarps = kKeyWarps<kWidth>, kQueries = kRowsOfTile<kWidth>, kBlocks = kQueries / 8;
+    alignas(16) __shared__ std::uint16_t queries[2][kTile];
+    alignas(16) __shared__ std::uint16_t gradients[2][kTile];
+    alignas(16) __shared__ std::uint16_t keys[kOwnTile];
+    alignas(16) __shared__ std::uint16_t values[kOwnTile];
     __shared__ float logsums[2][kQueries];
     __shared__ float deltas[2][kQueries];
     const Head head = Head::own();
+    const float unit = scale * kLog2E;  // of a score, for powers of 2
     const Rows<T> q = head.part(qkv, s, 0), g = head.output(dout, s);
-    const std::int64_t first = std::int64_t{blockIdx.x} * kWarps * kOwn;
-    const std::int64_t own = first + std::int64_t{threadIdx.y} * kOwn;
-    fill_ahead<kWidth, kRowsOfTile<kWidth>, kWarps>(keys, head.part(qkv, s, 1), first);
-    fill_ahead<kWidth, kRowsOfTile<kWidth>, kWarps>(values, head.part(qkv, s, 2), first);
+    const int length = static_cast<int>(s.length), first = static_cast<int>(blockIdx.x) * kWarps * kOwn;
+    const int own = first + static_cast<int>(threadIdx.y) * kOwn;
+    fill_ahead<kWidth, kOwnRows<kWidth>, kWarps>(keys, head.part(qkv, s, 1), first);
+    fill_ahead<kWidth, kOwnRows<kWidth>, kWarps>(values, head.part(qkv, s, 2), first);
     float dk[kWidth / 8][4] = {}, dv[kWidth / 8][4] = {};
-    const auto fetch = [&](int to, std::int64_t begin) {
+    const auto fetch = [&](int to, int begin) {
         fill_ahead<kWidth, kQueries, kWarps>(queries[to], q, begin);
         fill_ahead<kWidth, kQueries, kWarps>(gradients[to], g, begin);
         const int i = static_cast<int>(threadIdx.y * kWarp + threadIdx.x);
         if (i >= kQueries) return;
-        const bool is_there = begin + i < s.length;
+        const bool is_there = begin + i < length;
         logsums[to][i] = is_there ? logsumexp[head.row(s, begin + i)] * kLog2E : INFINITY;  // none: no weight
         deltas[to][i] = is_there ? delta[head.row(s, begin + i)] : 0.0F;
     };
     fetch(0, first);
     end_group_of_copies();
     int now = 0;
-    for (std::int64_t begin = first; begin < s.length; begin += kQueries, now = 1 - now) {
-        if (begin + kQueries < s.length) fetch(1 - now, begin + kQueries);
+    for (int begin = first; begin < length; begin += kQueries, now = 1 - now) {
+        if (begin + kQueries < length) fetch(1 - now, begin + kQueries);
         end_group_of_copies();
         await_all_but_last_group();
         __syncthreads();
@@ -338,22 +367,27 @@ __global__ void __launch_bounds__(kKeyWarps<kWidth>* kWarp, kAtATime<kWidth, kDr
             float weights[kBlocks][4] = {}, dscores[kBlocks][4] = {};
             multiply_by_rows<T, kWidth>(weights, keys, kOwn * static_cast<int>(threadIdx.y), queries[now]);
             multiply_by_rows<T, kWidth>(dscores, values, kOwn * static_cast<int>(threadIdx.y), gradients[now]);
-            const auto ahead = static_cast<int>(own - begin);  // of this warp's keys, beyond the tile's queries
+            const int ahead = own - begin;  // of this warp's keys, beyond the tile's queries
+            if (ahead + kOwn > 0) mask_below(weights, ahead);
             SMP_UNROLLED
             for (int i = 0; i < 4 * kBlocks; ++i) {
-                const int row = lane_row() + i % 4 / 2 * 8, in_tile = i / 4 * 8 + lane_column() + i % 2;
+                const int in_tile = i / 4 * 8 + lane_column() + i % 2;
                 float &weight = weights[i / 4][i % 4], &gradient = dscores[i / 4][i % 4];
-                const float kept = kDrops ? head.kept(dropout, s, begin + in_tile, own + row) : 1.0F;
-                weight = ahead + row <= in_tile ? exp2f(fmaf(scale * kLog2E, weight, -logsums[now][in_tile])) : 0.0F;
-                gradient = weight * (gradient * kept - deltas[now][in_tile]) * scale;
-                weight *= kept;
+                weight = power_of_2(fmaf(weight, unit, -logsums[now][in_tile]));
+                if constexpr (kDrops) {
+                    const float kept = head.kept(dropout, s, begin + in_tile, own + lane_row() + i % 4 / 2 * 8);
+                    gradient = weight * (gradient * kept - deltas[now][in_tile]);
+                    weight *= kept;
+                } else {
+                    gradient = weight * (gradient - deltas[now][in_tile]);
+                }
             }
             multiply_by_columns<T, kWidth>(dk, dscores, queries[now]);
             multiply_by_columns<T, kWidth>(dv, weights, gradients[now]);
         }
         __syncthreads();
     }
-    store_rows<kWidth>(head.part<T>(dqkv, s, 1), own, dk, {1, 1});
+    store_rows<kWidth>(head.part<T>(dqkv, s, 1), own, dk, {scale, scale});
     store_rows<kWidth>(head.part<T>(dqkv, s, 2), own, dv, {1, 1});
 }
 
