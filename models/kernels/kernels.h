@@ -5,7 +5,8 @@
 // Values, activations and their gradients are all in one of fp32, bf16 and fp16; gradients of parameters, statistics,
 // logits and what is made of them are fp32 always (in fp64, which oracles use, everything is). 16 bits are a way of
 // storing: an operator computes in fp32 from the stored numbers and rounds to nearest even once, when it stores what it
-// returns.
+// returns. One exception: tensor cores, which attention takes on CUDA for heads of 8, 16, … 128 columns of 16 bits,
+// want both factors of a product in 16 bits, so that its weights and the gradients of its scores are rounded too.
 //
 // On the CPU, these take our own kernels: an operator gives the same bits for any number of intra-op threads, any
 // alignment, and on any x86-64 processor with AVX2 and FMA, since work is cut into fixed blocks and sums run in a fixed
