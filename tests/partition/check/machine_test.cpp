@@ -3,16 +3,14 @@
 #include "partition/check/machine.h"
 
 #include <algorithm>
-#include <functional>
 #include <map>
-#include <set>
 #include <tuple>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "partition/check/checker_passes.h"
-#include "tests/partition/small_jobs.h"
+#include "tests/partition/every_job.h"
 
 namespace smp::partition {
 namespace {
@@ -20,56 +18,21 @@ namespace {
 using passes::check_end;
 using ::testing::AllOf;
 using ::testing::Contains;
+using testing::every_job;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::Job;
 using testing::plan_of;
-
-std::string text_of(const Job& job) {
-    return fmt::format("{} stages of {} chunks, {} microbatches, K {}, {}, {}", job.stages, job.chunks_per_stage,
-                       job.microbatches, job.active.value_or(0), word_of(job.schedule), job.tied ? "tied" : "untied");
-}
-
-/// All schedules, tied and untied, with the least, one more and the most active microbatches.
-void for_jobs(const std::vector<int>& stages, const std::vector<int>& microbatches, int most_chunks,
-              const std::function<void(const Job&)>& body) {
-    for (const int p : stages) {
-        for (const int m : microbatches) {
-            for (const bool tied : {false, true}) {
-                Job job{.stages = p,
-                        .microbatches = m,
-                        .schedule = PipelineSchedule::simple,
-                        .tied = tied,
-                        .evaluation_microbatches = m};
-                body(job);
-                for (const int active : std::set<int>{1, std::min(m, p), std::min(m, p + 2), m}) {
-                    job.active = active;
-                    for (const auto schedule : {PipelineSchedule::interleaved, PipelineSchedule::zero_bubble}) {
-                        job.schedule = schedule;
-                        body(job);
-                    }
-                }
-                job.schedule = PipelineSchedule::interleaved;
-                for (job.chunks_per_stage = 2; job.chunks_per_stage <= most_chunks; ++job.chunks_per_stage) {
-                    for (const int active : std::set<int>{std::min(m, 2 * p), m}) {
-                        job.active = active;
-                        body(job);
-                    }
-                }
-            }
-        }
-    }
-}
+using testing::text_of;
 
 TEST(Machine, EveryScheduleEndsWithACommunicatorAnEdge) {
-    int plans = 0;
-    for_jobs({1, 2, 3, 4, 8}, {1, 2, 5, 8, 32}, 4, [&](const Job& job) {
+    const std::vector<Job> jobs = every_job({1, 2, 3, 4, 8}, {1, 2, 5, 8, 32}, 4);
+    EXPECT_GT(jobs.size(), 500);
+    for (const Job& job : jobs) {
         const Plan plan = plan_of(job);
         for (const Programs& programs : {plan.training, plan.evaluation})
             ASSERT_THAT(check_end(programs), IsEmpty()) << text_of(job);
-        ++plans;
-    });
-    EXPECT_GT(plans, 500);
+    }
 }
 
 // One communicator for all messages of a channel orders messages of different edges by chance of their issue: up and
@@ -176,7 +139,7 @@ std::vector<bool> stages_that_end(const Programs& programs, Communicators commun
 
 TEST(Machine, StopsWhereItsRulesSayStatedOnceMore) {
     int ended = 0, stopped = 0;
-    for_jobs({2, 3, 4}, {3, 6}, 2, [&](const Job& job) {
+    for (const Job& job : every_job({2, 3, 4}, {3, 6}, 2)) {
         const Programs programs = plan_of(job).training;
         for (const auto communicators : {Communicators::one_an_edge, Communicators::one_a_channel}) {
             const std::vector<bool> ends = stages_that_end(programs, communicators);
@@ -189,7 +152,7 @@ TEST(Machine, StopsWhereItsRulesSayStatedOnceMore) {
             }
             ++(findings.empty() ? ended : stopped);
         }
-    });
+    }
     EXPECT_GT(ended, 60);
     EXPECT_GT(stopped, 20);
 }
