@@ -63,13 +63,21 @@ struct Order {
     std::uint64_t state = 1;
 };
 
+/// Kept from grid to grid: fresh memory would be most of what a small one takes.
+std::byte* stacks_of_this_thread(std::size_t count) {
+    static thread_local std::unique_ptr<std::byte[]> stacks;
+    static thread_local std::size_t made = 0;
+    if (count > made) stacks = std::make_unique_for_overwrite<std::byte[]>((made = count) * kStackBytes);
+    return stacks.get();
+}
+
 /// One at a time in a thread.
 class Block {
   public:
     Block(Extent threads, const std::function<void()>& kernel) : threads_(threads), kernel_(kernel) {
         const std::size_t count = std::size_t{threads.x} * threads.y * threads.z;
         fibers_.resize(count);
-        stacks_ = std::make_unique_for_overwrite<std::byte[]>(count * kStackBytes);
+        stacks_ = stacks_of_this_thread(count);
     }
 
     void run(Extent block, Order& random) {
@@ -154,7 +162,7 @@ class Block {
     Extent threads_;
     const std::function<void()>& kernel_;
     std::vector<Fiber> fibers_;
-    std::unique_ptr<std::byte[]> stacks_;
+    std::byte* stacks_;
     std::vector<std::size_t> ready_;
     void* scheduler_ = nullptr;
     std::size_t current_ = 0;
@@ -172,7 +180,7 @@ void Block::start(std::size_t i, Extent block) {
                z = static_cast<unsigned>(i / threads_.x / threads_.y);
     Fiber& fiber = fibers_[i];
     fiber = {.place = {.thread = {x, y, z}, .block = block}};
-    auto top = reinterpret_cast<std::uintptr_t>(stacks_.get() + (i + 1) * kStackBytes) / 16 * 16;
+    auto top = reinterpret_cast<std::uintptr_t>(stacks_ + (i + 1) * kStackBytes) / 16 * 16;
     auto* words = reinterpret_cast<void**>(top);
     *--words = nullptr;  // where a return address would be: the stack is aligned as after a call
     *--words = reinterpret_cast<void*>(&smp_enter_fiber);  // where smp_switch_stack returns to

@@ -31,8 +31,18 @@ struct Control {
     HostWaits (*host_waits)(int device);
     std::int64_t (*events_created)(int device);
     std::int64_t (*bytes_in_use)(int device);
+    /// Calls `take` once for each two purposes of which one was to wait for the other on the device since the last
+    /// call.
+    void (*joins)(int device, void (*take)(void* context, const char* waiting, const char* awaited), void* context);
     void (*plant)(const Plant& plant);
-    void (*take_back)();  // all that is planted
+    /// cudaStreamWaitEvent goes well and does nothing where a stream for `waiting` is to wait for one for `awaited`: a
+    /// join that is missing in the program. What streams are for, their purpose: "compute", "copies in", "copies out",
+    /// or the name of the communicator whose kernels they run.
+    void (*ignore_joins)(const char* waiting, const char* awaited);
+    /// The streams there are now for `purpose` do all as late as they can: a task begins when no other stream can do
+    /// anything, and the host has given none anything for a while.
+    void (*hold_back)(const char* purpose);
+    void (*take_back)();  // all that is planted, ignored and held back
     /// Every communicator of the device reports this ncclResult_t from now on.
     void (*fail_communicators)(int device, int result);
     /// Calls `take` with a line for each NCCL kernel that waits: "device 0: send of 8 bytes to rank 1 in 'x'".

@@ -31,13 +31,18 @@ cudaError_t copy(void* to, std::size_t to_pitch, const void* from, const Rows& r
     if (rows.bytes() == 0) return cudaSuccess;
     auto* const target = static_cast<std::byte*>(to);
     const auto* const source = static_cast<const std::byte*>(from);
-    if (place_of(from).memory == Memory::pageable) {
+    const Memory source_memory = place_of(from).memory, target_memory = place_of(to).memory;
+    if (source_memory != target_memory && source_memory == Memory::device)
+        stream->queue->purpose.add(Purpose::Work::copies_out);
+    if (source_memory != target_memory && target_memory == Memory::device)
+        stream->queue->purpose.add(Purpose::Work::copies_in);
+    if (source_memory == Memory::pageable) {
         const auto staged = std::make_shared<std::vector<std::byte>>(source, source + rows.bytes());
         stream->queue->push([=] { copy_rows(target, to_pitch, staged->data(), rows); });
     } else {
         stream->queue->push([=] { copy_rows(target, to_pitch, source, rows); });
     }
-    if (place_of(to).memory != Memory::pageable) return cudaSuccess;
+    if (target_memory != Memory::pageable) return cudaSuccess;
     count(counts(stream->device).copies);
     stream->queue->wait();
     return cudaSuccess;

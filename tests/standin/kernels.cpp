@@ -63,6 +63,7 @@ cudaError_t launch(const void* kernel, dim3 grid, dim3 block, void** arguments, 
         const auto* const bytes = static_cast<const std::byte*>(arguments[i]);
         copies->emplace_back(bytes, bytes + twin->argument_bytes[i]);
     }
+    stream->queue->purpose.add(Purpose::Work::kernels);
     stream->queue->push([twin, grid, block, copies] {
         std::vector<const void*> pointers;
         for (const auto& copy : *copies) pointers.push_back(copy.data());

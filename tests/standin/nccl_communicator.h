@@ -24,7 +24,8 @@ struct ncclComm {
     std::atomic<int> told_error{ncclSuccess};  // planted, or found by a kernel
     std::atomic<bool> is_over{false};          // destroyed or aborted
     // What non-blocking calls do behind their return.
-    std::shared_ptr<smp::standin::TaskQueue> jobs = std::make_shared<smp::standin::TaskQueue>(/*delayed=*/false);
+    std::shared_ptr<smp::standin::TaskQueue> jobs =
+        std::make_shared<smp::standin::TaskQueue>(smp::standin::TaskQueue::Of::nccl);
     std::int64_t splits = 0, collectives = 0;
     std::map<int, std::int64_t> sent, received;  // by peer
 

@@ -33,14 +33,21 @@ void run(const Launch& launch) {
     ncclComm& comm = *launch.comm;
     Group& group = *comm.group;
     std::unique_lock lock(group.mutex);
-    bool goes_on = wait_for(comm, lock, [&] { return comm.ended == launch.number; });
+    std::optional<Standstill> standstill;
+    const auto wait = [&](const auto& condition) {
+        standstill.emplace();
+        const bool came = wait_for(comm, lock, condition);
+        standstill.reset();
+        return came;
+    };
+    bool goes_on = wait([&] { return comm.ended == launch.number; });
     std::vector<std::shared_ptr<Meeting>> meetings;
     for (std::size_t i = 0; i < launch.calls.size() && goes_on; ++i)
         meetings.push_back(group.come(comm.rank, launch.calls[i], launch.numbers[i]));
     for (std::size_t i = 0; i < meetings.size(); ++i) {
         if (goes_on && !meetings[i]->is_over) {
             comm.waits_for = launch.calls[i].describe();
-            goes_on = wait_for(comm, lock, [&] { return meetings[i]->is_over; });
+            goes_on = wait([&] { return meetings[i]->is_over; });
             comm.waits_for.clear();
         }
         group.leave(comm.rank, launch.calls[i], *meetings[i]);
@@ -103,6 +110,7 @@ ncclResult_t add(const char* name, ncclComm_t comm, cudaStream_t handle, const C
     }
     if (found->stream != stream)
         return fail(refuse_nccl(std::string(name) + ": two streams in one group of one communicator are not there"));
+    stream->queue->purpose.add_kernels_of(comm->name);
     found->calls.push_back(call);
     return group.depth > 0 ? ncclSuccess : start(group);
 }

@@ -60,7 +60,21 @@ void plant(const Plant& wish) {
     std::abort();  // more than a test needs
 }
 
+struct IgnoredJoins {
+    std::string waiting, awaited;
+};
+std::atomic<const IgnoredJoins*>& ignored_joins() {
+    static std::atomic<const IgnoredJoins*> only{nullptr};
+    return only;
+}
+
+void ignore_joins(const char* waiting, const char* awaited) {
+    ignored_joins() = new IgnoredJoins{waiting, awaited};  // never destroyed, since calls look at it at any time
+}
+
 void take_back() {
+    ignored_joins() = nullptr;
+    hold_back(nullptr);
     for (auto& place : plants())
         if (Planted* const there = place.exchange(nullptr)) there->taken_back = true;
 }
@@ -111,6 +125,11 @@ std::optional<int> planted(const char* call, int device) {
     return std::nullopt;
 }
 
+bool join_is_ignored(const std::string& waiting, const std::string& awaited) {
+    const IgnoredJoins* const ignored = ignored_joins().load(std::memory_order_acquire);
+    return ignored != nullptr && ignored->waiting == waiting && ignored->awaited == awaited;
+}
+
 }  // namespace smp::standin
 
 extern "C" const smp::standin::Control* smp_cuda_standin() {
@@ -124,7 +143,10 @@ extern "C" const smp::standin::Control* smp_cuda_standin() {
         .host_waits = host_waits,
         .events_created = [](int device) { return counts(device).events_created.load(); },
         .bytes_in_use = bytes_in_use,
+        .joins = joins,
         .plant = plant,
+        .ignore_joins = ignore_joins,
+        .hold_back = hold_back,
         .take_back = take_back,
         .fail_communicators = fail_communicators,
         .waiting_kernels = waiting_kernels,

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <random>
+#include <string>
 
 #include "tests/standin/control.h"
 
@@ -44,8 +45,13 @@ inline void count(std::atomic<std::int64_t>& number) { number.fetch_add(1, std::
 /// What is planted for this call, if its time has come; does not return while it is one that stalls.
 std::optional<int> planted(const char* call, int device);
 
+/// Whether Control::ignore_joins says so of these purposes.
+bool join_is_ignored(const std::string& waiting, const std::string& awaited);
+
 // The parts that other files add to Control.
 std::int64_t bytes_in_use(int device);
+void joins(int device, void (*take)(void* context, const char* waiting, const char* awaited), void* context);
+void hold_back(const char* purpose);  // null: none any more
 void fail_communicators(int device, int result);
 void waiting_kernels(void (*take)(void* context, const char* line), void* context);
 

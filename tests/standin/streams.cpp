@@ -3,16 +3,62 @@
 #include <algorithm>
 #include <array>
 #include <pthread.h>
+#include <set>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/standin/errors.h"
 
 namespace smp::standin {
 
+namespace {
+
+std::chrono::nanoseconds now() { return std::chrono::steady_clock::now().time_since_epoch(); }
+
+/// What all streams are at: looked at without a lock, by those that are held back.
+struct Activity {
+    std::atomic<int> busy{0};                            // streams that have something to do and do not wait
+    std::atomic<std::chrono::nanoseconds> given_at{{}};  // when the host gave one something
+};
+Activity& activity() {
+    static auto* const only = new Activity;
+    return *only;
+}
+void add_busy(int streams) { activity().busy.fetch_add(streams, std::memory_order_relaxed); }
+
+/// Whether nothing but what is held back can move: no stream, and no host (one that is only interrupted, on a machine
+/// with much to do, goes on sooner as a rule).
+bool all_stand_still() {
+    constexpr std::chrono::milliseconds kPause{10};
+    return activity().busy.load(std::memory_order_relaxed) <= 0 &&
+           now() - activity().given_at.load(std::memory_order_relaxed) >= kPause;
+}
+
+}  // namespace
+
+Standstill::Standstill() { add_busy(-1); }
+Standstill::~Standstill() { add_busy(1); }
+
+std::string Purpose::name() const {
+    if (!communicator_.empty()) return communicator_;
+    switch (most_) {
+        case Work::nothing: return "nothing";
+        case Work::copies_in: return "copies in";
+        case Work::copies_out: return "copies out";
+        case Work::kernels: break;
+    }
+    return "compute";
+}
+
 void TaskQueue::push(Task task) {
     {
         const std::lock_guard lock(mutex_);
+        if (of_ == Of::stream) {
+            activity().given_at.store(now(), std::memory_order_relaxed);
+            if (given_ == ended_) add_busy(1);
+        }
         tasks_.push_back(std::move(task));
         ++given_;
         if (!started_) std::thread([self = shared_from_this()] { self->work(); }).detach();
@@ -42,8 +88,16 @@ void TaskQueue::close() {
     changed_.notify_all();
 }
 
+void TaskQueue::begin_late() {
+    delays_.sleep();
+    if (!held_back_.load(std::memory_order_relaxed)) return;
+    const Standstill standstill;
+    while (held_back_.load(std::memory_order_relaxed) && !all_stand_still())
+        std::this_thread::sleep_for(std::chrono::microseconds(100));
+}
+
 void TaskQueue::work() {
-    ::pthread_setname_np(::pthread_self(), delayed_ ? "standin stream" : "standin nccl");
+    ::pthread_setname_np(::pthread_self(), of_ == Of::stream ? "standin stream" : "standin nccl");
     for (;;) {
         Task task;
         {
@@ -53,12 +107,12 @@ void TaskQueue::work() {
             task = std::move(tasks_.front());
             tasks_.pop_front();
         }
-        if (delayed_) delays_.sleep();
+        if (of_ == Of::stream) begin_late();
         task();
         task = {};  // what it held goes before anybody hears of its end
         {
             const std::lock_guard lock(mutex_);
-            ++ended_;
+            if (++ended_ == given_ && of_ == Of::stream) add_busy(-1);
         }
         changed_.notify_all();
     }
@@ -71,9 +125,10 @@ struct DeviceStreams {
     std::mutex mutex;
     Stream* by_default = nullptr;
     std::vector<std::weak_ptr<TaskQueue>> queues;
+    std::set<std::pair<std::string, std::string>> joins;  // waiting and awaited
 
     Stream* add(int device) {
-        auto* const stream = new Stream{device, std::make_shared<TaskQueue>(/*delayed=*/true)};
+        auto* const stream = new Stream{device, std::make_shared<TaskQueue>(TaskQueue::Of::stream)};
         std::erase_if(queues, [](const auto& queue) { return queue.expired(); });
         queues.push_back(stream->queue);
         return stream;
@@ -88,6 +143,7 @@ using Event = std::shared_ptr<EventState>;
 struct EventHandle {
     int device;
     Event state = std::make_shared<EventState>();
+    std::shared_ptr<TaskQueue> recorded_on = nullptr;
 };
 EventHandle& event_of(cudaEvent_t handle) { return *reinterpret_cast<EventHandle*>(handle); }
 
@@ -162,6 +218,23 @@ std::chrono::steady_clock::time_point EventState::time() {
     return time_;
 }
 
+void joins(int device, void (*take)(void* context, const char* waiting, const char* awaited), void* context) {
+    DeviceStreams& own = streams_of_device(device);
+    const std::lock_guard lock(own.mutex);
+    for (const auto& [waiting, awaited] : own.joins) take(context, waiting.c_str(), awaited.c_str());
+    own.joins.clear();
+}
+
+void hold_back(const char* purpose) {
+    for (int device = 0; device < device_count(); ++device) {
+        DeviceStreams& own = streams_of_device(device);
+        const std::lock_guard lock(own.mutex);
+        for (const auto& queue : own.queues)
+            if (const auto there = queue.lock())
+                there->hold_back(purpose != nullptr && there->purpose.name() == purpose);
+    }
+}
+
 }  // namespace smp::standin
 
 extern "C" {
@@ -208,15 +281,27 @@ cudaError_t cudaStreamQuery(cudaStream_t handle) {
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned) {
     return on_stream(__func__, handle, [&](Stream& stream) {
-        const Event state = event_of(event).state;
-        if (const std::uint64_t record = state->issued(); record > 0)
-            stream.queue->push([state, record] { state->wait(record); });
+        const EventHandle& awaits = event_of(event);
+        const std::uint64_t record = awaits.state->issued();
+        if (record == 0) return cudaSuccess;
+        const std::string waiting = stream.queue->purpose.name(), awaited = awaits.recorded_on->purpose.name();
+        {
+            DeviceStreams& own = streams_of_device(stream.device);
+            const std::lock_guard lock(own.mutex);
+            own.joins.emplace(waiting, awaited);
+        }
+        if (!join_is_ignored(waiting, awaited))
+            stream.queue->push([state = awaits.state, record] {
+                const Standstill standstill;
+                state->wait(record);
+            });
         return cudaSuccess;
     });
 }
 
 cudaError_t cudaLaunchHostFunc(cudaStream_t handle, cudaHostFn_t function, void* argument) {
     return on_stream(__func__, handle, [&](Stream& stream) {
+        stream.queue->purpose.add(Purpose::Work::kernels);
         stream.queue->push([function, argument] { function(argument); });
         return cudaSuccess;
     });
@@ -262,11 +347,12 @@ cudaError_t cudaEventDestroy(cudaEvent_t handle) {
 
 cudaError_t cudaEventRecordWithFlags(cudaEvent_t handle, cudaStream_t on, unsigned) {
     return on_stream("cudaEventRecord", on, [&](Stream& stream) {
-        const EventHandle& event = event_of(handle);
+        EventHandle& event = event_of(handle);
         if (event.device != stream.device)
             return refuse("cudaEventRecord: an event of device " + std::to_string(event.device) +
                               " on a stream of device " + std::to_string(stream.device),
                           cudaErrorInvalidResourceHandle);
+        event.recorded_on = stream.queue;
         stream.queue->push([state = event.state, record = event.state->issue()] { state->reach(record); });
         return cudaSuccess;
     });

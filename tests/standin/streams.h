@@ -2,6 +2,8 @@
 // really runs at the same time, so that a missing one is a race.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -10,6 +12,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 
 #include <cuda_runtime_api.h>
 
@@ -17,13 +20,39 @@
 
 namespace smp::standin {
 
+/// While it lives, the stream whose task makes it waits for others and can do nothing.
+class Standstill {
+  public:
+    Standstill();
+    ~Standstill();
+    Standstill(const Standstill&) = delete;
+    Standstill& operator=(const Standstill&) = delete;
+};
+
+/// What a stream is for, told by what the host has given it so far.
+class Purpose {
+  public:
+    enum class Work { nothing, copies_in, copies_out, kernels };
+    void add(Work work) { most_ = std::max(most_, work); }
+    void add_kernels_of(const std::string& communicator) { communicator_ = communicator; }
+    std::string name() const;
+
+  private:
+    Work most_ = Work::nothing;
+    std::string communicator_;
+};
+
 /// A queue with a thread that begins with the first task. The thread is nobody's: a task may wait for ever, and then it
 /// ends with the process.
 class TaskQueue : public std::enable_shared_from_this<TaskQueue> {
   public:
     using Task = std::function<void()>;
 
-    explicit TaskQueue(bool delayed) : delayed_(delayed) {}
+    /// Of a stream, tasks begin late; of NCCL's own jobs at once.
+    enum class Of { stream, nccl };
+    explicit TaskQueue(Of of) : of_(of) {}
+
+    Purpose purpose;  // the host's to read and to write
 
     void push(Task task);
     bool idle();
@@ -31,15 +60,20 @@ class TaskQueue : public std::enable_shared_from_this<TaskQueue> {
     bool wait(std::optional<std::chrono::steady_clock::time_point> end = {});
     /// The thread ends behind what it has.
     void close();
+    /// As Control::hold_back has it.
+    void hold_back(bool held) { held_back_.store(held, std::memory_order_relaxed); }
 
   private:
     void work();
+    void begin_late();
 
     std::mutex mutex_;
     std::condition_variable changed_;
     std::deque<Task> tasks_;
     std::uint64_t given_ = 0, ended_ = 0;
-    bool started_ = false, closed_ = false, delayed_;
+    bool started_ = false, closed_ = false;
+    const Of of_;
+    std::atomic<bool> held_back_{false};
     Delays delays_;
 };
 
