@@ -27,7 +27,7 @@ std::string reason(const std::string& what) {
 }
 
 /// Takes the parser's events. A frame is an object or a list that has begun and not ended.
-class Reader : public JsonPlace, public nlohmann::json_sax<Json> {
+class Reader final : public JsonPlace, public nlohmann::json_sax<Json> {
   public:
     Reader(std::string origin, const JsonForm& form, void* value) : origin_(std::move(origin)), root_{&form, value} {}
 

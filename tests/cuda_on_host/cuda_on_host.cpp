@@ -14,7 +14,7 @@ namespace smp::testing::cuda_on_host {
 namespace {
 
 constexpr unsigned kWarp = kLanes;
-constexpr std::size_t kStackBytes = std::size_t{64} << 10;
+constexpr std::size_t kStackBytes = std::size_t{256} << 10;  // a report of the thread sanitizer takes most of it
 
 // Saves what a call must keep on the own stack, and goes on on another one.
 extern "C" void smp_switch_stack(void** own, void* other);

@@ -3,7 +3,8 @@
 // so that numbers change where a barrier is missing. What it shows is the kernels' own indexing and order; what it
 // does not: speed, limits of a device (registers, shared memory), the memory model between blocks.
 //
-// x86-64 only; not under sanitizers, which do not know these fibers.
+// x86-64 only. Under the thread sanitizer the fibers are the thread that they run on (CMakeLists.txt); the address
+// sanitizer does not know their stacks.
 #pragma once
 
 #include <array>

@@ -34,13 +34,19 @@ struct Numbers {
     std::map<std::string, at::Tensor> values;  // at the end
 };
 
+/// Ranks as threads, each with a device where the job says cuda. They may wait for long: under the thread sanitizer a
+/// step takes minutes.
+void on_devices(int ranks, const std::function<void(comms::Communicator&)>& body) {
+    smp::testing::on_ranks(comms::local_world(ranks, {.limit = {std::chrono::minutes(30), "the limit"}}), body);
+}
+
 Numbers train(Job job, partition::Device device, std::int64_t steps) {
     job.cluster.device = device;
     const auto& parallel = job.parallel;
     const int replica = parallel.pipeline_parallel_degree * parallel.tensor_parallel_degree;
     const int ranks = job.cluster.devices_per_node.value_or(replica);
     Numbers numbers;
-    smp::testing::on_local_ranks(ranks, [&](comms::Communicator& world) {
+    on_devices(ranks, [&](comms::Communicator& world) {
         Trainer trainer(job, world);
         while (trainer.steps_done() < steps) {
             const StepRecord record = trainer.step();
@@ -196,7 +202,7 @@ TEST_F(TrainingOnCuda, AStepWaitsForNothingInsideCudaAndTakesNothingNew) {
     layout.parallel.offload_activations = true;
     layout.cluster.device = partition::Device::cuda;
     layout.training.steps = 5;
-    smp::testing::on_local_ranks(4, [&](comms::Communicator& world) {
+    on_devices(4, [&](comms::Communicator& world) {
         Trainer trainer(layout, world);
         const int own = world.rank();
         for (int step = 0; step < 2; ++step) trainer.step();
@@ -232,7 +238,7 @@ TEST_F(TrainingOnCuda, TracesEvaluatesDrawsSavesAndGoesOn) {
         layout.cluster.device = device;
         layout.checkpoint.directory = folder;
         Run made;
-        smp::testing::on_local_ranks(4, [&](comms::Communicator& world) {
+        on_devices(4, [&](comms::Communicator& world) {
             Trainer trainer(layout, world);
             partition::StepTimes times;
             trainer.step(times);
