@@ -107,7 +107,8 @@ std::vector<std::pair<std::string, std::string>> Session::settings() const {
     auto rows = settings_of(trainer_.job(), trainer_.plan(),
                             comms::launched_by_mpi() ? "processes" : "threads of one process", at::get_num_threads());
     const auto steps = std::ranges::find(rows, "steps", [](const auto& row) { return row.first; });
-    rows.insert(steps, {"data", trainer_.described_data()});
+    const auto data = rows.insert(steps, {"data", trainer_.described_data()});
+    rows.insert(data, options_.settings.begin(), options_.settings.end());
     return rows;
 }
 

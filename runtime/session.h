@@ -29,6 +29,7 @@ struct Request {
 struct SessionOptions {
     std::vector<std::string> notes = {};  // sentences for the recorders' start
     std::vector<std::string> warnings = {};
+    std::vector<std::pair<std::string, std::string>> settings = {};  // rows beside the session's own
     /// Asked on every rank after each step; what any rank says counts on all. Empty: nobody asks.
     std::function<Request()> request = {};
 };

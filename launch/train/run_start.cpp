@@ -8,6 +8,7 @@
 
 #include "launch/command/config_arguments.h"
 #include "models/gpt2/gpt2.h"
+#include "models/kernels/kernel_table.h"
 #include "runtime/agreement/agreement.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/checkpoint/checkpoint_folder.h"
@@ -108,6 +109,28 @@ runtime::Job job_of(const Config& config, const std::string& output) {
     job.model = models::gpt2(config.gpt2);
     if (job.checkpoint.directory.empty()) job.checkpoint.directory = fs::absolute(output) / "checkpoints";
     return job;
+}
+
+namespace {
+
+models::kernels::Storage storage_of(partition::Precision precision) {
+    switch (precision) {
+        case partition::Precision::bf16: return models::kernels::Storage::bf16;
+        case partition::Precision::fp16: return models::kernels::Storage::fp16;
+        case partition::Precision::fp32: break;
+    }
+    return models::kernels::Storage::fp32;
+}
+
+}  // namespace
+
+std::pair<std::string, std::string> kernels_row(const Config& config, const runtime::RankPlace& rank) {
+    const bool on_cuda = rank.device.starts_with("cuda");
+    auto table =
+        models::kernels::kernel_table(on_cuda ? models::kernels::DeviceKind::cuda : models::kernels::DeviceKind::cpu,
+                                      storage_of(partition::precision_of(config.parallel)), head_width(config.gpt2));
+    table.push_back({"AdamW", on_cuda ? "own kernels" : "ATen's fused one"});  // runtime/update/adamw.cpp
+    return {"kernels", in_words(table)};
 }
 
 LoadedCheckpoint load_newest(runtime::Trainer& trainer, const std::vector<fs::path>& checkpoints,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "launch/config/config.h"
@@ -37,6 +38,9 @@ std::vector<std::filesystem::path> evaluated_checkpoints(const TrainArguments& a
 
 /// The job of a configuration, with what trains its model, and its checkpoints in `output` where it does not say where.
 runtime::Job job_of(const Config& config, const std::string& output);
+
+/// A row of settings: which implementation the operators of a step take on the rank's device.
+std::pair<std::string, std::string> kernels_row(const Config& config, const runtime::RankPlace& rank);
 
 struct LoadedCheckpoint {
     std::filesystem::path path;            // empty: there was none to load

@@ -147,9 +147,10 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     const LifeLine life_line(world, trainer.places(),
                              [](const std::string& sentence) { tell_log("smp_train", sentence); });
     runtime::Session session(trainer, std::move(recorders),
-                             {.notes = std::move(notes), .warnings = std::move(warnings), .request = [&trainer] {
-                                  return requested(trainer.steps_done());
-                              }});
+                             {.notes = std::move(notes),
+                              .warnings = std::move(warnings),
+                              .settings = {kernels_row(config, trainer.places()[world.rank()])},
+                              .request = [&trainer] { return requested(trainer.steps_done()); }});
     take_requests();
     session.run();
     const bool exports = job.checkpoint.export_model && trainer.steps_done() == job.training.steps;

@@ -21,7 +21,7 @@ constexpr std::int64_t kBlockRows = 96;
 constexpr std::int64_t kBlockColumns = 1024;
 constexpr std::int64_t kRoundedRows = 384;  // of a 16-bit result, whose fp32 sums are all kept until they are complete
 
-ProductKernel best_kernel() {
+ProductKernel widest_kernel() {
     if (__builtin_cpu_supports("avx512f")) return product_kernel_avx512();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return product_kernel_avx2();
     return product_kernel_portable();
@@ -187,7 +187,7 @@ MatrixView part_of(const MatrixView& whole, std::int64_t row, std::int64_t colum
 
 /// Into fp32 c, which is p.c.
 void multiply_in_fp32(const Product& p, float* whole_c) {
-    static const ProductKernel kernel = best_kernel();
+    const ProductKernel& kernel = best_product_kernel();
     if (p.k == 0) return fill_start(p, whole_c);
     const std::int64_t most_terms = std::min(kTerms, p.k);
     const Panels a = make_panels(round_up(std::min(kBlockRows, p.m), kernel.rows) * most_terms);
@@ -244,6 +244,11 @@ void multiply_and_round(const Product& p) {
 }
 
 }  // namespace
+
+const ProductKernel& best_product_kernel() {
+    static const ProductKernel kernel = widest_kernel();
+    return kernel;
+}
 
 void multiply(const Product& p) {
     if (p.c_storage == Storage::fp32)

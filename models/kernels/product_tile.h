@@ -14,6 +14,7 @@ using ProductTile = void (*)(std::int64_t k, const float* a, const float* b, flo
 
 /// An instruction set's tiles: wide ones, and narrow ones so that less is wasted at the last columns.
 struct ProductKernel {
+    const char* instructions = "";  // "AVX2"
     std::int64_t rows = 0, wide_columns = 0, narrow_columns = 0;
     ProductTile wide = nullptr, narrow = nullptr;
 };
@@ -21,6 +22,9 @@ struct ProductKernel {
 ProductKernel product_kernel_avx512();
 ProductKernel product_kernel_avx2();
 ProductKernel product_kernel_portable();  // rounds twice where the others fuse
+
+/// The one that multiply() takes: of the widest vectors that this processor has.
+const ProductKernel& best_product_kernel();
 
 // Everything here is internal to the file that includes it: an inline function with the instructions of one set must
 // not be linked into the others.

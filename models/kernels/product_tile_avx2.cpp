@@ -18,7 +18,8 @@ struct Avx2 {
 
 // 12 sums, 3 columns and a row value fill the 16 registers; wider than high, for fewer loads a multiply-add.
 ProductKernel product_kernel_avx2() {
-    return {.rows = 4,
+    return {.instructions = "AVX2",
+            .rows = 4,
             .wide_columns = 24,
             .narrow_columns = 16,
             .wide = product_tile<Avx2, 4, 3>,

@@ -18,7 +18,8 @@ struct Avx512 {
 
 // 24 sums of 32 registers.
 ProductKernel product_kernel_avx512() {
-    return {.rows = 12,
+    return {.instructions = "AVX-512",
+            .rows = 12,
             .wide_columns = 32,
             .narrow_columns = 16,
             .wide = product_tile<Avx512, 12, 2>,

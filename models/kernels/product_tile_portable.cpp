@@ -13,7 +13,8 @@ struct Portable {
 }  // namespace
 
 ProductKernel product_kernel_portable() {
-    return {.rows = 4,
+    return {.instructions = "portable",
+            .rows = 4,
             .wide_columns = 12,
             .narrow_columns = 8,
             .wide = product_tile<Portable, 4, 3>,

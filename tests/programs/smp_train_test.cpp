@@ -60,6 +60,7 @@ TEST_F(SmpTrain, EveryLevelOfLoggingShowsLessThanTheOneBefore) {
     EXPECT_THAT(debug, HasSubstr("step 2/4"));
     EXPECT_THAT(info, ::testing::AllOf(HasSubstr("step 4/4"), ::testing::Not(HasSubstr("step 2/4"))));
     EXPECT_THAT(info, HasSubstr("tokens in 1 file, text by tokenizer bytes: "));
+    EXPECT_THAT(info, ::testing::ContainsRegex("\\| products: own (AVX-512|AVX2|portable) tiles, fp32; attention, "));
     EXPECT_THAT(warning, ::testing::AllOf(HasSubstr("warning: "), ::testing::Not(HasSubstr("step"))));
     EXPECT_EQ(shown("error"), "");
 }
