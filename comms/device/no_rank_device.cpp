@@ -27,7 +27,7 @@ RankDevice::RankDevice(c10::Device device) : device_(device) {
 
 RankDevice::~RankDevice() = default;
 
-c10::OptionalStreamGuard RankDevice::enter() const { return {}; }
+c10::OptionalStreamGuard RankDevice::enter() const { return c10::OptionalStreamGuard(); }
 Work RankDevice::reached(const std::shared_ptr<Progress>&, std::string) const { return {}; }
 void RankDevice::call_when_reached(std::function<void()> note) const { note(); }
 
