@@ -29,29 +29,26 @@ bool CudaEvent::reached() const {
     return true;
 }
 
-EventPool::EventPool(int device) : device_(device) {
-    constexpr int kAtStart = 256;
-    const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));
-    for (int i = 0; i < kAtStart; ++i) {
-        cudaEvent_t event = nullptr;
-        check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
-        free_.push_back(event);
-    }
+EventPool::EventPool(int device, const Options& options)
+    : device_(device), flags_(options.are_timed ? cudaEventDefault : cudaEventDisableTiming) {
+    for (std::size_t i = 0; i < options.at_start; ++i) free_.push_back(make());
 }
 
 EventPool::~EventPool() {
     for (cudaEvent_t event : free_) (void)cudaEventDestroy(event);
 }
 
-CudaEvent EventPool::record(cudaStream_t stream) {
+cudaEvent_t EventPool::make() const {
+    const c10::cuda::CUDAGuard guard(device());
     cudaEvent_t event = nullptr;
-    if (free_.empty()) {
-        const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device_));
-        check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreateWithFlags");
-    } else {
-        event = free_.back();
-        free_.pop_back();
-    }
+    check_cuda(cudaEventCreateWithFlags(&event, flags_), "cudaEventCreateWithFlags");
+    return event;
+}
+
+CudaEvent EventPool::record(cudaStream_t stream) {
+    if (free_.empty()) free_.push_back(make());
+    cudaEvent_t event = free_.back();
+    free_.pop_back();
     CudaEvent recorded(shared_from_this(), event);
     check_cuda(cudaEventRecord(event, stream), "cudaEventRecord");
     return recorded;

@@ -1,6 +1,7 @@
 // Streams and events of CUDA as owned things, and CUDA's errors as sentences.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,8 +37,12 @@ class CudaEvent {
 /// Events of one device, used again and again: making one is a call of the driver. For one thread.
 class EventPool : public std::enable_shared_from_this<EventPool> {
   public:
-    /// Makes as many as are seldom exceeded: operations keep theirs until somebody looks at them.
-    explicit EventPool(int device);
+    struct Options {
+        bool are_timed = false;      // for cudaEventElapsedTime
+        std::size_t at_start = 256;  // seldom exceeded: operations keep theirs until somebody looks at them
+    };
+    explicit EventPool(int device, const Options& options);
+    explicit EventPool(int device) : EventPool(device, Options{}) {}
     ~EventPool();
     EventPool(const EventPool&) = delete;
     EventPool& operator=(const EventPool&) = delete;
@@ -51,7 +56,10 @@ class EventPool : public std::enable_shared_from_this<EventPool> {
   private:
     friend class CudaEvent;
 
+    cudaEvent_t make() const;
+
     int device_;
+    unsigned flags_;
     std::vector<cudaEvent_t> free_;
 };
 

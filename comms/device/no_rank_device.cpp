@@ -6,6 +6,7 @@
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
+#include "comms/device/join_times.h"
 #include "comms/device/rank_device.h"
 
 namespace smp::comms {
@@ -44,5 +45,19 @@ std::unique_ptr<CopyStream> RankDevice::make_copy_stream(std::string name, std::
 }
 
 at::Tensor RankDevice::host_memory(std::int64_t bytes) const { return at::empty({bytes}, at::kByte); }
+
+struct JoinTimes::Events {};
+
+JoinTimes::JoinTimes(const RankDevice&, const Options&) {
+    throw std::logic_error("joins are timed on CUDA devices, and this program was built without");
+}
+JoinTimes::~JoinTimes() = default;
+JoinTimes::Run::Run(JoinTimes& times) : times_(times) {}
+JoinTimes::Run::~Run() = default;
+void JoinTimes::Run::set_kind(int) {}
+void JoinTimes::Run::end() {}
+std::optional<JoinTimes::Durations> JoinTimes::durations() const { return std::nullopt; }
+void JoinTimes::before_join() {}
+void JoinTimes::after_join() {}
 
 }  // namespace smp::comms

@@ -4,6 +4,8 @@
 
 #include <c10/cuda/CUDAGuard.h>
 
+#include "comms/device/join_times.h"
+
 namespace smp::comms {
 
 StreamOperation::StreamOperation(Facts facts, Progress& progress, EventPool& events, cudaStream_t stream)
@@ -19,7 +21,9 @@ bool StreamOperation::advance() {
 
 bool StreamOperation::join() {
     const c10::cuda::CUDAGuard guard(events_.device());  // a default stream is the current device's
+    JoinTimes::before_join();
     check_cuda(cudaStreamWaitEvent(events_.current_stream(), done_->get(), 0), "cudaStreamWaitEvent");
+    JoinTimes::after_join();
     facts_.tensors.clear();
     return true;
 }

@@ -61,6 +61,22 @@ Offloaded offloaded_in(const partition::RankProgram& program) {
     return all;
 }
 
+/// Those in front of actions.
+std::size_t joins_between(const partition::RankProgram& program) {
+    std::size_t joins = 0;
+    for (const Action& action : program.actions) joins += action.waits.size();
+    return joins;
+}
+
+/// What the device's list took.
+std::optional<IssueTime> device_time(const comms::JoinTimes& joins) {
+    const auto durations = joins.durations();
+    if (!durations) return std::nullopt;
+    IssueTime time{.all = durations->all};
+    std::ranges::copy(durations->joins, time.waited_for.begin());
+    return time;
+}
+
 }  // namespace
 
 /// The state of one execution: gone, with everything in flight, when the run ends or fails. Uses of what is not there
@@ -101,6 +117,9 @@ struct Executor::Execution final : public Performer {
         return executor.perform(*this, action, on_copied);
     }
 
+    void awaits(Awaited what) override {
+        if (joins) joins->set_kind(static_cast<int>(what));
+    }
     void when_done(const std::function<void()>& note) override { executor.groups_.device->call_when_reached(note); }
 
     Executor& executor;
@@ -110,7 +129,8 @@ struct Executor::Execution final : public Performer {
     RunResult result;
     partition::Table<BufferId, Slot> slots;
     MemoryMeter& meter;
-    std::vector<at::Tensor> free_pieces;  // of the host ring
+    std::optional<comms::JoinTimes::Run> joins;  // where they are timed
+    std::vector<at::Tensor> free_pieces;         // of the host ring
     partition::Table<partition::MicrobatchId, int>
         open_chunks;  // chunks with a forward done and the backward still to come
     int active = 0;
@@ -201,7 +221,13 @@ Executor::Executor(const partition::Plan& plan, const std::vector<partition::Sha
       exchange_(rank.exchange),
       update_(rank.update),
       options_(std::move(options)) {
-    const auto [at_once, bytes] = offloaded_in(plan.training[groups_.at.stage()]);
+    const partition::RankProgram& training = plan.training[groups_.at.stage()];
+    if (groups_.nccl)
+        join_times_ = std::make_unique<comms::JoinTimes>(
+            *groups_.device,
+            comms::JoinTimes::Options{
+                .kinds = kAwaited, .expected = joins_between(training), .most = options_.most_timed_joins});
+    const auto [at_once, bytes] = offloaded_in(training);
     if (at_once == 0) return;
     const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::offloaded);
     const comms::RankDevice& device = *groups_.device;
@@ -214,15 +240,18 @@ Executor::Executor(const partition::Plan& plan, const std::vector<partition::Sha
 
 RunResult Executor::run(const Run& run) {
     Execution execution(*this, run);
+    if (join_times_ && run.state != nullptr) execution.joins.emplace(*join_times_);
     {
         const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::other);
         const IssueTime time =
             meter_.with_device_memory([&] { return issue(run.program, execution, *groups_.in_flight(), run.times); });
         if (!groups_.device->is_cuda()) execution.result.time = time;
     }
+    if (execution.joins) execution.joins->end();
     meter_.set_action(nullptr);
     if (run.meanwhile && groups_.device->is_cuda()) run.meanwhile();
     groups_.finish("the end of the program");
+    if (execution.joins) execution.result.time = device_time(*join_times_);
     if (execution.updates) {
         execution.result.update = update_.result(*run.state);
         if (execution.result.update->updated) exchange_.values_updated();

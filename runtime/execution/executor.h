@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comms/device/copy_stream.h"
+#include "comms/device/join_times.h"
 #include "models/segment.h"
 #include "partition/foresight/action_times.h"
 #include "partition/plan/plan.h"
@@ -33,8 +34,9 @@ struct RankParts {
 
 struct ExecutorOptions {
     /// Called ahead of each action, before its waits. Tests delay actions here.
-    std::function<void(const partition::Action&)> before_action;
-    comms::CopyOptions copies;  // to and from host memory
+    std::function<void(const partition::Action&)> before_action = {};
+    comms::CopyOptions copies = {};       // to and from host memory
+    std::size_t most_timed_joins = 4096;  // of a step on CUDA: see JoinTimes
 };
 
 /// One run of a program.
@@ -54,7 +56,9 @@ struct Run {
 struct RunResult {
     StepLosses losses;                   // of the last module, where it lives, else 0
     std::optional<UpdateResult> update;  // where the program has one
-    std::optional<IssueTime> time;       // on the CPU: a device's list is not the host's
+    /// By the rank's thread. On CUDA by its device, of programs with an update: none where ranks share a device, or
+    /// where it joins at too many places.
+    std::optional<IssueTime> time;
 };
 
 class Executor {
@@ -102,6 +106,7 @@ class Executor {
     // Where checkpointed inputs are offloaded: as many pieces of host memory as the plan ever uses at once.
     std::vector<at::Tensor> host_ring_;
     std::unique_ptr<comms::CopyStream> copies_out_, copies_in_;
+    std::unique_ptr<comms::JoinTimes> join_times_;  // where the rank has a CUDA device of its own
 };
 
 }  // namespace smp::runtime

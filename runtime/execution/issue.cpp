@@ -34,10 +34,12 @@ class Events {
     void wait(const Action& action, EventId index) {
         Event& event = events_[index];
         if (event.signalled_by == nullptr) refuse(action, fmt::format("waits for event {}, which is to come", index));
+        const Awaited what =
+            event.signalled_by->kind == partition::ActionKind::receive ? Awaited::message : Awaited::other;
+        performer_.awaits(what);
         const comms::Clock::duration before = progress_.waited();
         event.work.join();
-        const bool is_message = event.signalled_by->kind == partition::ActionKind::receive;
-        (is_message ? time_.messages : time_.others) += since(before, progress_);
+        time_.waited(what) += since(before, progress_);
         if (!std::exchange(event.was_waited_for, true) && is_posted(*event.signalled_by)) free_all(*event.signalled_by);
     }
     void signal(const Action& action, comms::Work work) {
@@ -91,9 +93,11 @@ IssueTime issue(const partition::RankProgram& program, Performer& performer, com
         if (times) performer.when_done([times, position] { (*times)[position].start = steady_nanoseconds(); });
         std::function<void()> ended;
         if (times) ended = [times, position] { (*times)[position].end = steady_nanoseconds(); };
+        const Awaited what = action.kind == partition::ActionKind::optimizer_step ? Awaited::update : Awaited::inside;
+        performer.awaits(what);
         const comms::Clock::duration before = progress.waited();
         comms::Work work = performer.perform(action, ended);
-        if (action.kind == partition::ActionKind::optimizer_step) time.update += since(before, progress);
+        time.waited(what) += since(before, progress);
         if (times && !partition::facts_of(action.kind).is_copy()) {  // of which the copying thread knows best
             if (auto operation = work.release())
                 work = timed(std::move(operation), progress, ended);

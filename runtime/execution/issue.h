@@ -2,6 +2,8 @@
 // performer's; nothing here knows a tensor.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,10 +16,22 @@
 
 namespace smp::runtime {
 
+/// What is waited for.
+enum class Awaited {
+    message,  // of another stage, in front of an action
+    other,    // likewise: a reduction, gathered parameters, a copy
+    update,   // in the optimizer's step: ranks that had not come to it
+    inside,   // in another action: ranks of the stage that compute it together
+};
+
+inline constexpr std::size_t kAwaited = 4;
+
 class Performer {
   public:
     virtual ~Performer() = default;
 
+    /// Of what kind waits are from now on.
+    virtual void awaits(Awaited /*what*/) {}
     /// The list has come to the action; its waits are to come.
     virtual void reach(const partition::Action& /*action*/) {}
     /// All that the action waits for has come. A compute action is done on return, a posted one when the Work is
@@ -32,18 +46,21 @@ class Performer {
     virtual void free(partition::BufferId buffer) = 0;
 };
 
-/// What a rank's list took, and for how much of that it stood still, in nanoseconds of the rank's thread.
+/// What a rank's list took, and for how much of that it stood still, in nanoseconds of the rank's thread or of its
+/// device.
 struct IssueTime {
-    std::int64_t all = 0;       // from the first action to the end of the last
-    std::int64_t messages = 0;  // waited in front of actions: for messages of other stages
-    std::int64_t others = 0;    // likewise: for reductions, gathered parameters, copies
-    std::int64_t update = 0;    // waited in the optimizer's step, for ranks that had not come to it
+    std::int64_t all = 0;                                // from the first action to the end of the last
+    std::array<std::int64_t, kAwaited> waited_for = {};  // by what was awaited
+
+    std::int64_t& waited(Awaited what) { return waited_for[static_cast<std::size_t>(what)]; }
+    std::int64_t waited(Awaited what) const { return waited_for[static_cast<std::size_t>(what)]; }
 };
 
 /// Throws std::logic_error, which names the action.
 [[noreturn]] void refuse(const partition::Action& action, const std::string& what);
 
-/// `progress`: of the rank, moved on behind each action. `times`, where it is not null, gets one entry an action.
+/// By the rank's thread: where a device stands still instead, the time is the performer's to know. `progress`: of the
+/// rank, moved on behind each action. `times`, where it is not null, gets one entry an action.
 /// Throws what waits and the performer throw, and refuses an action that waits for what is to come, signals what has
 /// been signalled, or is posted and waited for by nobody; what is in flight then stays so.
 IssueTime issue(const partition::RankProgram& program, Performer& performer, comms::Progress& progress,

@@ -77,7 +77,6 @@ StepWatch::StepWatch(comms::Communicator& world, std::vector<RankPlace> places, 
 
 void StepWatch::begin() {
     begun_ = read_ = comms::Clock::now();
-    waited_ = world_.in_flight()->waited();
     if (first_of_process_) cpu_seconds_ = cpu_seconds();
 }
 
@@ -87,9 +86,10 @@ RankStep StepWatch::own_step(const std::optional<IssueTime>& issued, std::int64_
     RankStep step;
     step.seconds = seconds(comms::Clock::now() - begun_);
     if (issued) {
-        step.wait_seconds = seconds(world_.in_flight()->waited() - waited_);
-        step.exposed_seconds = std::max(0.0, step.wait_seconds - seconds(issued->messages + issued->update));
-        step.idle_seconds = seconds(issued->messages + issued->others + issued->update);
+        const auto waited = [&](Awaited what) { return seconds(issued->waited(what)); };
+        step.exposed_seconds = waited(Awaited::other) + waited(Awaited::inside);
+        step.wait_seconds = waited(Awaited::message) + waited(Awaited::update) + step.exposed_seconds;
+        step.idle_seconds = waited(Awaited::message) + waited(Awaited::other) + waited(Awaited::update);
         step.busy_seconds = seconds(issued->all) - step.idle_seconds;
     } else {
         step.wait_seconds = step.exposed_seconds = step.idle_seconds = step.busy_seconds = RankStep::kUnknown;
@@ -120,7 +120,7 @@ RankStep StepWatch::own_step(const std::optional<IssueTime>& issued, std::int64_
 void StepWatch::end(const std::optional<IssueTime>& issued, std::int64_t tensor_bytes, StepRecord& record) {
     record.ranks = gather(world_, own_step(issued, tensor_bytes));
     sum_up_ranks(record);
-    if (!issued) return;
+    if (!knows_waits(record)) return;
     std::vector<double> work;
     for (const RankStep& rank : record.ranks) work.push_back(rank.work_seconds());
     const auto straggler = rule_.step(work);

@@ -34,8 +34,8 @@ class StepWatch {
     void begin();
     void have_batch();
     /// The step's work is done: gathers what it was on all ranks into record.ranks and the numbers that are made of
-    /// them, and looks for a straggler where waits are known (`issued`), which goes into record.notice when it is found
-    /// first. Collective, blocking: one gather of some hundred bytes a rank.
+    /// them, and looks for a straggler where all ranks know their waits (`issued`), which goes into record.notice when
+    /// it is found first. Collective, blocking: one gather of some hundred bytes a rank.
     void end(const std::optional<IssueTime>& issued, std::int64_t tensor_bytes, StepRecord& record);
 
   private:
@@ -47,7 +47,6 @@ class StepWatch {
     std::optional<DeviceMonitor> devices_;
     StragglerRule rule_;
     comms::Clock::time_point begun_, read_;
-    comms::Clock::duration waited_{};
     double cpu_seconds_ = 0;
 };
 

@@ -102,16 +102,25 @@ std::optional<double> value_of(const StepColumn& column, const StepRecord& recor
         column.member);
 }
 
+bool knows_waits(const StepRecord& record) {
+    return std::ranges::none_of(record.ranks, [](const RankStep& rank) { return std::isnan(rank.wait_seconds); });
+}
+
 void sum_up_ranks(StepRecord& record) {
     record.memory_bytes = whole(largest(record, &RankStep::tensor_bytes)).value_or(0);
-    record.wait_seconds = largest(record, &RankStep::wait_seconds).value_or(RankStep::kUnknown);
-    record.exposed_communication_seconds = largest(record, &RankStep::exposed_seconds).value_or(RankStep::kUnknown);
+    const bool knows = knows_waits(record);
+    const auto of_waits = [&](double RankStep::*number) {
+        return knows ? largest(record, number).value_or(RankStep::kUnknown) : RankStep::kUnknown;
+    };
+    record.wait_seconds = of_waits(&RankStep::wait_seconds);
+    record.exposed_communication_seconds = of_waits(&RankStep::exposed_seconds);
     record.data_seconds = largest(record, &RankStep::data_seconds).value_or(0);
     const double busy = sum(record, &RankStep::busy_seconds);
     record.bubble = busy == 0 ? 0 : sum(record, &RankStep::idle_seconds) / busy;
     const auto slowest = std::ranges::max_element(record.ranks, {}, &RankStep::work_seconds);
-    record.slowest_rank = slowest - record.ranks.begin();
-    record.slowest_rank_seconds = slowest == record.ranks.end() ? 0 : slowest->work_seconds();
+    record.slowest_rank = knows ? slowest - record.ranks.begin() : 0;
+    record.slowest_rank_seconds = RankStep::kUnknown;
+    if (knows) record.slowest_rank_seconds = slowest == record.ranks.end() ? 0 : slowest->work_seconds();
     record.resident_bytes = whole(largest(record, &RankStep::resident_bytes));
     record.node_memory_bytes = whole(largest(record, &RankStep::node_memory_bytes));
     record.cpu_utilization = largest(record, &RankStep::cpu_utilization);

@@ -68,7 +68,8 @@ struct StepRecord {
     std::optional<double> predicted_seconds;
     std::optional<std::int64_t> predicted_memory_bytes;
     std::optional<double> validation_loss;
-    // The largest over all ranks (see RankStep), unless said otherwise; NaN: not known, as waits on CUDA devices.
+    // The largest over all ranks (see RankStep), unless said otherwise; NaN: not known, as waits where ranks share a
+    // CUDA device.
     double wait_seconds = 0;
     double exposed_communication_seconds = 0;
     double data_seconds = 0;
@@ -108,6 +109,8 @@ std::string to_json_line(const StepRecord& record);
 /// The value of a column; none where it is unknown or not finite.
 std::optional<double> value_of(const StepColumn& column, const StepRecord& record);
 
+/// Whether every rank knows what it waited for: without that nothing is said of waits, nor of a rank's own work.
+bool knows_waits(const StepRecord& record);
 /// Fills in what the members of `record` say of all ranks out of record.ranks, but straggler_rank.
 void sum_up_ranks(StepRecord& record);
 

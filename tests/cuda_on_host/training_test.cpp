@@ -212,9 +212,6 @@ TEST_F(TrainingOnCuda, AStepWaitsForNothingInsideCudaAndTakesNothingNew) {
         for (int step = 2; step < 5; ++step) {
             const StepRecord record = trainer.step();
             EXPECT_LE(std::abs(record.memory_bytes - record.predicted_memory_bytes.value()), 8 << 10);
-            for (const double unknown : {record.wait_seconds, record.exposed_communication_seconds, record.bubble,
-                                         record.slowest_rank_seconds})
-                EXPECT_TRUE(std::isnan(unknown));
         }
         EXPECT_EQ(device.host_waits(own).all() - waits, 0);
         EXPECT_EQ(device.events_created(own) - events, 0);

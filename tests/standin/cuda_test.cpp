@@ -1,7 +1,9 @@
 // What the stand-in promises of CUDA's runtime.
 #include <atomic>
+#include <chrono>
 #include <future>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <cuda_runtime_api.h>
@@ -104,6 +106,31 @@ TEST_F(StandIn, AWaitIsForTheRecordBeforeIt) {
     ok(cudaEventSynchronize(point));
     EXPECT_EQ(cudaEventQuery(point), cudaSuccess);
     ok(cudaEventDestroy(point));
+}
+
+TEST_F(StandIn, ElapsedTimeIsThatBetweenTimedEvents) {
+    const cudaStream_t on = stream();
+    cudaEvent_t from = nullptr, to = nullptr;
+    ok(cudaEventCreate(&from));
+    ok(cudaEventCreate(&to));
+    float milliseconds = 0;
+    EXPECT_EQ(cudaEventElapsedTime(&milliseconds, from, to), cudaErrorInvalidResourceHandle) << "never recorded";
+    std::promise<void> go;
+    auto gone = go.get_future();
+    ok(cudaEventRecord(from, on));
+    run(on, [&] { gone.wait(); });
+    ok(cudaEventRecord(to, on));
+    EXPECT_EQ(cudaEventElapsedTime(&milliseconds, from, to), cudaErrorNotReady);
+    while (cudaEventQuery(from) != cudaSuccess) std::this_thread::yield();
+    const auto reached = std::chrono::steady_clock::now();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    const auto going = std::chrono::steady_clock::now();
+    go.set_value();
+    ok(cudaStreamSynchronize(on));
+    ok(cudaEventElapsedTime(&milliseconds, from, to));
+    const std::chrono::duration<float, std::milli> least = going - reached;
+    EXPECT_GE(milliseconds, least.count() - 0.01F);  // it is rounded
+    EXPECT_EQ(cudaEventElapsedTime(&milliseconds, event(), to), cudaErrorInvalidResourceHandle) << "without timing";
 }
 
 TEST_F(StandIn, CopiesToAndFromPinnedMemoryAreAsynchronousAndThoseOfPageableMemoryAreNot) {

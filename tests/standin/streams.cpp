@@ -142,6 +142,7 @@ DeviceStreams& streams_of_device(int device) {
 using Event = std::shared_ptr<EventState>;
 struct EventHandle {
     int device;
+    bool is_timed;
     Event state = std::make_shared<EventState>();
     std::shared_ptr<TaskQueue> recorded_on = nullptr;
 };
@@ -328,10 +329,11 @@ cudaError_t cudaDeviceSynchronize() {
     });
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* handle, unsigned) {
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* handle, unsigned flags) {
     return call(__func__, [&] {
         count(counts(current_device()).events_created);
-        *handle = reinterpret_cast<cudaEvent_t>(new EventHandle{.device = current_device()});
+        *handle = reinterpret_cast<cudaEvent_t>(
+            new EventHandle{.device = current_device(), .is_timed = (flags & cudaEventDisableTiming) == 0});
         return cudaSuccess;
     });
 }
@@ -376,6 +378,11 @@ cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
     return call(__func__, [&] {
         EventState &first = *event_of(from).state, &last = *event_of(to).state;
+        if (!event_of(from).is_timed || !event_of(to).is_timed)
+            return refuse("cudaEventElapsedTime: an event that was made without timing",
+                          cudaErrorInvalidResourceHandle);
+        if (first.issued() == 0 || last.issued() == 0)
+            return refuse("cudaEventElapsedTime: an event that was never recorded", cudaErrorInvalidResourceHandle);
         if (!first.has_reached_all() || !last.has_reached_all()) return cudaErrorNotReady;
         *milliseconds = std::chrono::duration<float, std::milli>(last.time() - first.time()).count();
         return cudaSuccess;

@@ -1,6 +1,7 @@
 // If these fail, metrics.jsonl has another form, or lacks a number of the step.
 #include "runtime/records/step_record.h"
 
+#include <cmath>
 #include <limits>
 #include <set>
 #include <string>
@@ -71,6 +72,14 @@ TEST(StepRecord, SaysOfAllRanksTheLargestThatIsKnown) {
     EXPECT_EQ(record.device_power_watts, 70.5);
     EXPECT_EQ(record.node_memory_bytes, std::nullopt);
     EXPECT_EQ(record.device_utilization, std::nullopt);
+    // One rank that does not know what it waited for may have waited longest.
+    record.ranks[0].wait_seconds = record.ranks[0].exposed_seconds = RankStep::kUnknown;
+    record.ranks[0].idle_seconds = record.ranks[0].busy_seconds = RankStep::kUnknown;
+    sum_up_ranks(record);
+    for (const double unknown :
+         {record.wait_seconds, record.exposed_communication_seconds, record.bubble, record.slowest_rank_seconds})
+        EXPECT_TRUE(std::isnan(unknown));
+    EXPECT_EQ(record.data_seconds, 0.125);
 }
 
 TEST(StepRecord, MeasurementsAreNoPartOfWhatRunsHaveInCommon) {
