@@ -247,7 +247,7 @@ StepRecord Trainer::Impl::step(partition::StepTimes* times) {
                                                   batches_->read_ahead(*train_, state_.samples + cut_.global_batch);
                                           }});
     const UpdateResult& update = run.update.value();
-    const NonFiniteReport report(world_, plan_, job_, parts(), *executor_);
+    const NonFiniteReport report(plan_, job_, parts(), *executor_);
     if (!update.updated && !update.overflowed) report.refuse(state_, update.loss, batch);
     const TrainingState before = state_;
     state_ = after_step(before, cut_.global_batch, cut_.length, update.updated, job_.training);

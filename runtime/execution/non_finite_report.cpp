@@ -1,13 +1,14 @@
 #include "runtime/execution/non_finite_report.h"
 
-#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <optional>
 
 #include <fmt/format.h>
 
 #include "runtime/agreement/agreement.h"
 #include "runtime/update/non_finite.h"
+#include "runtime/update/non_finite_marks.h"
 
 namespace smp::runtime {
 
@@ -16,19 +17,24 @@ namespace {
 /// Looks for the first module whose output is not finite.
 class FirstNonFinite final : public ForwardConsumer {
   public:
+    FirstNonFinite(const RankGroups& groups, int modules) : marks_(groups, static_cast<std::size_t>(modules)) {}
+
     void made(int module, const at::Tensor& output) override {
-        if (output.defined() && !is_finite(output)) first_ = std::min(module, first_.value_or(module));
+        if (output.defined()) marks_.look(static_cast<std::size_t>(module), output);
     }
-    std::optional<int> first() const { return first_; }
+    std::optional<int> first() const {
+        const auto first = marks_.first();
+        return first ? std::optional(static_cast<int>(*first)) : std::nullopt;
+    }
 
   private:
-    std::optional<int> first_;
+    NonFiniteMarks marks_;
 };
 
 }  // namespace
 
 std::string NonFiniteReport::skipped(const TrainingState& before, const TrainingState& after) const {
-    const auto place = NonFiniteSearch(world_, rank_.stage, *job_.model.spec).in_gradients(rank_.update.ranges());
+    const auto place = NonFiniteSearch(rank_.groups, rank_.stage, *job_.model.spec).in_gradients(rank_.update.ranges());
     return fmt::format(
         "step {} made no update: {}, added up over replicas, overflowed in fp16 on rank {} with the loss scale {}, "
         "which is now {}",
@@ -47,10 +53,10 @@ void NonFiniteReport::give_up(const TrainingState& before, const TrainingState& 
 
 void NonFiniteReport::refuse(const TrainingState& before, double loss,
                              std::span<const models::Microbatch> batch) const {
-    const NonFiniteSearch search(world_, rank_.stage, *job_.model.spec);
+    const NonFiniteSearch search(rank_.groups, rank_.stage, *job_.model.spec);
     std::optional<NonFinite> place = search.in_values();
     if (!place) {
-        FirstNonFinite outputs;
+        FirstNonFinite outputs(rank_.groups, job_.model.spec->module_count());
         executor_.run(
             {.program = plan_.evaluation[rank_.groups.at.stage()], .microbatches = batch, .consumer = &outputs});
         place = search.in_outputs(outputs.first());

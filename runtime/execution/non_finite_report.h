@@ -5,7 +5,6 @@
 #include <span>
 #include <string>
 
-#include "comms/communicator.h"
 #include "models/segment.h"
 #include "partition/plan/plan.h"
 #include "runtime/execution/executor.h"
@@ -17,9 +16,8 @@ namespace smp::runtime {
 class NonFiniteReport {
   public:
     /// Of the rank whose parts those are; all must outlive it.
-    NonFiniteReport(comms::Communicator& world, const partition::Plan& plan, const Job& job, const RankParts& rank,
-                    Executor& executor)
-        : world_(world), plan_(plan), job_(job), rank_(rank), executor_(executor) {}
+    NonFiniteReport(const partition::Plan& plan, const Job& job, const RankParts& rank, Executor& executor)
+        : plan_(plan), job_(job), rank_(rank), executor_(executor) {}
 
     /// A sentence about a step that made no update because its gradients, as they lie in the stage, overflowed.
     /// Collective.
@@ -36,7 +34,6 @@ class NonFiniteReport {
   private:
     std::string describe(int rank) const;
 
-    comms::Communicator& world_;
     const partition::Plan& plan_;
     const Job& job_;
     const RankParts rank_;

@@ -8,8 +8,8 @@
 #include <span>
 #include <string>
 
-#include "comms/communicator.h"
 #include "models/model_spec.h"
+#include "runtime/stage/rank_groups.h"
 #include "runtime/stage/stage.h"
 #include "runtime/state/flat_layout.h"
 
@@ -23,9 +23,9 @@ struct NonFinite {
 
 class NonFiniteSearch {
   public:
-    /// `world`, `stage` and `model` must outlive it.
-    NonFiniteSearch(comms::Communicator& world, const Stage& stage, const models::ModelSpec& model)
-        : world_(world), stage_(stage), model_(model) {}
+    /// All must outlive it. What they hold is looked at where it lies (non_finite_marks.h).
+    NonFiniteSearch(const RankGroups& groups, const Stage& stage, const models::ModelSpec& model)
+        : groups_(groups), stage_(stage), model_(model) {}
 
     /// Among parameters' values, in the order of the model. Collective, as all here.
     std::optional<NonFinite> in_values() const;
@@ -39,12 +39,9 @@ class NonFiniteSearch {
     std::optional<NonFinite> least(std::optional<std::int64_t> own,
                                    const std::function<std::string(std::int64_t)>& where) const;
 
-    comms::Communicator& world_;
+    const RankGroups& groups_;
     const Stage& stage_;
     const models::ModelSpec& model_;
 };
-
-/// Whether all numbers of a floating tensor are.
-bool is_finite(const at::Tensor& tensor);
 
 }  // namespace smp::runtime

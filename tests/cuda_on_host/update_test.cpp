@@ -43,6 +43,30 @@ TEST_F(UpdateOnHost, SquaresHaveTheBitsOfTheCpu) {
     EXPECT_TRUE(std::isnan(squares(values).value()));
 }
 
+TEST_F(UpdateOnHost, ANumberThatIsNotFiniteIsMarkedWhereverItLies) {
+    const float infinity = std::numeric_limits<float>::infinity();
+    for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf})
+        for (const std::int64_t count : {1, 255, 257, 1000}) {
+            std::int32_t mark = 0;
+            const double largest = type == at::kHalf ? 65504 : 3.3e38;
+            const at::Tensor values = at::full({count}, largest, type);
+            const auto look = [&] {
+                cuda::mark_non_finite(&mark, models::kernels::elements(values), count, nullptr);
+                return mark;
+            };
+            EXPECT_EQ(look(), 0) << "the largest number is one";
+            for (const std::int64_t at : {std::int64_t{0}, count / 2, count - 1})
+                for (const float planted : {infinity, -infinity, std::numeric_limits<float>::quiet_NaN()}) {
+                    const at::Tensor place = values.narrow(0, at, 1);
+                    place.fill_(planted);
+                    EXPECT_EQ(look(), 1) << planted << " at " << at << " of " << count;
+                    place.fill_(largest);
+                    EXPECT_EQ(look(), 1) << "a mark stays";
+                    mark = 0;
+                }
+        }
+}
+
 // Some ten roundings of numbers of the size of what they are part of; a square root halves a relative error.
 TEST_F(UpdateOnHost, AdamWIsItsFormula) {
     for (const auto type : {at::kFloat, at::kBFloat16, at::kHalf})

@@ -9,6 +9,10 @@ void add_squares(std::int64_t*, const float*, std::int64_t, void*) {
     throw std::logic_error("a CUDA tensor in a build without CUDA");
 }
 
+void mark_non_finite(std::int32_t*, models::kernels::ConstElements, std::int64_t, void*) {
+    throw std::logic_error("a CUDA tensor in a build without CUDA");
+}
+
 void close_sums(std::int64_t*, const double*, std::int64_t, void*) {
     throw std::logic_error("a CUDA tensor in a build without CUDA");
 }

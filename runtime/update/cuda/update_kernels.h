@@ -13,6 +13,9 @@ namespace smp::runtime::cuda {
 /// at a block edge. Up to 2^31 blocks may be added before the words are read (ExactSum::from_words).
 void add_squares(std::int64_t* words, const float* values, std::int64_t count, void* stream);
 
+/// *mark = 1 where one of `values` is not finite, else as it was.
+void mark_non_finite(std::int32_t* mark, models::kernels::ConstElements values, std::int64_t count, void* stream);
+
 /// What the sums of a step say, on the device, for what follows there.
 struct StepDecision {
     double factor = 1;         // of gradients: clipping and the loss scale
