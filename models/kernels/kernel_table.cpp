@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "models/kernels/cuda/device_kernels.h"
+#include "models/kernels/cuda/tile_attention.h"
 #include "models/kernels/product_tile.h"
 
 namespace smp::models::kernels {
@@ -30,11 +31,9 @@ std::string products(Storage storage) {
 
 /// On CUDA.
 std::string attention(Storage storage, std::int64_t head_width) {
-    // Runs of eight 16-bit numbers are what tensor cores are fed with.
-    constexpr std::int64_t kRun = 8;
     const cuda::HeadShape head{.sequences = 1, .length = 1, .heads = 1, .head_width = head_width};
     if (!cuda::takes_heads(head)) return "ATen";
-    if (storage != Storage::fp32 && head_width % kRun == 0)
+    if (cuda::takes_tiles(head, {{nullptr, storage}}))
         return fmt::format("own kernel on tensor cores, {}", word_of(storage));
     return "own kernel, scalar, fp32 inside";
 }

@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "models/kernels/cuda/device_kernels.h"
+#include "models/kernels/cuda/tile_attention.h"
 
 namespace smp::models::kernels {
 
@@ -36,6 +37,7 @@ void gelu(Elements, ConstElements, std::int64_t, void*) { refuse(); }
 void gelu_backward(Elements, ConstElements, ConstElements, std::int64_t, void*) { refuse(); }
 void add_residual(Elements, ConstElements, ConstElements, ConstElements, Matrix, const RowDropout&, void*) { refuse(); }
 bool takes_heads(const HeadShape&) { return false; }
+bool takes_tiles(const HeadShape&, std::initializer_list<ConstElements>) { return false; }
 void attention(Elements, float*, ConstElements, const HeadShape&, const WeightDropout&, void*) { refuse(); }
 void attention_backward(Elements, float*, ConstElements, ConstElements, ConstElements, const float*, const HeadShape&,
                         const WeightDropout&, void*) {
