@@ -15,26 +15,16 @@ namespace smp::standin {
 
 namespace {
 
-std::chrono::nanoseconds now() { return std::chrono::steady_clock::now().time_since_epoch(); }
-
 /// What all streams are at: looked at without a lock, by those that are held back.
 struct Activity {
-    std::atomic<int> busy{0};                            // streams that have something to do and do not wait
-    std::atomic<std::chrono::nanoseconds> given_at{{}};  // when the host gave one something
+    std::atomic<int> busy{0};             // streams that have something to do and do not wait
+    std::atomic<std::uint64_t> given{0};  // tasks by hosts
 };
 Activity& activity() {
     static auto* const only = new Activity;
     return *only;
 }
 void add_busy(int streams) { activity().busy.fetch_add(streams, std::memory_order_relaxed); }
-
-/// Whether nothing but what is held back can move: no stream, and no host (one that is only interrupted, on a machine
-/// with much to do, goes on sooner as a rule).
-bool all_stand_still() {
-    constexpr std::chrono::milliseconds kPause{10};
-    return activity().busy.load(std::memory_order_relaxed) <= 0 &&
-           now() - activity().given_at.load(std::memory_order_relaxed) >= kPause;
-}
 
 }  // namespace
 
@@ -56,7 +46,7 @@ void TaskQueue::push(Task task) {
     {
         const std::lock_guard lock(mutex_);
         if (of_ == Of::stream) {
-            activity().given_at.store(now(), std::memory_order_relaxed);
+            activity().given.fetch_add(1, std::memory_order_relaxed);
             if (given_ == ended_) add_busy(1);
         }
         tasks_.push_back(std::move(task));
@@ -91,9 +81,17 @@ void TaskQueue::close() {
 void TaskQueue::begin_late() {
     delays_.sleep();
     if (!held_back_.load(std::memory_order_relaxed)) return;
+    // Hosts give no more when that has not changed for so many looks: on a machine with much to do these take longer,
+    // as a host that is only interrupted does.
+    constexpr int kLooks = 100;
     const Standstill standstill;
-    while (held_back_.load(std::memory_order_relaxed) && !all_stand_still())
+    while (held_back_.load(std::memory_order_relaxed)) {
+        const std::uint64_t given = activity().given.load(std::memory_order_relaxed);
+        if (std::exchange(given_at_looks_, given) != given) looks_ = 0;
+        if (looks_ >= kLooks && activity().busy.load(std::memory_order_relaxed) <= 0) return;
         std::this_thread::sleep_for(std::chrono::microseconds(100));
+        ++looks_;
+    }
 }
 
 void TaskQueue::work() {

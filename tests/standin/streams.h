@@ -74,6 +74,8 @@ class TaskQueue : public std::enable_shared_from_this<TaskQueue> {
     bool started_ = false, closed_ = false;
     const Of of_;
     std::atomic<bool> held_back_{false};
+    std::uint64_t given_at_looks_ = 0;  // of the thread that is held back, like the number of looks since
+    int looks_ = 0;
     Delays delays_;
 };
 
