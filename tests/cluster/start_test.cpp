@@ -193,6 +193,10 @@ TEST_F(ClusterStart, Slurm) {
     EXPECT_EQ(numbers("by_srun"), threads) << said;
     EXPECT_EQ(numbers("by_mpirun"), threads) << said;
     EXPECT_THAT(read_text(folder_ / "by_mpirun/log.txt"), HasSubstr(kPlaces));
+    for (const char* run : {"by_srun", "by_mpirun"})
+        for (int node = 1; node <= 4; ++node)
+            EXPECT_THAT(read_text(folder_ / fmt::format("{}/log.node{}.txt", run, node)),
+                        ContainsRegex(fmt::format("^node node{}: ranks ", node)));
 }
 
 /// By the signal that comes before a time limit; by a node that goes down.
