@@ -6,11 +6,13 @@
 //
 // After Dao, "FlashAttention-2: Faster Attention with Better Parallelism and Work Partitioning" (arXiv 2307.08691).
 #include <algorithm>
+#include <cmath>
+#include <type_traits>
 
 #include "models/kernels/cuda/attention_head.h"
 #include "models/kernels/cuda/launch.h"
+#include "models/kernels/cuda/shared_tiles.h"
 #include "models/kernels/cuda/stored.h"
-#include "models/kernels/cuda/tensor_cores.h"
 #include "models/kernels/cuda/tile_attention.h"
 
 namespace smp::models::kernels::cuda {
@@ -18,7 +20,6 @@ namespace smp::models::kernels::cuda {
 namespace {
 
 constexpr int kOwn = 16;        // queries, or keys, of a warp
-constexpr int kRun = 8;         // elements of 16 bytes
 constexpr int kTile = 2048;     // elements of a tile that passes through
 constexpr int kOwnTile = 4096;  // elements of keys, or values, whose gradients a block makes
 constexpr float kLog2E = 1.44269504F;
@@ -35,10 +36,6 @@ constexpr int kKeyWarps = kOwnRows<kWidth> / kOwn;
 /// Blocks that a multiprocessor shall hold at a time, where registers suffice for several.
 template <int kWidth, bool kDrops, int kMost>
 constexpr int kAtATime = kWidth == 64 && !kDrops ? kMost : 1;
-
-/// This lane's first row, and its first column, of sums and of a left factor.
-__device__ int lane_row() { return static_cast<int>(threadIdx.x) / 4; }
-__device__ int lane_column() { return static_cast<int>(threadIdx.x) % 4 * 2; }
 
 /// 2^x within 2 units; 0 for what is below the least normal number.
 __device__ float power_of_2(float x) {
@@ -59,118 +56,6 @@ __device__ float row_max(float x) {
 __device__ float row_sum(float x) {
     for (int lane = 2; lane > 0; lane /= 2) x += __shfl_xor_sync(0xFFFFFFFFU, x, lane);
     return x;
-}
-
-/// Where run `run` of row `row` lies in a tile: the runs of a row are permuted by its number, so that one run of eight
-/// neighbouring rows lies in all banks.
-template <int kWidth>
-__device__ int place(int row, int run) {
-    return row * kWidth + (run ^ (row % 8)) * kRun;
-}
-
-/// tile [kRows, kWidth] = rows from `first` on, zeros behind the last row and column; not yet there.
-template <int kWidth, int kRows, int kWarps, class T>
-__device__ void fill_ahead(std::uint16_t* tile, const Rows<T>& rows, int first) {
-    constexpr int kRuns = kWidth / kRun;
-    SMP_ROLLED
-    for (int i = static_cast<int>(threadIdx.y * kWarp + threadIdx.x); i < kRows * kRuns; i += kWarps * kWarp) {
-        const int row = i / kRuns, run = i % kRuns;
-        const bool is_there = first + row < rows.length && run * kRun < rows.width;
-        copy_ahead(tile + place<kWidth>(row, run),
-                   is_there ? rows.data + std::int64_t{first + row} * rows.stride + run * kRun : rows.data, is_there);
-    }
-}
-
-/// This warp's rows from `first` on, as left factors.
-template <int kWidth, class T>
-__device__ void load_left(std::uint32_t (&left)[kWidth / 16][4], const Rows<T>& rows, int first) {
-    SMP_UNROLLED
-    for (int step = 0; step < kWidth / 16; ++step) {
-        SMP_UNROLLED
-        for (int part = 0; part < 4; ++part) {
-            const int row = first + lane_row() + part % 2 * 8;
-            const int column = 16 * step + lane_column() + part / 2 * 8;
-            const T* from = rows.data + row * rows.stride + column;
-            left[step][part] =
-                row < rows.length && column < rows.width ? *reinterpret_cast<const std::uint32_t*>(from) : 0;
-        }
-    }
-}
-
-/// This warp's rows from `first` on = sums · factor.
-template <int kWidth, class T>
-__device__ void store_rows(const Rows<T>& to, int first, const float (&sums)[kWidth / 8][4],
-                           const float (&factors)[2]) {
-    SMP_UNROLLED
-    for (int half = 0; half < 2; ++half) {
-        const int row = first + lane_row() + 8 * half;
-        if (row >= to.length) continue;
-        T* begin = const_cast<T*>(to.data) + row * to.stride + lane_column();
-        SMP_UNROLLED
-        for (int c = 0; c < kWidth / 8; ++c) {
-            if (8 * c >= to.width) continue;
-            *reinterpret_cast<std::uint32_t*>(begin + 8 * c) =
-                pair_of<T>(sums[c][2 * half] * factors[half], sums[c][2 * half + 1] * factors[half]);
-        }
-    }
-}
-
-/// sums [16, kRows] += left [16, kWidth] · tileᵀ.
-template <class T, int kWidth, int kBlocks>
-__device__ void multiply_by_rows(float (&sums)[kBlocks][4], const std::uint32_t (&left)[kWidth / 16][4],
-                                 const std::uint16_t* tile) {
-    const int lane = static_cast<int>(threadIdx.x);
-    SMP_UNROLLED
-    for (int block = 0; block < kBlocks; ++block) {
-        SMP_UNROLLED
-        for (int step = 0; step < kWidth / 32; ++step) {
-            std::uint32_t right[4];
-            load_matrices(right, tile + place<kWidth>(8 * block + lane % 8, 4 * step + lane / 8));
-            multiply_add<T>(sums[block], left[2 * step], right[0], right[1]);
-            multiply_add<T>(sums[block], left[2 * step + 1], right[2], right[3]);
-        }
-    }
-}
-
-/// Likewise, left being rows of another tile: for where registers do not suffice.
-template <class T, int kWidth, int kBlocks>
-__device__ void multiply_by_rows(float (&sums)[kBlocks][4], const std::uint16_t* left_tile, int first_row,
-                                 const std::uint16_t* tile) {
-    const int lane = static_cast<int>(threadIdx.x);
-    SMP_ROLLED
-    for (int step = 0; step < kWidth / 32; ++step) {
-        std::uint32_t left[2][4];
-        SMP_UNROLLED
-        for (int i = 0; i < 2; ++i)
-            load_matrices(left[i], left_tile + place<kWidth>(first_row + lane % 16, 4 * step + 2 * i + lane / 16));
-        SMP_UNROLLED
-        for (int block = 0; block < kBlocks; ++block) {
-            std::uint32_t right[4];
-            load_matrices(right, tile + place<kWidth>(8 * block + lane % 8, 4 * step + lane / 8));
-            multiply_add<T>(sums[block], left[0], right[0], right[1]);
-            multiply_add<T>(sums[block], left[1], right[2], right[3]);
-        }
-    }
-}
-
-/// sums [16, kWidth] += factors [16, kRows], rounded, · tile.
-template <class T, int kWidth, int kBlocks>
-__device__ void multiply_by_columns(float (&sums)[kWidth / 8][4], const float (&factors)[kBlocks][4],
-                                    const std::uint16_t* tile) {
-    const int lane = static_cast<int>(threadIdx.x);
-    SMP_UNROLLED
-    for (int step = 0; step < kBlocks / 2; ++step) {
-        const float(&a)[4] = factors[2 * step], (&b)[4] = factors[2 * step + 1];
-        const std::uint32_t left[4] = {pair_of<T>(a[0], a[1]), pair_of<T>(a[2], a[3]), pair_of<T>(b[0], b[1]),
-                                       pair_of<T>(b[2], b[3])};
-        SMP_UNROLLED
-        for (int c = 0; c < kWidth / 8; c += 2) {
-            std::uint32_t right[4];
-            load_transposed(right, tile + place<kWidth>(16 * step + lane % 16, c + lane / 16));
-            multiply_add<T>(sums[c], left, right[0], right[1]);
-            multiply_add<T>(sums[c + 1], left, right[2], right[3]);
-        }
-    }
 }
 
 /// Scores [16, keys of a tile] of what a query may not see: row r sees columns up to ahead + r.
@@ -208,51 +93,42 @@ __global__ void __launch_bounds__(kForwardWarps* kWarp, kAtATime<kWidth, kDrops,
     std::uint32_t left[kWidth / 16][4];
     load_left<kWidth>(left, q, own);
     float sums[kWidth / 8][4] = {}, most[2] = {-INFINITY, -INFINITY}, total[2] = {};
-    fill_ahead<kWidth, kKeys, kForwardWarps>(keys[0], k, 0);
-    fill_ahead<kWidth, kKeys, kForwardWarps>(values[0], v, 0);
-    end_group_of_copies();
-    int now = 0;
-    for (int begin = 0; begin < end; begin += kKeys, now = 1 - now) {
-        if (begin + kKeys < end) {
-            fill_ahead<kWidth, kKeys, kForwardWarps>(keys[1 - now], k, begin + kKeys);
-            fill_ahead<kWidth, kKeys, kForwardWarps>(values[1 - now], v, begin + kKeys);
-        }
-        end_group_of_copies();  // of none, in the end
-        await_all_but_last_group();
-        __syncthreads();
-        if (begin < own + kOwn) {
-            float weights[kBlocks][4] = {};  // scores, then weights
-            multiply_by_rows<T, kWidth>(weights, left, keys[now]);
-            const int ahead = own - begin;  // of this warp's queries, beyond the tile's keys
-            if (ahead < kKeys) mask_above(weights, ahead);
+    const auto fetch = [&](int to, int begin) {
+        fill_ahead<kWidth, kKeys, kForwardWarps>(keys[to], k, begin);
+        fill_ahead<kWidth, kKeys, kForwardWarps>(values[to], v, begin);
+    };
+    through_tiles<kKeys>(0, end, fetch, [&](int now, int begin) {
+        if (begin >= own + kOwn) return;  // no query of this warp sees a key of it
+        float weights[kBlocks][4] = {};   // scores, then weights
+        multiply_by_rows<T, kWidth>(weights, left, keys[now]);
+        const int ahead = own - begin;  // of this warp's queries, beyond the tile's keys
+        if (ahead < kKeys) mask_above(weights, ahead);
+        SMP_UNROLLED
+        for (int half = 0; half < 2; ++half) {
+            float highest = most[half];
             SMP_UNROLLED
-            for (int half = 0; half < 2; ++half) {
-                float highest = most[half];
-                SMP_UNROLLED
-                for (int i = 0; i < 2 * kBlocks; ++i) highest = fmaxf(highest, weights[i / 2][2 * half + i % 2]);
-                highest = row_max(highest);  // the first tile has a key for every query
-                const float shrunk = power_of_2((most[half] - highest) * unit), least = -highest * unit;
-                most[half] = highest;
-                total[half] *= shrunk;
-                SMP_UNROLLED
-                for (int i = 0; i < 2 * kBlocks; ++i) {
-                    float& weight = weights[i / 2][2 * half + i % 2];
-                    weight = power_of_2(fmaf(weight, unit, least));
-                    total[half] += weight;
-                    if constexpr (kDrops)
-                        weight *= head.kept(dropout, s, own + lane_row() + 8 * half,
-                                            begin + i / 2 * 8 + lane_column() + i % 2);
-                }
-                SMP_UNROLLED
-                for (int c = 0; c < kWidth / 8; ++c) {
-                    sums[c][2 * half] *= shrunk;
-                    sums[c][2 * half + 1] *= shrunk;
-                }
+            for (int i = 0; i < 2 * kBlocks; ++i) highest = fmaxf(highest, weights[i / 2][2 * half + i % 2]);
+            highest = row_max(highest);  // the first tile has a key for every query
+            const float shrunk = power_of_2((most[half] - highest) * unit), least = -highest * unit;
+            most[half] = highest;
+            total[half] *= shrunk;
+            SMP_UNROLLED
+            for (int i = 0; i < 2 * kBlocks; ++i) {
+                float& weight = weights[i / 2][2 * half + i % 2];
+                weight = power_of_2(fmaf(weight, unit, least));
+                total[half] += weight;
+                if constexpr (kDrops)
+                    weight *=
+                        head.kept(dropout, s, own + lane_row() + 8 * half, begin + i / 2 * 8 + lane_column() + i % 2);
             }
-            multiply_by_columns<T, kWidth>(sums, weights, values[now]);
+            SMP_UNROLLED
+            for (int c = 0; c < kWidth / 8; ++c) {
+                sums[c][2 * half] *= shrunk;
+                sums[c][2 * half + 1] *= shrunk;
+            }
         }
-        __syncthreads();
-    }
+        multiply_by_columns<T, kWidth>(sums, weights, values[now]);
+    });
     float factors[2];
     SMP_UNROLLED
     for (int half = 0; half < 2; ++half) {
@@ -278,7 +154,7 @@ __global__ void __launch_bounds__(kQueryWarps* kWarp, kAtATime<kWidth, kDrops, 3
     const Rows<T> k = head.part(qkv, s, 1), v = head.part(qkv, s, 2);
     const int length = static_cast<int>(s.length), first = first_query(length, kQueries);
     const int own = first + static_cast<int>(threadIdx.y) * kOwn;
-    const int end = first + kQueryWarps * kOwn < length ? first + kQueryWarps * kOwn : length;
+    const int end = first + kQueries < length ? first + kQueries : length;
     std::uint32_t queries[kWidth / 16][4];
     load_left<kWidth>(queries, head.part(qkv, s, 0), own);
     fill_ahead<kWidth, kQueries, kQueryWarps>(gradients, head.output(dout, s), first);
@@ -291,38 +167,29 @@ __global__ void __launch_bounds__(kQueryWarps* kWarp, kAtATime<kWidth, kDrops, 3
         deltas[half] = is_there ? delta[head.row(s, query)] : 0.0F;
     }
     float sums[kWidth / 8][4] = {};
-    fill_ahead<kWidth, kKeys, kQueryWarps>(keys[0], k, 0);
-    fill_ahead<kWidth, kKeys, kQueryWarps>(values[0], v, 0);
-    end_group_of_copies();
-    int now = 0;
-    for (int begin = 0; begin < end; begin += kKeys, now = 1 - now) {
-        if (begin + kKeys < end) {
-            fill_ahead<kWidth, kKeys, kQueryWarps>(keys[1 - now], k, begin + kKeys);
-            fill_ahead<kWidth, kKeys, kQueryWarps>(values[1 - now], v, begin + kKeys);
+    const auto fetch = [&](int to, int begin) {
+        fill_ahead<kWidth, kKeys, kQueryWarps>(keys[to], k, begin);
+        fill_ahead<kWidth, kKeys, kQueryWarps>(values[to], v, begin);
+    };
+    through_tiles<kKeys>(0, end, fetch, [&](int now, int begin) {
+        if (begin >= own + kOwn) return;  // no query of this warp sees a key of it
+        float weights[kBlocks][4] = {}, dscores[kBlocks][4] = {};
+        multiply_by_rows<T, kWidth>(weights, queries, keys[now]);
+        multiply_by_rows<T, kWidth>(dscores, gradients, kOwn * static_cast<int>(threadIdx.y), values[now]);
+        const int ahead = own - begin;  // of this warp's queries, beyond the tile's keys
+        if (ahead < kKeys) mask_above(weights, ahead);
+        SMP_UNROLLED
+        for (int i = 0; i < 4 * kBlocks; ++i) {
+            const int half = i % 4 / 2;
+            const float weight = power_of_2(fmaf(weights[i / 4][i % 4], unit, -logsums[half]));
+            float& gradient = dscores[i / 4][i % 4];
+            if constexpr (kDrops)
+                gradient *=
+                    head.kept(dropout, s, own + lane_row() + 8 * half, begin + i / 4 * 8 + lane_column() + i % 2);
+            gradient = weight * (gradient - deltas[half]);
         }
-        end_group_of_copies();
-        await_all_but_last_group();
-        __syncthreads();
-        if (begin < own + kOwn) {
-            float weights[kBlocks][4] = {}, dscores[kBlocks][4] = {};
-            multiply_by_rows<T, kWidth>(weights, queries, keys[now]);
-            multiply_by_rows<T, kWidth>(dscores, gradients, kOwn * static_cast<int>(threadIdx.y), values[now]);
-            const int ahead = own - begin;  // of this warp's queries, beyond the tile's keys
-            if (ahead < kKeys) mask_above(weights, ahead);
-            SMP_UNROLLED
-            for (int i = 0; i < 4 * kBlocks; ++i) {
-                const int half = i % 4 / 2;
-                const float weight = power_of_2(fmaf(weights[i / 4][i % 4], unit, -logsums[half]));
-                float& gradient = dscores[i / 4][i % 4];
-                if constexpr (kDrops)
-                    gradient *=
-                        head.kept(dropout, s, own + lane_row() + 8 * half, begin + i / 4 * 8 + lane_column() + i % 2);
-                gradient = weight * (gradient - deltas[half]);
-            }
-            multiply_by_columns<T, kWidth>(sums, dscores, keys[now]);
-        }
-        __syncthreads();
-    }
+        multiply_by_columns<T, kWidth>(sums, dscores, keys[now]);
+    });
     store_rows<kWidth>(head.part<T>(dqkv, s, 0), own, sums, {scale, scale});
 }
 
@@ -355,38 +222,29 @@ __global__ void __launch_bounds__(kKeyWarps<kWidth>* kWarp, kAtATime<kWidth, kDr
         logsums[to][i] = is_there ? logsumexp[head.row(s, begin + i)] * kLog2E : INFINITY;  // none: no weight
         deltas[to][i] = is_there ? delta[head.row(s, begin + i)] : 0.0F;
     };
-    fetch(0, first);
-    end_group_of_copies();
-    int now = 0;
-    for (int begin = first; begin < length; begin += kQueries, now = 1 - now) {
-        if (begin + kQueries < length) fetch(1 - now, begin + kQueries);
-        end_group_of_copies();
-        await_all_but_last_group();
-        __syncthreads();
-        if (begin + kQueries > own) {
-            float weights[kBlocks][4] = {}, dscores[kBlocks][4] = {};
-            multiply_by_rows<T, kWidth>(weights, keys, kOwn * static_cast<int>(threadIdx.y), queries[now]);
-            multiply_by_rows<T, kWidth>(dscores, values, kOwn * static_cast<int>(threadIdx.y), gradients[now]);
-            const int ahead = own - begin;  // of this warp's keys, beyond the tile's queries
-            if (ahead + kOwn > 0) mask_below(weights, ahead);
-            SMP_UNROLLED
-            for (int i = 0; i < 4 * kBlocks; ++i) {
-                const int in_tile = i / 4 * 8 + lane_column() + i % 2;
-                float &weight = weights[i / 4][i % 4], &gradient = dscores[i / 4][i % 4];
-                weight = power_of_2(fmaf(weight, unit, -logsums[now][in_tile]));
-                if constexpr (kDrops) {
-                    const float kept = head.kept(dropout, s, begin + in_tile, own + lane_row() + i % 4 / 2 * 8);
-                    gradient = weight * (gradient * kept - deltas[now][in_tile]);
-                    weight *= kept;
-                } else {
-                    gradient = weight * (gradient - deltas[now][in_tile]);
-                }
+    through_tiles<kQueries>(first, length, fetch, [&](int now, int begin) {
+        if (begin + kQueries <= own) return;  // no query of it sees a key of this warp
+        float weights[kBlocks][4] = {}, dscores[kBlocks][4] = {};
+        multiply_by_rows<T, kWidth>(weights, keys, kOwn * static_cast<int>(threadIdx.y), queries[now]);
+        multiply_by_rows<T, kWidth>(dscores, values, kOwn * static_cast<int>(threadIdx.y), gradients[now]);
+        const int ahead = own - begin;  // of this warp's keys, beyond the tile's queries
+        if (ahead + kOwn > 0) mask_below(weights, ahead);
+        SMP_UNROLLED
+        for (int i = 0; i < 4 * kBlocks; ++i) {
+            const int in_tile = i / 4 * 8 + lane_column() + i % 2;
+            float &weight = weights[i / 4][i % 4], &gradient = dscores[i / 4][i % 4];
+            weight = power_of_2(fmaf(weight, unit, -logsums[now][in_tile]));
+            if constexpr (kDrops) {
+                const float kept = head.kept(dropout, s, begin + in_tile, own + lane_row() + i % 4 / 2 * 8);
+                gradient = weight * (gradient * kept - deltas[now][in_tile]);
+                weight *= kept;
+            } else {
+                gradient = weight * (gradient - deltas[now][in_tile]);
             }
-            multiply_by_columns<T, kWidth>(dk, dscores, queries[now]);
-            multiply_by_columns<T, kWidth>(dv, weights, gradients[now]);
         }
-        __syncthreads();
-    }
+        multiply_by_columns<T, kWidth>(dk, dscores, queries[now]);
+        multiply_by_columns<T, kWidth>(dv, weights, gradients[now]);
+    });
     store_rows<kWidth>(head.part<T>(dqkv, s, 1), own, dk, {scale, scale});
     store_rows<kWidth>(head.part<T>(dqkv, s, 2), own, dv, {1, 1});
 }
@@ -419,7 +277,7 @@ void with_tiles(Storage storage, const HeadShape& shape, const WeightDropout& dr
 }  // namespace
 
 bool takes_tiles(const HeadShape& shape, std::initializer_list<ConstElements> parts) {
-    return shape.head_width % kRun == 0 && std::all_of(parts.begin(), parts.end(), [](const ConstElements& part) {
+    return shape.head_width % kRunLength == 0 && std::all_of(parts.begin(), parts.end(), [](const ConstElements& part) {
                return part.storage != Storage::fp32 && reinterpret_cast<std::uintptr_t>(part.data) % 16 == 0;
            });
 }
