@@ -119,6 +119,7 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
     const comms::Activity activity(world_, [] { return std::string("the preparation of the training"); });
     require_same_program(world_, program_version());
     placement_ = choose_placement(world_, job_.cluster);
+    // No longer automatic: what the head makes at once, and so the forecast, depends on it.
     job_.cluster.device = placement_.device.is_cuda() ? partition::Device::cuda : partition::Device::cpu;
     fail_together(world_, [&] { prepare_locally(options); });
     require_equal_text(world_, fmt::format("{}\nplan={:016x}\n", configuration(), partition::hash_of(plan_)));

@@ -15,10 +15,10 @@
 #include <gmock/gmock.h>
 
 #include "runtime/trainer.h"
+#include "tests/cuda_on_host/fiber_job.h"
 #include "tests/cuda_on_host/queued_kernels.h"
 #include "tests/runtime/files/scratch_folder.h"
 #include "tests/runtime/local_ranks.h"
-#include "tests/runtime/small_training_job.h"
 
 namespace smp::runtime {
 namespace {
@@ -54,20 +54,13 @@ const std::vector<Layout>& layouts() {
     return all;
 }
 
-/// Small, since a CUDA thread is a fiber here.
 class RemovedJoins : public standin::QueuedKernels<::testing::TestWithParam<Layout>> {
   protected:
     /// Losses, norms and all values after three steps. `meddle` is called between the first two, and so the last one
     /// starts from what the second has left on all ranks.
     std::string train(const std::function<void()>& meddle) {
-        Job job = smp::testing::small_training_job(folder_);
-        smp::testing::change_model(job, [&](auto& model) {
-            model.n_layer = 2;
-            model.n_head = 2;
-            model.n_embd = 4;
-            model.n_positions = 4;
-            model.vocab_size = 97;
-        });
+        Job job = smp::testing::fiber_job(folder_);
+        smp::testing::change_model(job, [](auto& model) { model.n_embd = model.n_positions = 4; });  // many runs
         job.training.sequence_length = 4;
         job.training.global_batch_size = 6;
         job.parallel.microbatches = 3;

@@ -9,10 +9,10 @@
 
 #include "runtime/agreement/agreement.h"
 #include "runtime/trainer.h"
+#include "tests/cuda_on_host/fiber_job.h"
 #include "tests/cuda_on_host/queued_kernels.h"
 #include "tests/runtime/files/scratch_folder.h"
 #include "tests/runtime/local_ranks.h"
-#include "tests/runtime/small_training_job.h"
 #include "tests/steep_weights.h"
 
 namespace smp::runtime {
@@ -24,16 +24,8 @@ class SearchOfTrainingOnCuda : public standin::QueuedKernels<> {
   protected:
     /// Two stages of two tensor ranks.
     Job job(const std::function<void(models::Gpt2Options&)>& change = [](auto&) {}) const {
-        Job job = smp::testing::small_training_job(folder_);
-        smp::testing::change_model(job, [&](auto& model) {
-            model.n_layer = 2;
-            model.n_head = 2;
-            model.n_embd = 12;
-            model.n_positions = 10;
-            model.vocab_size = 97;
-            change(model);
-        });
-        job.training.sequence_length = 10;
+        Job job = smp::testing::fiber_job(folder_);
+        smp::testing::change_model(job, change);
         job.training.global_batch_size = 4;
         job.training.steps = 2;
         job.parallel.microbatches = 2;

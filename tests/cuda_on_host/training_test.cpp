@@ -20,11 +20,11 @@
 #include "runtime/stage/memory_error.h"
 #include "runtime/stage/memory_meter.h"
 #include "runtime/trainer.h"
+#include "tests/cuda_on_host/fiber_job.h"
 #include "tests/cuda_on_host/queued_kernels.h"
 #include "tests/runtime/files/scratch_folder.h"
 #include "tests/runtime/golden_case.h"
 #include "tests/runtime/local_ranks.h"
-#include "tests/runtime/small_training_job.h"
 
 namespace smp::runtime {
 namespace {
@@ -60,20 +60,14 @@ Numbers train(Job job, partition::Device device, std::int64_t steps) {
     return numbers;
 }
 
-/// Small, since a CUDA thread is a fiber here; nothing divides by a tile.
 class TrainingOnCuda : public standin::QueuedKernels<> {
   protected:
     Job job(int layers = 4) const {
-        Job job = smp::testing::small_training_job(folder_);
+        Job job = smp::testing::fiber_job(folder_);
         smp::testing::change_model(job, [&](auto& model) {
             model.n_layer = layers;
-            model.n_head = 2;
-            model.n_embd = 12;
-            model.n_positions = 10;
-            model.vocab_size = 97;
             model.embd_pdrop = model.attn_pdrop = model.resid_pdrop = 0.1;
         });
-        job.training.sequence_length = 10;
         job.training.global_batch_size = 8;
         job.training.gradient_clip_norm = 0.3;
         return job;

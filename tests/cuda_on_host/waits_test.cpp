@@ -11,10 +11,10 @@
 #include <gmock/gmock.h>
 
 #include "runtime/trainer.h"
+#include "tests/cuda_on_host/fiber_job.h"
 #include "tests/cuda_on_host/queued_kernels.h"
 #include "tests/runtime/files/scratch_folder.h"
 #include "tests/runtime/local_ranks.h"
-#include "tests/runtime/small_training_job.h"
 
 namespace smp::runtime {
 namespace {
@@ -45,15 +45,7 @@ bool has_waiting_kernel(int device, const std::string& part) {
 class WaitsOfTrainingOnCuda : public standin::QueuedKernels<> {
   protected:
     Job job(int pp, int tp, int ranks) const {
-        Job job = smp::testing::small_training_job(folder_);
-        smp::testing::change_model(job, [&](auto& model) {
-            model.n_layer = 2;
-            model.n_head = 2;
-            model.n_embd = 12;
-            model.n_positions = 10;
-            model.vocab_size = 97;
-        });
-        job.training.sequence_length = 10;
+        Job job = smp::testing::fiber_job(folder_);
         job.training.global_batch_size = 4;
         job.training.steps = 2;
         job.cluster.device = partition::Device::cuda;
