@@ -105,6 +105,7 @@ Standing Progress::standing(const Operation* operation) const {
 }
 
 bool Progress::has_failed_elsewhere() {
+    look();
     if (!failure_) look_for_failure();
     return failure_ && failure_->by_peer();
 }

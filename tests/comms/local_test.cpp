@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 
+#include "comms/progress.h"
 #include "tests/comms/worlds.h"
 
 namespace smp::comms {
@@ -193,6 +194,27 @@ TEST(LocalWorld, TheLimitOfWaitsCanBeChangedForAllRelatives) {
         pair->set_limit({milliseconds(20)});
         EXPECT_THAT(thrown_by([&] { world.receive(at::zeros({1}), 1).wait(); }),
                     StartsWith("receive of 4 bytes from rank 1 in 'world' did not complete within 20 ms"));
+    });
+}
+
+// Who watches over a rank counts its looks: a rank that waits for long would be taken for one inside a call that does
+// not come back.
+TEST(LocalWorld, ARankLooksAsLongAsItWaits) {
+    std::atomic<const Progress*> waiting = nullptr;
+    on_local_ranks(2, [&](Communicator& world) {
+        const at::Tensor token = at::zeros({1});
+        if (world.rank() == 0) {
+            waiting = world.in_flight().get();
+            world.receive(token, 1).wait();
+            return;
+        }
+        while (waiting == nullptr) std::this_thread::yield();
+        const Progress& other = *waiting;
+        const std::uint64_t enough = other.looks() + 5;
+        const Clock::time_point end = Clock::now() + std::chrono::seconds(20);  // else it sleeps for ten minutes
+        while (other.looks() < enough && Clock::now() < end) std::this_thread::sleep_for(milliseconds(1));
+        EXPECT_GE(other.looks(), enough);
+        world.send(token, 0).wait();
     });
 }
 
