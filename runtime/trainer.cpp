@@ -83,15 +83,16 @@ class Trainer::Impl {
     std::vector<HistoryEntry> history_;  // of the state
     std::int64_t predicted_memory_ = 0;  // of the largest rank: what the plan knows
 
-    /// While it lives, what this rank does goes to its device, and it is watched there where it runs a program.
+    /// While it lives, what this rank does goes to its device, and it is watched there. Not where it reads files, for
+    /// as long as that takes: then the others' waits for it have a limit.
     struct OnDevice {
         c10::OptionalStreamGuard stream;
         DeviceWatch::Scope watched;
     };
-    OnDevice on_device() const { return {.stream = groups_.device->enter(), .watched = DeviceWatch::Scope(nullptr)}; }
-    OnDevice running() {
-        return {.stream = groups_.device->enter(), .watched = DeviceWatch::Scope(device_watch_.get())};
+    OnDevice on_device(std::string what = "the gathering of a parameter") const {
+        return {.stream = groups_.device->enter(), .watched{device_watch_.get(), std::move(what)}};
     }
+    OnDevice reading_files() const { return {.stream = groups_.device->enter(), .watched{nullptr, {}}}; }
 
   private:
     void prepare_locally(TrainerOptions& options);
@@ -150,9 +151,9 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
             groups_, DeviceWatch::Options{.limit = std::chrono::duration_cast<std::chrono::milliseconds>(limit),
                                           .limit_key = "cluster.timeout_seconds",
                                           .doing = [this] { return meter_.doing(); },
-                                          .on_stuck = options.on_stuck});
+                                          .on_failure = std::move(options.on_failure)});
     }
-    const auto device = on_device();
+    const auto device = reading_files();
     cut_.replica = groups_.at.rdp;
     batches_.emplace(cut_, token_needs(plan_, groups_.at), /*pinned=*/placement_.device.is_cuda());
     if (placement_.device.is_cuda()) meter_.count_device_allocations();
@@ -233,7 +234,7 @@ StepRecord Trainer::Impl::step(partition::StepTimes* times) {
         const std::string action = meter_.doing();
         return fmt::format("step {}{}{}", step, action.empty() ? "" : ": ", action);
     });
-    const auto device = running();
+    const auto device = on_device(fmt::format("step {}", state_.steps + 1));
     meter_.reset_peaks();
     const auto batch = microbatches(*train_, state_.samples, /*training=*/true);
     watch_->have_batch();
@@ -276,7 +277,7 @@ double Trainer::Impl::evaluate() {
     if (!validation_) throw std::logic_error("Trainer::evaluate: there are no validation data");
     const comms::Activity activity(
         world_, [this] { return fmt::format("the evaluation after step {}: {}", state_.steps, meter_.doing()); });
-    const auto device = running();
+    const auto device = on_device(fmt::format("the evaluation after step {}", state_.steps));
     meter_.reset_peaks();
     ExactSum losses;
     const std::int64_t batches = job_.training.evaluation_batches;
@@ -290,7 +291,7 @@ double Trainer::Impl::evaluate() {
 }
 
 Snapshot Trainer::Impl::snapshot() const {
-    const auto device = on_device();
+    const auto device = on_device(fmt::format("the snapshot of step {}", state_.steps));
     Snapshot snapshot = take_snapshot(tensors(), state_, configuration());
     snapshot.manifest.history = history_;
     return snapshot;
@@ -298,7 +299,7 @@ Snapshot Trainer::Impl::snapshot() const {
 
 std::vector<std::string> Trainer::Impl::load(const std::filesystem::path& folder) {
     const comms::Activity activity(world_, [&] { return "the loading of " + folder.string(); });
-    const auto device = on_device();
+    const auto device = reading_files();
     ConfigurationChange change;
     TrainingState state;
     std::vector<HistoryEntry> history;
@@ -329,7 +330,7 @@ std::vector<std::string> Trainer::Impl::load(const std::filesystem::path& folder
 std::vector<std::int64_t> Trainer::Impl::sample(const TextRequest& request,
                                                 const std::function<void(std::int64_t)>& drawn) {
     const comms::Activity activity(world_, [this] { return fmt::format("sampling after step {}", state_.steps); });
-    const auto device = running();
+    const auto device = on_device(fmt::format("sampling after step {}", state_.steps));
     TextSampler text(request, job_, cut_.length);
     draw_text(text, cut_.length, plan_, groups_.at, *executor_, world_, drawn);
     return text.drawn();
@@ -337,7 +338,7 @@ std::vector<std::int64_t> Trainer::Impl::sample(const TextRequest& request,
 
 at::Tensor Trainer::Impl::logits(const at::Tensor& tokens) {
     if (tokens.numel() != cut_.length) throw std::logic_error("Trainer::logits: not as many tokens as a sequence has");
-    const auto device = running();
+    const auto device = on_device("the logits of a text");
     return logits_of(tokens, plan_, groups_.at, *executor_);
 }
 
@@ -349,9 +350,7 @@ StepRecord Trainer::step() { return impl_->step(nullptr); }
 StepRecord Trainer::step(partition::StepTimes& times) { return impl_->step(&times); }
 double Trainer::evaluate() { return impl_->evaluate(); }
 bool Trainer::has_validation_data() const { return impl_->validation_.has_value(); }
-std::vector<std::int64_t> Trainer::sample() {
-    return impl_->sample(text_request(impl_->job_.training, impl_->state_.steps), {});
-}
+std::vector<std::int64_t> Trainer::sample() { return sample(text_request(impl_->job_.training, impl_->state_.steps)); }
 std::vector<std::int64_t> Trainer::sample(const TextRequest& request, const std::function<void(std::int64_t)>& drawn) {
     return impl_->sample(request, drawn);
 }

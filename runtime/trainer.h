@@ -52,9 +52,10 @@ struct TrainerOptions {
     std::filesystem::path token_folder = {};
     /// On rank 0: gets a sentence every few seconds while the start takes long.
     std::function<void(const std::string&)> tell = {};
-    /// On CUDA: called from another thread, with a sentence, where a call of CUDA does not come back though all has
-    /// been done to end it. It must end the process. Empty: that rank stays in its call; the others have left.
-    std::function<void(const std::string&)> on_stuck = {};
+    /// On CUDA: called from another thread with a failure of this rank that it cannot throw, a call of CUDA that does
+    /// not come back. It should tell of it and abort the world, and must not throw. Empty: the world is aborted without
+    /// a word.
+    std::function<void(const std::exception&)> on_failure = {};
 };
 
 class Trainer {

@@ -16,7 +16,6 @@
 #include "launch/command/config_arguments.h"
 #include "launch/command/standard_streams.h"
 #include "launch/config/config.h"
-#include "launch/train/run_ranks.h"
 #include "runtime/agreement/agreement.h"
 #include "runtime/agreement/hosts.h"
 
@@ -55,7 +54,8 @@ comms::WaitLimit limit_of_turn(const BenchArguments& arguments, const partition:
 
 /// A configuration's turn in a round. The same sentence on every rank where it cannot be measured. Collective over
 /// `world`.
-void take_turn(const BenchArguments& arguments, bool are_threads, comms::Communicator& world, Measurement& row) {
+void take_turn(const BenchArguments& arguments, bool are_threads, comms::Communicator& world,
+               const TellFailure& tell_failure, Measurement& row) {
     std::optional<Config> config;
     try {
         runtime::fail_together(
@@ -69,7 +69,7 @@ void take_turn(const BenchArguments& arguments, bool are_threads, comms::Communi
     std::string failure;
     if (row.ranks == world.size() || part) {
         try {
-            measure_round(*config, arguments.measuring, are_threads, part ? *part : world, row);
+            measure_round(*config, arguments.measuring, are_threads, part ? *part : world, tell_failure, row);
         } catch (const runtime::AgreedFailure& agreed) {
             failure = agreed.message();
         }
@@ -103,7 +103,7 @@ std::vector<Measurement> rows_of(const BenchArguments& arguments, std::optional<
 }
 
 int benchmark_job(const BenchArguments& arguments, std::vector<Measurement> rows, bool are_threads,
-                  comms::Communicator& world) {
+                  comms::Communicator& world, const TellFailure& tell_failure) {
     std::optional<Baseline> baseline;
     runtime::fail_together(world, [&] {
         if (world.rank() == 0 && !arguments.baseline.empty()) baseline = read_baseline(arguments.baseline);
@@ -117,7 +117,7 @@ int benchmark_job(const BenchArguments& arguments, std::vector<Measurement> rows
             tell_progress(fmt::format("round {} of {}, {} of {}: {}", round + 1, arguments.measuring.rounds, i + 1,
                                       rows.size(), name_of(rows[i], /*with_ranks=*/true)),
                           world);
-            take_turn(arguments, are_threads, world, rows[i]);
+            take_turn(arguments, are_threads, world, tell_failure, rows[i]);
         }
     }
     const bool any = std::any_of(rows.begin(), rows.end(), [](const Measurement& row) { return row.failure.empty(); });

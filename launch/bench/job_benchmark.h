@@ -6,6 +6,7 @@
 #include "comms/communicator.h"
 #include "launch/bench/bench_arguments.h"
 #include "launch/bench/measurement.h"
+#include "launch/train/run_ranks.h"
 
 namespace smp::launch {
 
@@ -19,6 +20,6 @@ std::vector<Measurement> rows_of(const BenchArguments& arguments, std::optional<
 /// --output, from rank 0. Returns the exit code: 0, 2 where nothing could be measured, 7 for --fail-on-slower.
 /// Collective; what a configuration cannot do is a row's sentence, anything else is thrown.
 int benchmark_job(const BenchArguments& arguments, std::vector<Measurement> rows, bool are_threads,
-                  comms::Communicator& world);
+                  comms::Communicator& world, const TellFailure& tell_failure);
 
 }  // namespace smp::launch

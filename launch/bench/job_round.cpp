@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 
 #include "launch/plan/node_layout.h"
-#include "launch/train/run_ranks.h"
 #include "models/gpt2/gpt2.h"
 #include "models/gpt2/gpt2_work.h"
 #include "partition/foresight/measured_durations.h"
@@ -48,7 +47,7 @@ double exposed_share(const partition::Plan& plan, const partition::StepTimes& ti
 }
 
 void measure_round(const Config& config, const MeasuringOptions& options, bool are_threads, comms::Communicator& ranks,
-                   Measurement& row) {
+                   const TellFailure& tell_failure, Measurement& row) {
     ranks.set_limit(startup_limit(config.cluster));
     set_threads(config, ranks);
     const auto hosts = runtime::host_names(ranks);
@@ -58,7 +57,7 @@ void measure_round(const Config& config, const MeasuringOptions& options, bool a
         if (are_threads && ranks.rank() == 0) require_room_for_threads(config, ranks.size());
     });
     runtime::TrainerOptions trains;
-    trains.on_stuck = ending_where_stuck("smp_bench");
+    trains.on_failure = tell_failure;
     runtime::Trainer trainer(job_of_round(config, options), ranks, std::move(trains));
     ranks.set_limit(limit_of_waits(config.cluster));
 

@@ -4,6 +4,7 @@
 #include "comms/communicator.h"
 #include "launch/bench/measurement.h"
 #include "launch/config/config.h"
+#include "launch/train/run_ranks.h"
 #include "partition/foresight/action_times.h"
 #include "partition/plan/plan.h"
 
@@ -17,6 +18,6 @@ double exposed_share(const partition::Plan& plan, const partition::StepTimes& ti
 /// `are_threads`: all ranks have to fit this machine's memory together. Collective; throws what runtime::Trainer
 /// throws, and agreed failures. Writes nothing.
 void measure_round(const Config& config, const MeasuringOptions& options, bool are_threads, comms::Communicator& ranks,
-                   Measurement& row);
+                   const TellFailure& tell_failure, Measurement& row);
 
 }  // namespace smp::launch

@@ -55,9 +55,10 @@ struct Task {
     }
 
     /// Collective.
-    int perform(bool are_threads, comms::Communicator& world) const {
+    int perform(bool are_threads, comms::Communicator& world, const launch::TellFailure& tell_failure) const {
         switch (arguments.command) {
-            case launch::BenchCommand::job: return launch::benchmark_job(arguments, rows, are_threads, world);
+            case launch::BenchCommand::job:
+                return launch::benchmark_job(arguments, rows, are_threads, world, tell_failure);
             case launch::BenchCommand::links: return launch::measure_links(arguments, are_threads, world);
             case launch::BenchCommand::operators: launch::measure_operators(arguments); return 0;
         }
@@ -80,12 +81,12 @@ comms::WaitLimit limit_of_start(int argc, char** argv) {
 /// One process is one rank. The world comes first, so that a mistake that every rank sees is reported by one of them.
 int under_mpi(int argc, char** argv) {
     const launch::RankRun run{.program = kProgram, .communicator = {.limit = limit_of_start(argc, argv)}};
-    return launch::run_under_mpi(run, [&](comms::Communicator& world) {
+    return launch::run_under_mpi(run, [&](comms::Communicator& world, const launch::TellFailure& tell_failure) {
         const auto stated = launch::stated_world();
         if (const auto why = launch::contradiction(stated, world.size())) return refuse_launcher(*stated, *why);
         std::optional<Task> task;
         runtime::fail_together(world, [&] { task.emplace(argc, argv, world.size()); });
-        if (!task->arguments.answer) return task->perform(/*are_threads=*/false, world);
+        if (!task->arguments.answer) return task->perform(/*are_threads=*/false, world, tell_failure);
         if (world.rank() == 0) launch::write_standard_output(*task->arguments.answer);
         return 0;
     });
@@ -112,9 +113,10 @@ int locally(int argc, char** argv) {
         launch::print_failure(kProgram, runtime::sentence_of(error));
         return runtime::exit_code_of(error);
     }
-    return launch::run_as_threads(
-        {.program = kProgram, .communicator = {}}, task->ranks(),
-        [&](comms::Communicator& world) { return task->perform(/*are_threads=*/true, world); });
+    return launch::run_as_threads({.program = kProgram, .communicator = {}}, task->ranks(),
+                                  [&](comms::Communicator& world, const launch::TellFailure& tell_failure) {
+                                      return task->perform(/*are_threads=*/true, world, tell_failure);
+                                  });
 }
 
 /// The one command that measures nothing, and starts no ranks.

@@ -99,7 +99,7 @@ void generate(const launch::GenerateArguments& arguments) {
 
     const auto world = comms::local_world(1);
     runtime::TrainerOptions options{.loads_first = !source.checkpoints.empty(), .has_data = false};
-    options.on_stuck = launch::ending_where_stuck("smp_generate");
+    options.on_failure = launch::ending_this_process("smp_generate");
     runtime::Trainer trainer(source.job, *world.front(), std::move(options));
     const auto loaded = launch::load_newest(trainer, source.checkpoints, "name another checkpoint");
     for (const std::string& sentence : loaded.passed_over) note(sentence);

@@ -9,7 +9,6 @@
 #include "launch/command/config_arguments.h"
 #include "launch/command/standard_output.h"
 #include "launch/plan/node_layout.h"
-#include "launch/train/run_ranks.h"
 #include "launch/train/run_start.h"
 #include "runtime/agreement/agreement.h"
 #include "runtime/agreement/hosts.h"
@@ -18,7 +17,8 @@
 
 namespace smp::launch {
 
-int evaluate(const TrainArguments& arguments, const Config& config, comms::Communicator& world) {
+int evaluate(const TrainArguments& arguments, const Config& config, comms::Communicator& world,
+             const TellFailure& tell_failure) {
     world.set_limit(startup_limit(config.cluster));
     set_threads(config, world);
     const auto hosts = runtime::host_names(world);
@@ -33,7 +33,7 @@ int evaluate(const TrainArguments& arguments, const Config& config, comms::Commu
     beginning = shared(world, beginning);
 
     runtime::TrainerOptions options{.loads_first = !beginning.checkpoints.empty()};
-    options.on_stuck = ending_where_stuck("smp_train");
+    options.on_failure = tell_failure;
     runtime::Trainer trainer(job, world, std::move(options));
     const LoadedCheckpoint loaded =
         load_newest(trainer, beginning.checkpoints, "evaluate another one with --resume DIR");

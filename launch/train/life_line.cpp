@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <exception>
 #include <ifaddrs.h>
+#include <mutex>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -129,8 +130,10 @@ class LifeLine::End {
     explicit End(std::function<void(const std::string&)> lost) : lost_(std::move(lost)) {}
     virtual ~End() = default;
 
-    /// By leave of the connections, with `word`.
+    /// By leave of the connections, with the first `word`. From any thread.
     void stop(Word word) {
+        const std::lock_guard lock(stopping_);
+        if (std::exchange(is_stopped_, true)) return;
         leave_ = word;
         thread_.stop();
     }
@@ -151,6 +154,8 @@ class LifeLine::End {
   private:
     std::function<void(const std::string&)> lost_;
     bool has_spoken_ = false;  // the thread's
+    std::mutex stopping_;
+    bool is_stopped_ = false;
     std::atomic<Word> leave_ = Word::done;
     ServiceThread thread_;
 };
@@ -282,6 +287,10 @@ LifeLine::LifeLine(comms::Communicator& world, const std::vector<RankPlace>& pla
         end_ = std::make_unique<Spoke>(places, world.rank(), runtime::text_of_first(world, ""), std::move(lost));
     }
     runtime::fail_together(world, [] {});  // all have tried: nobody goes on while others look for a way
+}
+
+void LifeLine::fail() noexcept {
+    if (end_) end_->stop(Word::failed);
 }
 
 LifeLine::~LifeLine() {

@@ -25,6 +25,8 @@ class LifeLine {
              std::function<void(const std::string&)> lost);
     /// Takes leave. Local.
     ~LifeLine();
+    /// Takes leave as a rank that fails does, for one that may not come as far as the end of this. From any thread.
+    void fail() noexcept;
     LifeLine(const LifeLine&) = delete;
     LifeLine& operator=(const LifeLine&) = delete;
 

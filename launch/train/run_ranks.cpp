@@ -4,9 +4,12 @@
 #include <atomic>
 #include <chrono>
 #include <cmath>
+#include <condition_variable>
 #include <cstring>
 #include <mutex>
 #include <sched.h>
+#include <set>
+#include <stop_token>
 #include <system_error>
 #include <thread>
 #include <unistd.h>
@@ -16,6 +19,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "comms/device/rank_device.h"
 #include "comms/this_process.h"
@@ -32,6 +36,9 @@ namespace smp::launch {
 
 namespace {
 
+// After a failure was told: enough for a rank between two operators to hear of it and leave.
+constexpr std::chrono::seconds kPatience{5};
+
 /// Remembers the first failure of a world and tells of it, once.
 class FailureReport {
   public:
@@ -41,21 +48,22 @@ class FailureReport {
 
     /// Turns what `body` throws on `world` into a message, the end of the other ranks and an exit code.
     int guard(comms::Communicator& world, const RankMain& body) {
+        const Presence presence(*this, world.rank());
         try {
-            const int code = body(world);
+            const int code = body(world, [&](const std::exception& error) noexcept { take(world, error); });
             if (code != 0) remember(code);
             return code;
         } catch (const ReaderIsGone&) {  // of an answer
             return 0;
         } catch (const runtime::AgreedFailure& failure) {  // all ranks are here
-            if (world.rank() == 0) print(failure.message());
             remember(failure.exit_code());
+            if (world.rank() == 0) {
+                print(failure.message());
+                end_before_long();
+            }
             return failure.exit_code();
-        } catch (const comms::CommunicationError& error) {
-            if (error.by_peer()) return code(4);  // the peer has said why
-            return fail(world, error, 4);
         } catch (const std::exception& error) {
-            return fail(world, error, runtime::exit_code_of(error));
+            return take(world, error);
         }
     }
 
@@ -68,12 +76,43 @@ class FailureReport {
     int code(int otherwise) const { return code_ != 0 ? code_.load() : otherwise; }
 
   private:
-    int fail(comms::Communicator& world, const std::exception& error, int exit_code) {
+    /// Of a rank, from its beginning to its end.
+    class Presence {
+      public:
+        Presence(FailureReport& report, int rank) : report_(report), rank_(rank) {
+            const std::lock_guard lock(report_.mutex_);
+            report_.present_.insert(rank);
+        }
+        ~Presence() {
+            const std::lock_guard lock(report_.mutex_);
+            report_.present_.erase(rank_);
+        }
+        Presence(const Presence&) = delete;
+        Presence& operator=(const Presence&) = delete;
+
+      private:
+        FailureReport& report_;
+        int rank_;
+    };
+
+    /// What one rank alone has met.
+    int take(comms::Communicator& world, const std::exception& error) {
+        const auto* of_communication = dynamic_cast<const comms::CommunicationError*>(&error);
+        if (of_communication != nullptr && of_communication->by_peer()) return code(4);  // the peer has said why
+        const int exit_code = runtime::exit_code_of(error);
         const std::string place = run_.place ? run_.place(world) : "", why = runtime::sentence_of(error);
-        if (remember(exit_code) && (ranks_ == Ranks::threads || world.speaks_for_all()))
-            print(fmt::format("rank {}{}{}: {}", world.rank(), place.empty() ? "" : ", ", place, why));
+        if (remember(exit_code)) {
+            if (speaks(world))
+                print(fmt::format("rank {}{}{}: {}", world.rank(), place.empty() ? "" : ", ", place, why));
+            end_before_long();
+        }
         world.abort(why, exit_code);
-        return exit_code;
+        return code(exit_code);
+    }
+
+    /// A thread beside the rank's cannot ask the others, and speaks where the rank does not come back.
+    bool speaks(comms::Communicator& world) const {
+        return ranks_ == Ranks::threads || std::this_thread::get_id() != thread_of_process_ || world.speaks_for_all();
     }
 
     bool remember(int exit_code) {
@@ -83,9 +122,33 @@ class FailureReport {
 
     void print(const std::string& message) const { tell_failure(run_.program, message); }
 
+    /// See run_as_threads(); processes are ended by MPI.
+    void end_before_long() {
+        if (ranks_ == Ranks::processes || is_ending_.exchange(true)) return;
+        try {
+            end_ = std::jthread([this](const std::stop_token& all_are_back) {
+                std::mutex own;
+                std::unique_lock lock(own);
+                std::condition_variable_any never;
+                never.wait_for(lock, all_are_back, kPatience, [] { return false; });
+                const std::lock_guard lock_present(mutex_);
+                if (present_.empty()) return;
+                tell_log(run_.program, fmt::format("ends without rank{} {}, held up in a call that does not come back",
+                                                   present_.size() == 1 ? "" : "s", fmt::join(present_, ", ")));
+                ::_exit(code(1));
+            });
+        } catch (const std::system_error&) {  // no thread is left: then all are waited for
+        }
+    }
+
     const RankRun& run_;
     Ranks ranks_;
+    const std::thread::id thread_of_process_ = std::this_thread::get_id();
     std::atomic<int> code_ = 0;
+    std::mutex mutex_;
+    std::set<int> present_;
+    std::atomic<bool> is_ending_ = false;
+    std::jthread end_;  // last: it uses all of the above
 };
 
 comms::WaitLimit limit(double seconds, const char* key) {
@@ -120,10 +183,10 @@ void require_room_for_threads(const Config& config, int ranks) {
         throw runtime::MemoryError(*sentence);
 }
 
-std::function<void(const std::string& why)> ending_where_stuck(std::string program) {
-    return [program = std::move(program)](const std::string& why) {
-        tell_failure(program, why);
-        ::_exit(4);  // the rank's thread never comes back
+TellFailure ending_this_process(std::string program) {
+    return [program = std::move(program)](const std::exception& error) {
+        tell_failure(program, runtime::sentence_of(error));
+        ::_exit(runtime::exit_code_of(error));
     };
 }
 

@@ -2,6 +2,7 @@
 // code here, and nowhere else.
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <string>
 
@@ -10,9 +11,14 @@
 
 namespace smp::launch {
 
+/// Does with a rank's failure what run_* do with an exception, for one that may be held up on its way here: tells of
+/// it, where no other was told of, and ends the other ranks. From any thread; throws nothing. Does not return where
+/// ranks are processes, but for what a peer has told.
+using TellFailure = std::function<void(const std::exception& error)>;
+
 /// What one rank does with its world. Returns an exit code; every rank of a world returns the same. Exceptions are
 /// turned into messages and exit codes by run_*.
-using RankMain = std::function<int(comms::Communicator& world)>;
+using RankMain = std::function<int(comms::Communicator& world, const TellFailure& tell)>;
 
 struct RankRun {
     std::string program;  // "smp_train": begins every error message
@@ -30,10 +36,12 @@ void require_few_threads(int ranks, int threads_per_rank);
 /// not run on them at all is for others to refuse, and memory of CUDA devices is not the host's.
 void require_room_for_threads(const Config& config, int ranks);
 
-/// For TrainerOptions::on_stuck: says why, and ends the process with 4.
-std::function<void(const std::string& why)> ending_where_stuck(std::string program);
+/// For the one rank of a program that has no others: tells, and ends the process.
+TellFailure ending_this_process(std::string program);
 
-/// `ranks` threads of this process. Returns when all have ended: 0, or the exit code of the rank that failed first.
+/// `ranks` threads of this process. Returns when all have ended: 0, or the exit code of the rank that failed first. A
+/// rank that has not come back five seconds after a failure was told is held up by what nothing interrupts, a call of
+/// CUDA or of the system: then the process ends with that code, and the log names the rank.
 int run_as_threads(const RankRun& run, int ranks, const RankMain& body);
 /// This process is one rank of an MPI job. A failure that other ranks do not know of ends the whole job.
 int run_under_mpi(const RankRun& run, const RankMain& body);

@@ -28,8 +28,10 @@ std::string place_of(const comms::Communicator& world, const launch::Config& con
 }
 
 /// What a rank is here for. Collective.
-int work(const launch::TrainArguments& arguments, const launch::Config& config, comms::Communicator& world) {
-    return arguments.evaluate ? launch::evaluate(arguments, config, world) : launch::train(arguments, config, world);
+int work(const launch::TrainArguments& arguments, const launch::Config& config, comms::Communicator& world,
+         const launch::TellFailure& tell_failure) {
+    return arguments.evaluate ? launch::evaluate(arguments, config, world, tell_failure)
+                              : launch::train(arguments, config, world, tell_failure);
 }
 
 /// The environment's rank 0 says it for all of its processes, which do not know of each other.
@@ -73,7 +75,7 @@ int under_mpi(int argc, char** argv) {
     const launch::RankRun run{.program = "smp_train",
                               .communicator = {.limit = limit_of_start(argc, argv)},
                               .place = [&](const comms::Communicator& world) { return place_of(world, config); }};
-    return launch::run_under_mpi(run, [&](comms::Communicator& world) {
+    return launch::run_under_mpi(run, [&](comms::Communicator& world, const launch::TellFailure& tell_failure) {
         const auto stated = launch::stated_world();
         if (const auto why = launch::contradiction(stated, world.size())) return refuse_launcher(*stated, *why);
         runtime::fail_together(world, [&] {
@@ -83,7 +85,7 @@ int under_mpi(int argc, char** argv) {
                     "--ranks", "is for local mode; under mpirun the number of ranks is mpirun's -np"});
             if (!arguments.answer) config = launch::load_config(arguments.config, arguments.sets, world.size());
         });
-        if (!arguments.answer && !arguments.dry_run) return work(arguments, config, world);
+        if (!arguments.answer && !arguments.dry_run) return work(arguments, config, world, tell_failure);
         if (world.rank() == 0)
             launch::write_standard_output(arguments.answer ? *arguments.answer
                                                            : dry_run(config, world.size(), /*are_threads=*/false));
@@ -124,7 +126,9 @@ int locally(int argc, char** argv) {
                               .communicator = {},
                               .place = [&](const comms::Communicator& world) { return place_of(world, config); }};
     return launch::run_as_threads(run, arguments.ranks.value_or(config.world()),
-                                  [&](comms::Communicator& world) { return work(arguments, config, world); });
+                                  [&](comms::Communicator& world, const launch::TellFailure& tell_failure) {
+                                      return work(arguments, config, world, tell_failure);
+                                  });
 }
 
 }  // namespace

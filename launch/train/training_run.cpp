@@ -1,5 +1,6 @@
 #include "launch/train/training_run.h"
 
+#include <exception>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -20,7 +21,6 @@
 #include "launch/train/metrics_page.h"
 #include "launch/train/requests.h"
 #include "launch/train/run_inputs.h"
-#include "launch/train/run_ranks.h"
 #include "launch/train/run_start.h"
 #include "runtime/agreement/agreement.h"
 #include "runtime/agreement/hosts.h"
@@ -81,7 +81,8 @@ void export_model(const runtime::Job& job, const std::filesystem::path& output) 
 
 }  // namespace
 
-int train(const TrainArguments& arguments, const Config& config, comms::Communicator& world) {
+int train(const TrainArguments& arguments, const Config& config, comms::Communicator& world,
+          const TellFailure& tell_failure) {
     const bool leader = world.rank() == 0;
     world.set_limit(startup_limit(config.cluster));
     set_threads(config, world);
@@ -127,7 +128,11 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
     runtime::TrainerOptions options{.loads_first = !beginning.checkpoints.empty()};
     options.token_folder = std::filesystem::absolute(arguments.output) / runtime::kTokenFolder;
     options.tell = [&](const std::string& sentence) { screen.write(runtime::escaped(sentence)); };
-    options.on_stuck = ending_where_stuck("smp_train");
+    std::optional<LifeLine> life_line;
+    options.on_failure = [&](const std::exception& error) {
+        if (life_line) life_line->fail();
+        tell_failure(error);
+    };
     runtime::Trainer trainer(job, world, std::move(options));
     const auto loaded =
         load_newest(trainer, beginning.checkpoints, "mend or remove them, or begin anew with --resume never");
@@ -144,8 +149,7 @@ int train(const TrainArguments& arguments, const Config& config, comms::Communic
             warnings.emplace_back(error.what());
         }
     }
-    const LifeLine life_line(world, trainer.places(),
-                             [](const std::string& sentence) { tell_log("smp_train", sentence); });
+    life_line.emplace(world, trainer.places(), [](const std::string& sentence) { tell_log("smp_train", sentence); });
     runtime::Session session(trainer, std::move(recorders),
                              {.notes = std::move(notes),
                               .warnings = std::move(warnings),

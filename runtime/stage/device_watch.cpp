@@ -20,7 +20,7 @@ constexpr milliseconds kPatience{2000};
 }  // namespace
 
 DeviceWatch::DeviceWatch(const RankGroups& groups, Options options)
-    : groups_(groups), options_(std::move(options)), rank_(groups.world->rank()), thread_([this] { run(); }) {}
+    : groups_(groups), options_(std::move(options)), thread_([this] { run(); }) {}
 
 DeviceWatch::~DeviceWatch() {
     {
@@ -31,10 +31,11 @@ DeviceWatch::~DeviceWatch() {
     thread_.join();
 }
 
-DeviceWatch::Scope::Scope(DeviceWatch* watch) : watch_(watch) {
+DeviceWatch::Scope::Scope(DeviceWatch* watch, std::string what) : watch_(watch) {
     if (watch_ == nullptr) return;
     const std::lock_guard lock(watch_->mutex_);
     watch_->is_at_work_ = true;
+    watch_->what_ = std::move(what);
 }
 
 DeviceWatch::Scope::~Scope() {
@@ -45,15 +46,23 @@ DeviceWatch::Scope::~Scope() {
 
 std::uint64_t DeviceWatch::looks() const { return groups_.in_flight()->looks() + groups_.world->in_flight()->looks(); }
 
-void DeviceWatch::give_up(const std::string& why) {
-    given_up_for_ = why;
-    if (groups_.nccl) groups_.nccl->give_up();
+void DeviceWatch::fail(const std::string& what) const {
+    const std::string where = options_.doing();
+    const comms::CommunicationError error(
+        fmt::format("one call has not come back for {} ({}), in {}{}{}; see what the device does, or raise {} where it "
+                    "only needs longer",
+                    comms::readable(options_.limit), options_.limit_key, what, where.empty() ? "" : ": ", where,
+                    options_.limit_key));
+    if (options_.on_failure)
+        options_.on_failure(error);
+    else
+        groups_.world->abort(error.what(), 4);
 }
 
 void DeviceWatch::run() {
     pthread_setname_np(pthread_self(), "smp watch");
     std::uint64_t seen = looks();
-    Clock::time_point came_by = Clock::now(), gave_up = {};
+    Clock::time_point came_by = Clock::now();
     std::unique_lock lock(mutex_);
     while (!changed_.wait_for(lock, kBetweenLooks, [this] { return stops_; })) {
         const std::uint64_t now_seen = looks();
@@ -63,21 +72,13 @@ void DeviceWatch::run() {
             continue;
         }
         const auto away = now - came_by;
-        if (given_up_for_.empty()) {
-            const bool has_failed = groups_.world->has_failed();
-            if (away < (has_failed ? kPatience : options_.limit)) continue;
-            std::string why =
-                fmt::format("rank {} has been inside one call for {} s ({}), in {}", rank_,
-                            std::chrono::duration_cast<std::chrono::seconds>(away).count(),
-                            has_failed ? "while another rank failed" : options_.limit_key, options_.doing());
-            if (!has_failed) groups_.world->abort(why, 4);
-            give_up(why);
-            gave_up = now;
-        } else if (now - gave_up >= kPatience && options_.on_stuck) {
-            lock.unlock();
-            options_.on_stuck(given_up_for_ + "; it does not come back");
-            return;
-        }
+        const bool has_failed = groups_.world->has_failed();
+        if (away < (has_failed ? kPatience : options_.limit)) continue;
+        const std::string what = what_;
+        lock.unlock();  // what follows may last as long as the rank's call
+        if (!has_failed) fail(what);
+        if (groups_.nccl) groups_.nccl->give_up();
+        return;  // more cannot be done from here
     }
 }
 
