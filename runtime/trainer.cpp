@@ -70,6 +70,7 @@ class Trainer::Impl {
     partition::MemoryUse evaluation_memory_;  // in the last evaluation
     std::optional<Dataset> train_, validation_;
     std::vector<std::string> weight_warnings_, data_warnings_;
+    std::function<void(const std::exception&)> on_failure_;  // on CUDA
     RankGroups groups_;
     std::unique_ptr<DeviceWatch> device_watch_;  // on CUDA
     BatchCut cut_;
@@ -94,8 +95,20 @@ class Trainer::Impl {
     }
     OnDevice reading_files() const { return {.stream = groups_.device->enter(), .watched{nullptr, {}}}; }
 
+    /// Tells of what `body` throws before that leaves the trainer, whose end waits for the device.
+    template <typename Body>
+    auto telling(Body body) const {
+        try {
+            return body();
+        } catch (const std::exception& error) {
+            if (on_failure_ && dynamic_cast<const AgreedFailure*>(&error) == nullptr) on_failure_(error);
+            throw;
+        }
+    }
+
   private:
     void prepare_locally(TrainerOptions& options);
+    void prepare_on_device(TrainerOptions& options);
     RankParts parts() {
         return {.stage = *stage_, .groups = groups_, .meter = meter_, .exchange = *exchange_, .update = *update_};
     }
@@ -143,15 +156,21 @@ Trainer::Impl::Impl(const Job& job, comms::Communicator& world, TrainerOptions o
     require_same_data(world_, data);
 
     history_ = {{.after = 0, .by = "training", .from = job_.training.initial_weights, .layout = layout_text(plan_)}};
+    if (placement_.device.is_cuda()) on_failure_ = std::move(options.on_failure);
+    telling([&] { prepare_on_device(options); });
+}
+
+void Trainer::Impl::prepare_on_device(TrainerOptions& options) {
     groups_ = make_groups(plan_, world_, placement_,
-                          job_.training.deterministic ? comms::NcclSums::in_rank_order : comms::NcclSums::native);
+                          job_.training.deterministic ? comms::NcclSums::in_rank_order : comms::NcclSums::native,
+                          on_failure_);
     if (placement_.device.is_cuda()) {
         const auto limit = std::chrono::duration<double>(job_.cluster.timeout_seconds);
         device_watch_ = std::make_unique<DeviceWatch>(
             groups_, DeviceWatch::Options{.limit = std::chrono::duration_cast<std::chrono::milliseconds>(limit),
                                           .limit_key = "cluster.timeout_seconds",
                                           .doing = [this] { return meter_.doing(); },
-                                          .on_failure = std::move(options.on_failure)});
+                                          .on_failure = on_failure_});
     }
     const auto device = reading_files();
     cut_.replica = groups_.at.rdp;
@@ -346,15 +365,23 @@ Trainer::Trainer(const Job& job, comms::Communicator& world, TrainerOptions opti
     : impl_(std::make_unique<Impl>(job, world, std::move(options))) {}
 Trainer::~Trainer() = default;
 
-StepRecord Trainer::step() { return impl_->step(nullptr); }
-StepRecord Trainer::step(partition::StepTimes& times) { return impl_->step(&times); }
-double Trainer::evaluate() { return impl_->evaluate(); }
+StepRecord Trainer::step() {
+    return impl_->telling([&] { return impl_->step(nullptr); });
+}
+StepRecord Trainer::step(partition::StepTimes& times) {
+    return impl_->telling([&] { return impl_->step(&times); });
+}
+double Trainer::evaluate() {
+    return impl_->telling([&] { return impl_->evaluate(); });
+}
 bool Trainer::has_validation_data() const { return impl_->validation_.has_value(); }
 std::vector<std::int64_t> Trainer::sample() { return sample(text_request(impl_->job_.training, impl_->state_.steps)); }
 std::vector<std::int64_t> Trainer::sample(const TextRequest& request, const std::function<void(std::int64_t)>& drawn) {
-    return impl_->sample(request, drawn);
+    return impl_->telling([&] { return impl_->sample(request, drawn); });
 }
-at::Tensor Trainer::logits(const at::Tensor& tokens) { return impl_->logits(tokens); }
+at::Tensor Trainer::logits(const at::Tensor& tokens) {
+    return impl_->telling([&] { return impl_->logits(tokens); });
+}
 std::string Trainer::described_data() const {
     return described(*impl_->train_, impl_->job_.data, impl_->job_.training.steps * impl_->cut_.global_batch);
 }
@@ -383,8 +410,12 @@ partition::Coordinate Trainer::coordinate() const { return impl_->groups_.at; }
 const std::vector<RankPlace>& Trainer::places() const { return impl_->watch_->places(); }
 int Trainer::peak_active_microbatches() const { return impl_->executor_->peak_active(); }
 
-Snapshot Trainer::snapshot() const { return impl_->snapshot(); }
-std::vector<std::string> Trainer::load(const std::filesystem::path& checkpoint) { return impl_->load(checkpoint); }
+Snapshot Trainer::snapshot() const {
+    return impl_->telling([&] { return impl_->snapshot(); });
+}
+std::vector<std::string> Trainer::load(const std::filesystem::path& checkpoint) {
+    return impl_->telling([&] { return impl_->load(checkpoint); });
+}
 
 std::vector<std::string> Trainer::parameter_names() const { return models::parameter_names(impl_->spec()); }
 

@@ -52,9 +52,11 @@ struct TrainerOptions {
     std::filesystem::path token_folder = {};
     /// On rank 0: gets a sentence every few seconds while the start takes long.
     std::function<void(const std::string&)> tell = {};
-    /// On CUDA: called from another thread with a failure of this rank that it cannot throw, a call of CUDA that does
-    /// not come back. It should tell of it and abort the world, and must not throw. Empty: the world is aborted without
-    /// a word.
+    /// On CUDA, where a rank that has failed may be held up by its device before its caller can catch anything: called
+    /// with the failure as soon as it is known and ahead of all that waits for the device, by the rank's thread, or, of
+    /// a call of CUDA that does not come back, by another one. It should tell of it and abort the world, and must not
+    /// throw. Several calls may follow, the first has the cause; what peers have told is among them (by_peer()), agreed
+    /// failures are not. Empty: the exception alone tells, and where there is none the world is aborted without a word.
     std::function<void(const std::exception&)> on_failure = {};
 };
 

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include <ATen/ops/empty.h>
@@ -269,7 +270,9 @@ Work NcclBackend::reduce(const ReduceRequest& request) {
 
 }  // namespace
 
-NcclGroups::NcclGroups(Communicator& world, int device, NcclSums sums) : world_(world), sums_(sums) {
+NcclGroups::NcclGroups(Communicator& world, int device, NcclSums sums,
+                       std::function<void(const std::exception&)> on_failure)
+    : world_(world), sums_(sums) {
     check_nccl_version();
     int devices = 0;
     const cudaError_t code = cudaGetDeviceCount(&devices);
@@ -278,7 +281,7 @@ NcclGroups::NcclGroups(Communicator& world, int device, NcclSums sums) : world_(
             fmt::format("NCCL is to use GPU {}, but CUDA sees {} here ({}); check nvidia-smi and CUDA_VISIBLE_DEVICES, "
                         "or use cluster.device \"cpu\"",
                         device, code == cudaSuccess ? devices : 0, cudaGetErrorString(code)));
-    progress_ = std::make_shared<NcclProgress>(world.in_flight(), device);
+    progress_ = std::make_shared<NcclProgress>(world.in_flight(), device, std::move(on_failure));
 }
 
 std::unique_ptr<Communicator> NcclGroups::make(std::unique_ptr<Communicator> members, NcclLinks links) const {

@@ -3,6 +3,8 @@
 // with CPU tensors.
 #pragma once
 
+#include <exception>
+#include <functional>
 #include <memory>
 
 #include "comms/communicator.h"
@@ -27,9 +29,12 @@ enum class NcclSums {
 /// too; a failure ends all of them. The limit of waits is the world's.
 class NcclGroups {
   public:
-    /// Local. `world` must outlive the groups. Throws CommunicationError where the library is another than this program
-    /// was built for, or there is no such device.
-    NcclGroups(Communicator& world, int device, NcclSums sums = NcclSums::in_rank_order);
+    /// Local. `world` must outlive the groups. `on_failure` gets the first failure, on the thread that has met it,
+    /// ahead of the end of what is in flight, which waits for the device; it must not throw. Of what fails because an
+    /// exception passes it hears nothing: whoever catches that knows why. Throws CommunicationError where the library
+    /// is another than this program was built for, or there is no such device.
+    NcclGroups(Communicator& world, int device, NcclSums sums = NcclSums::in_rank_order,
+               std::function<void(const std::exception&)> on_failure = {});
 
     /// Collective over `members`: the world or a split of it, which the group keeps for splits of its own. Blocks until
     /// all are connected. A group of one makes no call of NCCL. Tensors are CUDA's, on this rank's device: an operation

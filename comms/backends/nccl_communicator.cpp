@@ -19,10 +19,12 @@ c10::cuda::CUDAGuard on(int device) { return c10::cuda::CUDAGuard(static_cast<c1
 
 }  // namespace
 
-NcclProgress::NcclProgress(std::shared_ptr<Progress> bootstrap, int device)
+NcclProgress::NcclProgress(std::shared_ptr<Progress> bootstrap, int device,
+                           std::function<void(const std::exception&)> on_failure)
     : PollingProgress({}, bootstrap->inquiry(), /*own_processor=*/true),
       bootstrap_(std::move(bootstrap)),
       device_(device),
+      tell_(std::move(on_failure)),
       events_(std::make_shared<EventPool>(device)) {}
 
 void NcclProgress::look_for_failure() {
@@ -34,8 +36,19 @@ void NcclProgress::look_for_failure() {
     }
 }
 
-void NcclProgress::on_failure() noexcept { give_up(); }
+void NcclProgress::on_failure() noexcept {
+    if (tell_ && std::uncaught_exceptions() == 0) {
+        try {
+            require_usable();
+        } catch (const CommunicationError& error) {
+            tell_(error);
+        }
+    }
+    give_up();
+}
 
+// What these calls return is not looked at: the failure that is the reason is known and told, nothing else ends what is
+// in flight, and whoever uses a communicator from now on is told of the failure.
 void NcclProgress::give_up() noexcept {
     const std::lock_guard lock(mutex_);
     (void)ncclGroupStart();

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <atomic>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -21,10 +23,12 @@ namespace smp::comms {
 class NcclCommunicator;
 
 /// What one rank has in flight over NCCL. Hears NCCL's asynchronous errors and the failures that the bootstrap knows
-/// of; the first one ends all communicators.
+/// of; the first one is told, then ends all communicators.
 class NcclProgress final : public PollingProgress {
   public:
-    NcclProgress(std::shared_ptr<Progress> bootstrap, int device);
+    /// `on_failure`: as that of NcclGroups.
+    NcclProgress(std::shared_ptr<Progress> bootstrap, int device,
+                 std::function<void(const std::exception&)> on_failure = {});
     ~NcclProgress() override { leave_in_flight(); }
 
     int device() const { return device_; }
@@ -44,6 +48,7 @@ class NcclProgress final : public PollingProgress {
 
     std::shared_ptr<Progress> bootstrap_;
     int device_;
+    std::function<void(const std::exception&)> tell_;
     std::shared_ptr<EventPool> events_;
     std::mutex mutex_;  // of the communicators' beginning and end
     std::vector<NcclCommunicator*> communicators_;

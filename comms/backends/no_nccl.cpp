@@ -2,7 +2,8 @@
 
 namespace smp::comms {
 
-NcclGroups::NcclGroups(Communicator& world, int, NcclSums sums) : world_(world), sums_(sums) {
+NcclGroups::NcclGroups(Communicator& world, int, NcclSums sums, std::function<void(const std::exception&)>)
+    : world_(world), sums_(sums) {
     throw CommunicationError(
         "this program was built without CUDA and NCCL, so it cannot move tensors between GPUs; use cluster.device "
         "\"cpu\", or build with "

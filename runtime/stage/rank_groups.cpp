@@ -47,7 +47,7 @@ void RankGroups::finish(std::string what) const {
 }
 
 RankGroups make_groups(const partition::Plan& plan, comms::Communicator& world, const Placement& placement,
-                       comms::NcclSums sums) {
+                       comms::NcclSums sums, std::function<void(const std::exception&)> on_failure) {
     const partition::Topology& topology = plan.topology;
     if (world.size() != topology.degrees.world())
         throw std::logic_error(
@@ -58,7 +58,7 @@ RankGroups make_groups(const partition::Plan& plan, comms::Communicator& world, 
     groups.world = &world;
     groups.device = std::make_unique<comms::RankDevice>(placement.device);
     if (placement.device.is_cuda() && !placement.is_shared)
-        groups.nccl = std::make_unique<comms::NcclGroups>(world, placement.device.index(), sums);
+        groups.nccl = std::make_unique<comms::NcclGroups>(world, placement.device.index(), sums, std::move(on_failure));
     const auto on_devices = [&](std::unique_ptr<comms::Communicator> members,
                                 comms::NcclLinks links = comms::NcclLinks::every_pair) {
         return groups.nccl ? groups.nccl->make(std::move(members), links) : std::move(members);

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <chrono>
+#include <exception>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -53,8 +55,10 @@ struct RankGroups {
 };
 
 /// Collective over `world`, whose size must be that of the plan's topology. Edges without a stage in common are split
-/// off together: their number does not grow with the stages. Throws CommunicationError where there is no such device.
+/// off together: their number does not grow with the stages. `on_failure`: as that of comms::NcclGroups. Throws
+/// CommunicationError where there is no such device.
 RankGroups make_groups(const partition::Plan& plan, comms::Communicator& world, const Placement& placement = {},
-                       comms::NcclSums sums = comms::NcclSums::in_rank_order);
+                       comms::NcclSums sums = comms::NcclSums::in_rank_order,
+                       std::function<void(const std::exception&)> on_failure = {});
 
 }  // namespace smp::runtime

@@ -31,6 +31,7 @@ constexpr seconds kLatest{50};
 
 /// What goes wrong on rank 1 of four, each with a device, and when; one of these is given.
 struct Wrong {
+    std::function<void()> at_the_start = {};                       // before there are ranks
     std::function<void(comms::Communicator& world)> in_step = {};  // in the midst of the second step
     std::function<void(Trainer& trainer)> instead_of_steps = {};
     seconds limit_of_calls{600};  // cluster.timeout_seconds; of waits, too, where that is said:
@@ -48,6 +49,10 @@ class FailureOnCuda : public standin::QueuedKernels<> {
         std::atomic<Clock::time_point> planted{Clock::time_point::max()};
         std::atomic<int> others = 3;  // that have not ended
         auto worlds = comms::local_world(4, {.limit = {std::chrono::minutes(10), "the limit"}});
+        if (wrong.at_the_start) {
+            planted = Clock::now();
+            wrong.at_the_start();
+        }
         {
             std::vector<std::jthread> threads;
             threads.reserve(worlds.size());
@@ -91,6 +96,8 @@ class FailureOnCuda : public standin::QueuedKernels<> {
     static void expect_all(const std::vector<std::string>& words, const std::string& part) {
         for (const std::string& word : words) EXPECT_THAT(word, ::testing::HasSubstr(part));
     }
+    /// The end of rank 1's communicators does not return from now on.
+    static void let_nccl_stay() { standin::control()->plant({.call = "ncclCommAbort", .device = 1, .stalls = true}); }
 
   private:
     Job job(seconds limit) const {
@@ -115,11 +122,40 @@ TEST_F(FailureOnCuda, ThatARankThrowsReachesAll) {
     expect_all(told({.in_step = [](comms::Communicator&) { throw std::runtime_error("planted"); }}), "planted");
 }
 
+TEST_F(FailureOnCuda, ThatARankThrowsReachesAllThoughItsNcclDoesNotEnd) {
+    expect_all(told({.in_step =
+                         [](comms::Communicator&) {
+                             let_nccl_stay();
+                             throw std::runtime_error("planted");
+                         }}),
+               "planted");
+}
+
 TEST_F(FailureOnCuda, ThatNcclReportsReachesAll) {
     expect_all(
         told({.in_step =
                   [](comms::Communicator&) { standin::control()->fail_communicators(1, 3 /*ncclInternalError*/); }}),
         "internal error");
+}
+
+TEST_F(FailureOnCuda, ThatNcclReportsReachesAllThoughItDoesNotEnd) {
+    expect_all(told({.in_step =
+                         [](comms::Communicator&) {
+                             let_nccl_stay();
+                             standin::control()->fail_communicators(1, 3 /*ncclInternalError*/);
+                         }}),
+               "internal error");
+}
+
+TEST_F(FailureOnCuda, OfNcclsBeginningReachesAllThoughItDoesNotEnd) {
+    expect_all(
+        told({.at_the_start =
+                  [] {
+                      let_nccl_stay();
+                      standin::control()->plant(
+                          {.call = "ncclCommInitRankConfig", .device = 1, .after = 1, .result = 2 /*ncclSystemError*/});
+                  }}),
+        "ncclCommInitRankConfig in 'tensor' (I am rank 1, GPU 1) failed: unhandled system error");
 }
 
 TEST_F(FailureOnCuda, ThatACallOfCudaReportsReachesAll) {

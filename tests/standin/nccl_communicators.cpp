@@ -262,6 +262,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
 
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
     if (comm == nullptr) return ncclInvalidArgument;
+    if (const auto result = planted(__func__, comm->device)) return static_cast<ncclResult_t>(*result);
     if (!in_group()) return abort_together({comm});
     abort_at_group_end(comm);
     return ncclSuccess;
