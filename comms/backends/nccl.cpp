@@ -208,16 +208,16 @@ class NcclBackend final : public Communicator {
     std::unique_ptr<NcclCommunicator> communicator_;  // null in a group of one
 };
 
-/// What NCCL adds as we do, but for the order.
-std::optional<ncclDataType_t> native_sum(const ReduceRequest& request) {
+/// What NCCL adds as we do: integers, whose sum no order changes, and more where the order may be any.
+std::optional<ncclDataType_t> native_sum(const ReduceRequest& request, NcclSums sums) {
     if (request.reduction != Reduction::sum) return std::nullopt;
-    switch (request.input.scalar_type()) {
-        case at::kFloat: return ncclFloat32;
-        case at::kDouble: return ncclFloat64;
-        case at::kInt: return ncclInt32;
-        case at::kLong: return ncclInt64;
-        default: return std::nullopt;
-    }
+    const at::ScalarType type = request.input.scalar_type();
+    if (type == at::kInt) return ncclInt32;
+    if (type == at::kLong) return ncclInt64;
+    if (sums == NcclSums::in_rank_order) return std::nullopt;
+    if (type == at::kFloat) return ncclFloat32;
+    if (type == at::kDouble) return ncclFloat64;
+    return std::nullopt;
 }
 
 Work NcclBackend::add_natively(const ReduceRequest& request, std::string description, ncclDataType_t type) {
@@ -243,8 +243,7 @@ Work NcclBackend::reduce(const ReduceRequest& request) {
     require_here({request.output, request.input});
     const bool everywhere = request.result == ReduceRequest::Result::everywhere;
     std::string description = named(everywhere ? "all_reduce" : "reduce_scatter", request.input);
-    if (const auto type = native_sum(request); type && sums_ == NcclSums::native)
-        return add_natively(request, std::move(description), *type);
+    if (const auto type = native_sum(request, sums_)) return add_natively(request, std::move(description), *type);
     // The scratch memory is the current stream's, ahead of which the communicator's does not run; what holds it until
     // then is the operation.
     const ReductionPieces made = pieces_of_reduction(request, size(), rank(), kShortBytes);

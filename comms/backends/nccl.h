@@ -18,8 +18,9 @@ enum class NcclLinks {
     first_to_second,  // an edge: rank 0 sends and rank 1 receives
 };
 
-/// How sums of 32 and 64 bits are added. Those of 16 bits are always added in fp32 in the order of the ranks and
-/// rounded once, and maxima always propagate what is no number: NCCL's own do neither.
+/// How floating numbers of 32 and 64 bits are added. Integers are always added by NCCL itself: their sums are the same
+/// in any order. Numbers of 16 bits are always added in fp32 in the order of the ranks and rounded once, and maxima
+/// always propagate what is no number: NCCL's own do neither.
 enum class NcclSums {
     in_rank_order,  // as everywhere else: the same bits on every backend and in every run
     native,         // by NCCL: faster, and the same on all ranks; bits may differ from layout to layout and run to run

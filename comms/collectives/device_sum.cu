@@ -14,14 +14,19 @@ template <typename Narrow, typename Wide>
 __global__ void combine_pointers(const __grid_constant__ DeviceSum sum) {
     const std::int64_t step = std::int64_t{gridDim.x} * blockDim.x;
     for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < sum.numel; i += step) {
-        Wide result = static_cast<Wide>(static_cast<const Narrow*>(sum.inputs[0])[i]);
-        for (int input = 1; input < sum.input_count; ++input) {
-            const Wide value = static_cast<Wide>(static_cast<const Narrow*>(sum.inputs[input])[i]);
+        const auto term = [&](int input) {
+            return static_cast<Wide>(static_cast<const Narrow*>(sum.inputs[input])[i]);
+        };
+        const bool goes_on = sum.so_far != nullptr;
+        Wide result = goes_on ? static_cast<const Wide*>(sum.so_far)[i] : term(0);
+        for (int input = goes_on ? 0 : 1; input < sum.input_count; ++input) {
+            const Wide value = term(input);
             if (!sum.maximum)
                 result += value;
             else if (value > result || value != value)
                 result = value;
         }
+        if (sum.carried != nullptr) static_cast<Wide*>(sum.carried)[i] = result;
         for (int output = 0; output < sum.output_count; ++output)
             static_cast<Narrow*>(sum.outputs[output])[i] = static_cast<Narrow>(result);
     }

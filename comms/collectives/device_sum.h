@@ -8,7 +8,8 @@ namespace smp::comms {
 
 enum class NumberType { float32, float64, float16, bfloat16, int32, int64 };
 
-/// Pointers of `numel` elements on the device, by value: a kernel's arguments have room for them.
+/// Pointers of `numel` elements on the device, by value: a kernel's arguments have room for them. What has more terms
+/// or results takes several kernels, each of which goes on from the accumulators of the one before.
 struct DeviceSum {
     static constexpr int kMost = 128;
 
@@ -16,6 +17,9 @@ struct DeviceSum {
     bool maximum;  // instead of the sum
     int input_count, output_count;
     std::int64_t numel;
+    // Accumulators, fp32 for numbers of 16 bits and else of their type; they may be the same memory.
+    const void* so_far;  // where null, there is an input
+    void* carried;       // for the next kernel; null: there is none
     const void* inputs[kMost];
     void* outputs[kMost];
 };

@@ -7,7 +7,6 @@
 #include <ATen/ATen.h>
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
-#include <fmt/format.h>
 
 #include "comms/collectives/device_sum.h"
 
@@ -94,23 +93,46 @@ NumberType number_type(c10::ScalarType type) {
     }
 }
 
-void combine_by_kernel(Reduction reduction, std::span<const at::Tensor> inputs, std::span<const at::Tensor> outputs) {
-    if (std::max(inputs.size(), outputs.size()) > DeviceSum::kMost)
-        throw std::logic_error(fmt::format("a reduction over {} ranks on a device; one kernel adds at most {} tensors",
-                                           std::max(inputs.size(), outputs.size()), DeviceSum::kMost));
-    DeviceSum sum{.type = number_type(inputs.front().scalar_type()),
-                  .maximum = reduction == Reduction::max,
-                  .input_count = static_cast<int>(inputs.size()),
-                  .output_count = static_cast<int>(outputs.size()),
-                  .numel = inputs.front().numel(),
-                  .inputs = {},
-                  .outputs = {}};
-    for (std::size_t i = 0; i < inputs.size(); ++i) sum.inputs[i] = inputs[i].const_data_ptr();
-    for (std::size_t i = 0; i < outputs.size(); ++i) sum.outputs[i] = outputs[i].data_ptr();
+/// Tensors that the n-th of so many kernels takes; none behind the last.
+std::span<const at::Tensor> part_of(std::span<const at::Tensor> tensors, std::size_t n) {
+    constexpr std::size_t kMost = DeviceSum::kMost;
+    const std::size_t begin = std::min(n * kMost, tensors.size());
+    return tensors.subspan(begin, std::min(kMost, tensors.size() - begin));
+}
+std::size_t kernels_for(std::span<const at::Tensor> tensors) {
+    return (tensors.size() + DeviceSum::kMost - 1) / DeviceSum::kMost;
+}
+
+/// The kernel that takes the last terms writes the first results.
+void combine_by_kernels(Reduction reduction, std::span<const at::Tensor> inputs, std::span<const at::Tensor> outputs) {
+    const at::Tensor& first = inputs.front();
     const at::Device device = outputs.front().device();
     const c10::DeviceGuard guard(device);
     const c10::impl::VirtualGuardImpl streams(device.type());
-    combine_on_device(sum, streams.getStreamNativeHandle(streams.getStream(device)));
+    void* const stream = streams.getStreamNativeHandle(streams.getStream(device));
+    const std::size_t readers = kernels_for(inputs), kernels = readers + kernels_for(outputs) - 1;
+    at::Tensor carried;
+    if (kernels > 1)
+        carried = at::empty(
+            {first.numel()},
+            first.options().dtype(c10::isReducedFloatingType(first.scalar_type()) ? at::kFloat : first.scalar_type()));
+    for (std::size_t kernel = 0; kernel < kernels; ++kernel) {
+        const auto terms = part_of(inputs, kernel);
+        const auto results =
+            kernel + 1 < readers ? std::span<const at::Tensor>() : part_of(outputs, kernel + 1 - readers);
+        DeviceSum sum{.type = number_type(first.scalar_type()),
+                      .maximum = reduction == Reduction::max,
+                      .input_count = static_cast<int>(terms.size()),
+                      .output_count = static_cast<int>(results.size()),
+                      .numel = first.numel(),
+                      .so_far = kernel > 0 ? carried.const_data_ptr() : nullptr,
+                      .carried = kernel + 1 < kernels ? carried.data_ptr() : nullptr,
+                      .inputs = {},
+                      .outputs = {}};
+        for (std::size_t i = 0; i < terms.size(); ++i) sum.inputs[i] = terms[i].const_data_ptr();
+        for (std::size_t i = 0; i < results.size(); ++i) sum.outputs[i] = results[i].data_ptr();
+        combine_on_device(sum, stream);
+    }
 }
 
 }  // namespace
@@ -143,7 +165,7 @@ void combine_in_rank_order(Reduction reduction, std::span<const at::Tensor> inpu
                            std::span<const at::Tensor> outputs) {
     const at::Tensor& first = inputs.front();
     if (first.numel() == 0) return;
-    if (!first.is_cpu()) return combine_by_kernel(reduction, inputs, outputs);
+    if (!first.is_cpu()) return combine_by_kernels(reduction, inputs, outputs);
     std::vector<const void*> from;
     std::vector<void*> to;
     for (const at::Tensor& input : inputs) from.push_back(input.const_data_ptr());

@@ -77,6 +77,25 @@ TEST_F(NcclGroupsTest, NativeSumsAreSumsAndExactWhereNumbersAre) {
     });
 }
 
+// Exact in any order: NCCL's own, which has no bound on the ranks and takes no memory for their terms.
+TEST_F(NcclGroupsTest, SumsOfIntegersExchangeNoPieces) {
+    on_local_ranks(3, [](Communicator& world) {
+        const int rank = world.rank();
+        const NcclGroups groups(world, rank, NcclSums::in_rank_order);
+        const auto group = groups.make(world.split(0, rank, "group"));
+        world.barrier();
+        if (rank == 0) standin::control()->plant({.call = "ncclSend", .result = 2});
+        world.barrier();
+        const auto device = at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(rank));
+        const at::Tensor all = at::full({9}, (std::int64_t{1} << 60) + rank, at::kLong).to(device);
+        all_reduce(*group, all).wait();
+        EXPECT_EQ(all[8].item<std::int64_t>(), 3 * (std::int64_t{1} << 60) + 3);
+        const at::Tensor terms = at::full({9}, 1 << rank, at::kInt).to(device), own = terms.narrow(0, 3 * rank, 3);
+        reduce_scatter(*group, own, terms).wait();
+        EXPECT_EQ(own[2].item<int>(), 7);
+    });
+}
+
 TEST_F(NcclGroupsTest, TheWorldKeepsTensorsOfTheCpu) {
     on_local_ranks(4, [](Communicator& world) {
         const int rank = world.rank();

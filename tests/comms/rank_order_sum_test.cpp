@@ -1,5 +1,8 @@
 #include "comms/collectives/rank_order_sum.h"
 
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include "comms/collectives/device_sum.h"
 #include "tests/comms/worlds.h"
 
 namespace smp::comms {
@@ -26,6 +29,36 @@ TEST(RankOrderSum, SixteenBitNumbersAreRoundedOnce) {
     for (const double value : {256.0, 1.0, 1.0}) terms.push_back(at::full({3}, value, at::kBFloat16));
     combine_in_rank_order(Reduction::sum, terms, terms);
     EXPECT_EQ(terms[0][1].item<double>(), 258.0);
+}
+
+// Of more ranks than a kernel takes, in groups over NCCL (one result) and of threads that share a device (one each).
+TEST(RankOrderSumOnDevice, OfAnyNumberOfTermsHasTheBitsOfOneLoop) {
+    if (!at::hasCUDA() || c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).deviceCount() == 0)
+        GTEST_SKIP() << "needs a GPU";
+    constexpr int kMost = DeviceSum::kMost;
+    constexpr std::int64_t kNumel = 100;
+    for (const auto dtype : dtypes_that_add()) {
+        for (const int count : {kMost, kMost + 1, 3 * kMost + 2}) {
+            std::vector<at::Tensor> terms;
+            for (int rank = 0; rank < count; ++rank) terms.push_back(random_tensor(kNumel, dtype, rank));
+            const auto on_device = [&] {
+                std::vector<at::Tensor> rows;
+                const at::Tensor all = at::stack(terms).to(at::kCUDA);
+                for (int rank = 0; rank < count; ++rank) rows.push_back(all.select(0, rank));
+                return rows;
+            };
+            std::vector<at::Tensor> sums = on_device(), maxima = on_device(), everywhere = on_device();
+            combine_in_rank_order(Reduction::sum, sums, std::span(&sums[kMost - 1], 1));
+            combine_in_rank_order(Reduction::max, maxima, std::span(&maxima[kMost - 1], 1));
+            combine_in_rank_order(Reduction::sum, everywhere, everywhere);
+            const at::Tensor sum = sum_of(terms);
+            EXPECT_TRUE(same_bits(sums[kMost - 1], sum)) << dtype << ", " << count << " terms";
+            EXPECT_TRUE(same_bits(maxima[kMost - 1], max_of(terms))) << dtype << ", " << count << " terms";
+            for (const int rank : {0, kMost - 1, count - 1})
+                EXPECT_TRUE(same_bits(everywhere[static_cast<std::size_t>(rank)], sum)) << dtype << ", " << count;
+            EXPECT_TRUE(same_bits(sums.front(), terms.front())) << "a term that is no result was written";
+        }
+    }
 }
 
 TEST(RankOrderSum, PiecesAreDisjointCompleteAndNearlyEqual) {

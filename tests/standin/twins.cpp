@@ -9,18 +9,24 @@ namespace smp::standin {
 
 namespace {
 
-void combine_pointers(dim3, dim3, const void* const* arguments) {
-    const auto& sum = *static_cast<const comms::DeviceSum*>(arguments[0]);
+template <typename Narrow, typename Wide = Narrow>
+void combine_numbers(const comms::DeviceSum& sum) {
     const std::span inputs(sum.inputs, static_cast<std::size_t>(sum.input_count));
     const std::span outputs(sum.outputs, static_cast<std::size_t>(sum.output_count));
+    combine<Narrow, Wide>(sum.maximum, inputs, outputs, sum.numel, static_cast<const Wide*>(sum.so_far),
+                          static_cast<Wide*>(sum.carried));
+}
+
+void combine_pointers(dim3, dim3, const void* const* arguments) {
+    const auto& sum = *static_cast<const comms::DeviceSum*>(arguments[0]);
     using comms::NumberType;
     switch (sum.type) {
-        case NumberType::float32: return combine<float, float>(sum.maximum, inputs, outputs, sum.numel);
-        case NumberType::float64: return combine<double, double>(sum.maximum, inputs, outputs, sum.numel);
-        case NumberType::float16: return combine<c10::Half, float>(sum.maximum, inputs, outputs, sum.numel);
-        case NumberType::bfloat16: return combine<c10::BFloat16, float>(sum.maximum, inputs, outputs, sum.numel);
-        case NumberType::int32: return combine<std::int32_t, std::int32_t>(sum.maximum, inputs, outputs, sum.numel);
-        case NumberType::int64: return combine<std::int64_t, std::int64_t>(sum.maximum, inputs, outputs, sum.numel);
+        case NumberType::float32: return combine_numbers<float>(sum);
+        case NumberType::float64: return combine_numbers<double>(sum);
+        case NumberType::float16: return combine_numbers<c10::Half, float>(sum);
+        case NumberType::bfloat16: return combine_numbers<c10::BFloat16, float>(sum);
+        case NumberType::int32: return combine_numbers<std::int32_t>(sum);
+        case NumberType::int64: return combine_numbers<std::int64_t>(sum);
     }
 }
 
