@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <fmt/format.h>
 
@@ -26,8 +27,9 @@ namespace smp::comms {
 
 namespace {
 
-// Up to here all pairs of a group are connected at the start; NCCL would do it at their first message, and then a call
-// blocks until the peer makes its own. Larger groups exchange pieces of everything rarely, and connections cost memory.
+// Up to here all pairs of a group that may need it are connected at the start; NCCL would do it at their first message,
+// and then a call blocks until the peer makes its own. Larger groups exchange pieces of everything rarely, and
+// connections cost memory.
 constexpr int kConnectedAtStart = 64;
 // Below, one round of everything to everybody is faster than two rounds of pieces.
 constexpr std::int64_t kShortBytes = 256 << 10;
@@ -189,14 +191,23 @@ class NcclBackend final : public Communicator {
     }
     Work add_natively(const ReduceRequest& request, std::string description, ncclDataType_t type);
     void connect(NcclLinks links) {
-        const auto bytes = at::TensorOptions(at::kByte).device(device());
-        const at::Tensor input = at::empty({size()}, bytes), output = at::empty({size()}, bytes);
-        if (links == NcclLinks::first_to_second) {
-            const at::Tensor token = input.narrow(0, 0, 1);
-            if (rank() < 2) (rank() == 0 ? send(token, 1) : receive(token, 0)).wait();
-        } else if (size() <= kConnectedAtStart) {
-            all_to_all(output, input).wait();
-            barrier();
+        const at::Tensor words = at::zeros({2, size()}, at::kLong).to(device());
+        const at::Tensor input = words[0], output = words[1];
+        switch (links) {
+            case NcclLinks::first_to_second: {
+                const at::Tensor token = input.narrow(0, 0, 1);
+                if (rank() < 2) (rank() == 0 ? send(token, 1) : receive(token, 0)).wait();
+                return;
+            }
+            case NcclLinks::rings:  // of a kind that NCCL has not made before it connects what that takes
+                all_reduce(*this, input).wait();
+                reduce_scatter(*this, output.narrow(0, 0, 1), input).wait();
+                all_gather(output, input.narrow(0, 0, 1)).wait();
+                return;
+            case NcclLinks::every_pair:
+                if (size() > kConnectedAtStart) return;
+                all_to_all(output, input).wait();
+                barrier();
         }
     }
 

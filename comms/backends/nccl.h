@@ -12,9 +12,10 @@
 namespace smp::comms {
 
 /// Which ranks of a group reach each other from its start on. NCCL connects others at their first message, and then
-/// both ranks wait for each other; a connection takes memory of the device.
+/// both ranks wait for each other; a connection takes memory of the device, of which nobody here knows how much.
 enum class NcclLinks {
-    every_pair,       // for collectives, and messages between any two
+    every_pair,       // for all that a group can do
+    rings,            // for gatherings, and sums that NCCL makes itself (NcclSums)
     first_to_second,  // an edge: rank 0 sends and rank 1 receives
 };
 

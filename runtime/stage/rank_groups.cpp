@@ -59,15 +59,18 @@ RankGroups make_groups(const partition::Plan& plan, comms::Communicator& world, 
     groups.device = std::make_unique<comms::RankDevice>(placement.device);
     if (placement.device.is_cuda() && !placement.is_shared)
         groups.nccl = std::make_unique<comms::NcclGroups>(world, placement.device.index(), sums, std::move(on_failure));
-    const auto on_devices = [&](std::unique_ptr<comms::Communicator> members,
-                                comms::NcclLinks links = comms::NcclLinks::every_pair) {
+    const auto on_devices = [&](std::unique_ptr<comms::Communicator> members, comms::NcclLinks links) {
         return groups.nccl ? groups.nccl->make(std::move(members), links) : std::move(members);
     };
     const auto [pp, tp, rdp] = groups.at;
     const auto [pp_degree, tp_degree, rdp_degree] = topology.degrees;
-    groups.everyone = on_devices(world.split(0, world.rank(), "everyone"));
-    groups.tensor = on_devices(world.split(pp * rdp_degree + rdp, tp, "tensor"));
-    groups.data = on_devices(world.split(pp * tp_degree + tp, rdp, "data"));
+    // Integers are summed over everyone; over tensor ranks maxima, and activations that may have 16 bits, of which all
+    // receive terms from all; over replicas gradients in fp32.
+    using comms::NcclLinks;
+    groups.everyone = on_devices(world.split(0, world.rank(), "everyone"), NcclLinks::rings);
+    groups.tensor = on_devices(world.split(pp * rdp_degree + rdp, tp, "tensor"), NcclLinks::every_pair);
+    groups.data = on_devices(world.split(pp * tp_degree + tp, rdp, "data"),
+                             sums == comms::NcclSums::native ? NcclLinks::rings : NcclLinks::every_pair);
     const auto pipeline = world.split(tp * rdp_degree + rdp, pp, "pipeline");
     const partition::StageId here = groups.at.stage();
     for (const auto& round :
@@ -78,8 +81,7 @@ RankGroups make_groups(const partition::Plan& plan, comms::Communicator& world, 
         const auto color = static_cast<int>(own - round.begin());  // behind the last one: with all who have none
         const std::string name = own == round.end() ? "none" : partition::name_of(*own);
         auto members = pipeline->split(color, own != round.end() && own->to == here ? 1 : 0, name);
-        if (own != round.end())
-            groups.edges.emplace(*own, on_devices(std::move(members), comms::NcclLinks::first_to_second));
+        if (own != round.end()) groups.edges.emplace(*own, on_devices(std::move(members), NcclLinks::first_to_second));
     }
     return groups;
 }

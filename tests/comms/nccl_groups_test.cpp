@@ -50,6 +50,23 @@ TEST_F(NcclGroupsTest, AnEdgeIsConnectedOneWay) {
     });
 }
 
+// Connections of pairs take memory, and of most groups none is ever used.
+TEST_F(NcclGroupsTest, RingsConnectNoPair) {
+    for (const char* call : {"ncclSend", "ncclRecv"}) standin::control()->plant({.call = call, .result = 2});
+    on_local_ranks(3, [](Communicator& world) {
+        const int rank = world.rank();
+        const NcclGroups groups(world, rank, NcclSums::native);
+        const auto group = groups.make(world.split(0, rank, "group"), NcclLinks::rings);
+        const at::Tensor terms = filled(world, 9, 1 << rank), piece = terms.narrow(0, 3 * rank, 3);
+        reduce_scatter(*group, piece, terms).wait();
+        group->all_gather(terms, piece).wait();
+        EXPECT_EQ(terms[8].item<float>(), 7);
+        all_reduce(*group, terms).wait();
+        EXPECT_EQ(terms[8].item<float>(), 21);
+        EXPECT_THROW((void)group->send(terms, (rank + 1) % 3), CommunicationError);
+    });
+}
+
 // 3 terms of about 1 in fp32: two roundings.
 TEST_F(NcclGroupsTest, NativeSumsAreSumsAndExactWhereNumbersAre) {
     on_local_ranks(3, [](Communicator& world) {
