@@ -80,7 +80,11 @@ void Progress::wait(Operation& operation) {
         const std::uint64_t seen = events();
         require_usable();
         if (step(operation)) return;
-        step_each();
+        const bool all = is_due();
+        if (all) {
+            step_each();
+            have_looked();
+        }
         if (operation.complete_) return;
         const Clock::time_point now = Clock::now();
         if (now >= deadline) {
@@ -88,8 +92,9 @@ void Progress::wait(Operation& operation) {
             require_usable();
         }
         if (inquiry_->has_news()) inquiry_->answer(standing(&operation));
-        Clock::time_point until = deadline;
-        for (const auto& other : in_flight_) until = std::min(until, other->due());
+        Clock::time_point until = std::min(deadline, operation.due());
+        if (all)
+            for (const auto& other : in_flight_) until = std::min(until, other->due());
         if (until > now) rest(seen, now - start, until);
     }
 }

@@ -66,6 +66,17 @@ class Progress : public std::enable_shared_from_this<Progress> {
         if (!in_flight_.empty()) step_each();
         if (inquiry_->has_news()) inquiry_->answer(standing());
     }
+    /// For who comes by often: does so where operations need it to move on, or it is time again (between_looks());
+    /// whether it did.
+    bool step_due() {
+        if (!is_due()) {
+            look();
+            return false;
+        }
+        step_all();
+        have_looked();
+        return true;
+    }
     /// Steps one; true once complete.
     bool step(Operation& operation);
     /// Blocks until `operation` is complete; throws on failure and when the time is over. Then the message says where
@@ -96,6 +107,9 @@ class Progress : public std::enable_shared_from_this<Progress> {
     virtual void look_for_failure() {}
     /// The first failure has come: the rank's own thread, before anybody is told.
     virtual void on_failure() noexcept {}
+    /// Of operations that move on by themselves: for so long nobody needs to know which have ended. Zero: they move by
+    /// being stepped.
+    virtual Clock::duration between_looks() const { return Clock::duration::zero(); }
     /// A number that changes with every event that a rest() must not sleep over.
     virtual std::uint64_t events() const { return 0; }
     /// Gives the processor away until something may have happened, since `events` was read, or `until`.
@@ -108,6 +122,13 @@ class Progress : public std::enable_shared_from_this<Progress> {
 
     void look() noexcept { looks_.store(looks() + 1, std::memory_order_relaxed); }
     void step_each();
+    bool is_due() const {
+        const Clock::duration pause = between_looks();
+        return pause == Clock::duration::zero() || Clock::now() >= looked_ + pause;
+    }
+    void have_looked() {
+        if (between_looks() != Clock::duration::zero()) looked_ = Clock::now();
+    }
     void forget(const Operation& operation);
     /// What this rank is doing: waiting for `operation`, or at work.
     Standing standing(const Operation* operation = nullptr) const;
@@ -120,6 +141,7 @@ class Progress : public std::enable_shared_from_this<Progress> {
     const Activity* activity_ = nullptr;                 // the innermost
     std::vector<std::shared_ptr<Operation>> in_flight_;  // in the order of their beginning
     bool stepping_ = false;
+    Clock::time_point looked_{};            // at all, for the last time: of who asks for a pause between looks
     std::atomic<std::uint64_t> looks_ = 0;  // written by the rank's thread alone
     Clock::duration waited_{};
     std::optional<CommunicationError> failure_;

@@ -42,6 +42,9 @@ class NcclProgress final : public PollingProgress {
   protected:
     void look_for_failure() override;
     void on_failure() noexcept override;
+    /// A host that runs a step ahead of its device has a thousand operations in flight, and looking at one is a call of
+    /// the driver.
+    Clock::duration between_looks() const override { return std::chrono::milliseconds(5); }
 
   private:
     friend class NcclCommunicator;
@@ -107,6 +110,7 @@ class NcclCommunicator {
     std::string what(const char* operation) const;
     /// Hears failures, answers inquiries and keeps the progress's limit as any wait does.
     void settle(const char* operation);
+    bool is_in_flight() const;
     void end();
     void leave();  // the rank's communicators
     void check_asynchronous_errors() const;

@@ -106,7 +106,7 @@ IssueTime issue(const partition::RankProgram& program, Performer& performer, com
         }
         events.signal(action, std::move(work));
         if (!is_posted(action)) events.free_all(action);
-        progress.step_all();
+        progress.step_due();
     }
     events.require_everything_waited_for();
     time.all = steady_nanoseconds() - begin;

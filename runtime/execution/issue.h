@@ -60,7 +60,7 @@ struct IssueTime {
 [[noreturn]] void refuse(const partition::Action& action, const std::string& what);
 
 /// By the rank's thread: where a device stands still instead, the time is the performer's to know. `progress`: of the
-/// rank, moved on behind each action. `times`, where it is not null, gets one entry an action.
+/// rank, moved on behind each action (Progress::step_due). `times`, where it is not null, gets one entry an action.
 /// Throws what waits and the performer throw, and refuses an action that waits for what is to come, signals what has
 /// been signalled, or is posted and waited for by nobody; what is in flight then stays so.
 IssueTime issue(const partition::RankProgram& program, Performer& performer, comms::Progress& progress,

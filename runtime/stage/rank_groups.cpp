@@ -30,14 +30,9 @@ comms::Work RankGroups::receive(const partition::Edge& edge, at::Tensor received
     return group_of(*this, edge).receive(std::move(received), 0);
 }
 
-void RankGroups::progress() {
-    constexpr std::chrono::milliseconds kBetweenLooks{5};
+void RankGroups::progress() const {
     if (!device->is_cuda()) return world->progress();
-    const auto now = std::chrono::steady_clock::now();
-    if (now - looked_ < kBetweenLooks) return;
-    looked_ = now;
-    in_flight()->step_all();
-    in_flight()->require_usable();
+    if (in_flight()->step_due()) in_flight()->require_usable();
 }
 
 void RankGroups::finish(std::string what) const {

@@ -2,7 +2,6 @@
 // other.
 #pragma once
 
-#include <chrono>
 #include <exception>
 #include <functional>
 #include <map>
@@ -45,13 +44,10 @@ struct RankGroups {
     const std::shared_ptr<comms::Progress>& in_flight() const { return tensor->in_flight(); }
     /// Moves on whatever is in flight. Called at operator boundaries: a device moves on by itself, and is looked at for
     /// failures now and then.
-    void progress();
+    void progress() const;
     /// Returns when the device has done what it was given: the one wait of a step. `what` names it. Blocking, with the
     /// world's limit.
     void finish(std::string what) const;
-
-  private:
-    std::chrono::steady_clock::time_point looked_{};
 };
 
 /// Collective over `world`, whose size must be that of the plan's topology. Edges without a stage in common are split

@@ -113,6 +113,21 @@ TEST_F(NcclGroupsTest, SumsOfIntegersExchangeNoPieces) {
     });
 }
 
+// Looks are rare where devices move on by themselves: what has ended is not in flight for that.
+TEST_F(NcclGroupsTest, AGroupEndsWellWhoseOperationsHaveEnded) {
+    on_local_ranks(2, [](Communicator& world) {
+        const int rank = world.rank();
+        const NcclGroups groups(world, rank);
+        {
+            const auto group = groups.make(world.split(0, rank, "group"));
+            const at::Tensor tensor = filled(world, 100, rank + 1);
+            all_reduce(*group, tensor).join();
+            EXPECT_EQ(tensor.cpu()[99].item<float>(), 3);  // waits inside CUDA
+        }
+        groups.make(world.split(0, rank, "another"))->barrier();
+    });
+}
+
 TEST_F(NcclGroupsTest, TheWorldKeepsTensorsOfTheCpu) {
     on_local_ranks(4, [](Communicator& world) {
         const int rank = world.rank();

@@ -47,6 +47,9 @@ struct Control {
     void (*fail_communicators)(int device, int result);
     /// Calls `take` with a line for each NCCL kernel that waits: "device 0: send of 8 bytes to rank 1 in 'x'".
     void (*waiting_kernels)(void (*take)(void* context, const char* line), void* context);
+    /// Calls about events since the start.
+    std::int64_t (*events_recorded)(int device);
+    std::int64_t (*events_queried)(int device);
 };
 
 /// Null without the stand-in.

@@ -150,6 +150,8 @@ extern "C" const smp::standin::Control* smp_cuda_standin() {
         .take_back = take_back,
         .fail_communicators = fail_communicators,
         .waiting_kernels = waiting_kernels,
+        .events_recorded = [](int device) { return counts(device).events_recorded.load(); },
+        .events_queried = [](int device) { return counts(device).events_queried.load(); },
     };
     return &control;
 }

@@ -352,6 +352,7 @@ cudaError_t cudaEventRecordWithFlags(cudaEvent_t handle, cudaStream_t on, unsign
             return refuse("cudaEventRecord: an event of device " + std::to_string(event.device) +
                               " on a stream of device " + std::to_string(stream.device),
                           cudaErrorInvalidResourceHandle);
+        count(counts(event.device).events_recorded);
         event.recorded_on = stream.queue;
         stream.queue->push([state = event.state, record = event.state->issue()] { state->reach(record); });
         return cudaSuccess;
@@ -361,7 +362,11 @@ cudaError_t cudaEventRecordWithFlags(cudaEvent_t handle, cudaStream_t on, unsign
 cudaError_t cudaEventRecord(cudaEvent_t handle, cudaStream_t on) { return cudaEventRecordWithFlags(handle, on, 0); }
 
 cudaError_t cudaEventQuery(cudaEvent_t handle) {
-    return call(__func__, [&] { return event_of(handle).state->has_reached_all() ? cudaSuccess : cudaErrorNotReady; });
+    return call(__func__, [&] {
+        const EventHandle& event = event_of(handle);
+        count(counts(event.device).events_queried);
+        return event.state->has_reached_all() ? cudaSuccess : cudaErrorNotReady;
+    });
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
