@@ -6,6 +6,7 @@
 
 #include "partition/check/checker_passes.h"
 #include "partition/job/flat_padding.h"
+#include "partition/plan/library_sums.h"
 
 namespace smp::partition::passes {
 namespace {
@@ -61,8 +62,9 @@ void check_exchange(const Plan& plan, const ModuleGraph& graph, Findings& findin
                             chunk, summed[chunk].bytes, summed[chunk].rounds, rows[chunk].bytes, rows[chunk].rounds));
 }
 
-/// Room for what a rank receives of the others.
+/// Room for what a rank receives of the others; none at all where a library makes the sums.
 void check_reduction_scratch(const Plan& plan, Findings& findings) {
+    if (!has_reduction_scratch(plan)) return;
     const int replicas = plan.topology.degrees.rdp;
     for (const StageId stage : plan.training.ids()) {
         const RankProgram& program = plan.training[stage];

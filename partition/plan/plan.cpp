@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "partition/plan/library_sums.h"
 #include "partition/plan/lowering.h"
 #include "partition/stages/chunk_costs.h"
 
@@ -22,10 +23,9 @@ int forward_only_boundaries(int stages, int chunks_per_stage) {
     return 1 + (chunks_per_stage > 1 ? std::max(kReceivesAheadForwardOnly, stages) : kReceivesAheadForwardOnly);
 }
 
-}  // namespace
-
-Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const Degrees& degrees,
-               int evaluation_microbatches, const CostsOfChunks& measured, Transport transport) {
+/// `of_sums`: how sums of gradients reach the ranks' tensors.
+Plan planned(const ModuleGraph& graph, const ParallelOptions& options, const Degrees& degrees,
+             int evaluation_microbatches, const CostsOfChunks& measured, Transport transport, Transport of_sums) {
     std::vector<Problem> problems = validate(options);
     if (problems.empty() &&
         (degrees.pp != options.pipeline_parallel_degree || degrees.tp != options.tensor_parallel_degree)) {
@@ -65,7 +65,7 @@ Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const D
     const int receives_ahead = is_ample ? kReceivesAhead + 1 : kReceivesAhead;
     const LoweringOptions both{.tensor_ranks = degrees.tp,
                                .replicas = degrees.rdp,
-                               .transport = transport,
+                               .transport = of_sums,
                                .sharded = plan.shard_optimizer_state};
     LoweringOptions forward_and_backward = both, forward_only = both;
     forward_and_backward.receives_ahead = receives_ahead;
@@ -86,6 +86,28 @@ Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const D
     plan.evaluation = forwards(evaluation_microbatches);
     plan.sampling = forwards(1);
     return plan;
+}
+
+}  // namespace
+
+Plan make_plan(const ModuleGraph& graph, const ParallelOptions& options, const Degrees& degrees,
+               int evaluation_microbatches, const CostsOfChunks& measured, Transport transport) {
+    return planned(graph, options, degrees, evaluation_microbatches, measured, transport, transport);
+}
+
+Plan make_plan_for_library_sums(const ModuleGraph& graph, const ParallelOptions& options, const Degrees& degrees,
+                                int evaluation_microbatches, const CostsOfChunks& measured) {
+    // As little as where a rank adds what lies in the others' tensors.
+    return planned(graph, options, degrees, evaluation_microbatches, measured, Transport::messages,
+                   Transport::shared_memory);
+}
+
+bool has_reduction_scratch(const Plan& plan) {
+    return std::ranges::any_of(plan.training, [](const RankProgram& program) {
+        return std::ranges::any_of(program.actions, [](const Action& action) {
+            return action.kind == ActionKind::reduce_gradients && !action.scratch.empty();
+        });
+    });
 }
 
 namespace {

@@ -17,7 +17,8 @@ partition::ModuleGraph graph_of(const Job& job, int world,
                                 partition::Transport transport = partition::Transport::shared_memory);
 
 /// The job's plan on `world` ranks; evaluation, where the job has one, is cut into microbatches as training is. Throws
-/// ConfigError as make_plan does.
+/// ConfigError as make_plan does. Where NCCL adds gradients itself (ranks with a CUDA device each, but for
+/// training.deterministic) none of its reductions has scratch.
 partition::Plan plan_of(const Job& job, int world,
                         partition::Transport transport = partition::Transport::shared_memory);
 

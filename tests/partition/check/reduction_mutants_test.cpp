@@ -1,6 +1,8 @@
 // Changes of what plans say of flat buffers: reductions and their buckets, sums of rows, gatherings, scratch.
 #include <algorithm>
 
+#include "partition/foresight/memory_forecast.h"
+#include "partition/plan/library_sums.h"
 #include "tests/partition/check/mutants.h"
 
 namespace smp::partition {
@@ -155,6 +157,33 @@ TEST_F(BucketMutants, ScratchThatIsTooSmallForTheTermsOfOthers) {
     EXPECT_THAT(check(plan_), IsEmpty());
     EXPECT_THAT(check(plan_, graph()),
                 Contains(AllOf(HasSubstr("(reduce gradients chunk0 bucket1) has"), HasSubstr("which take"))));
+}
+
+TEST_F(BucketMutants, ScratchOfSomeReductionsOnly) {
+    action(0, "reduce gradients chunk0 bucket1").scratch.clear();
+    EXPECT_THAT(check(plan_, graph()),
+                Contains(HasSubstr("(reduce gradients chunk0 bucket1) has 0 bytes for the terms of others")));
+}
+
+// Sums that a library makes: nothing lies beside the gradients, and all else is as before.
+TEST_F(BucketMutants, AreSoundWithoutAnyScratch) {
+    ParallelOptions options = testing::options_by_hand({2, 2}, 2);
+    options.tensor_parallel_degree = 2;
+    const Plan bare = make_plan_for_library_sums(graph(), options, plan_.topology.degrees, 1);
+    EXPECT_THAT(check(bare, graph()), IsEmpty());
+    EXPECT_TRUE(has_reduction_scratch(plan_));
+    EXPECT_FALSE(has_reduction_scratch(bare));
+    EXPECT_EQ(bare.transport, plan_.transport);
+    const auto communication = [](const Plan& plan) {
+        return memory_forecast(plan, graph(), StageId(0)).peak[static_cast<std::size_t>(MemoryCategory::communication)];
+    };
+    EXPECT_GT(communication(plan_), 0);
+    EXPECT_EQ(communication(bare), 0);
+    const auto rows = [](const Plan& plan) {
+        return std::ranges::find(plan.training.front().actions, ActionKind::sum_row_gradients, &Action::kind)
+            ->growth_bytes;
+    };
+    EXPECT_EQ(rows(plan_), 2 * rows(bare));  // two ranks: the other's beside the own
 }
 
 TEST_F(BucketMutants, RowsSummedBehindTheirReduction) {
