@@ -1,11 +1,11 @@
 // Whole trainings on CUDA tensors, over the stand-in for CUDA's runtime and NCCL: a device a rank, streams that begin
 // late, our kernels run on the host in the order of their streams, none of LibTorch's. If these fail, a rank on a GPU
 // reads what is not there yet, keeps what it should give back, or computes other numbers than the CPU.
-#include <chrono>
 #include <cmath>
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -19,43 +19,17 @@
 #include "runtime/trainer.h"
 #include "tests/cuda_on_host/fiber_job.h"
 #include "tests/cuda_on_host/queued_kernels.h"
+#include "tests/cuda_on_host/trained_numbers.h"
 #include "tests/runtime/files/scratch_folder.h"
 #include "tests/runtime/golden_case.h"
-#include "tests/runtime/local_ranks.h"
 
 namespace smp::runtime {
 namespace {
 
-struct Numbers {
-    std::vector<double> losses, grad_norms;
-    std::map<std::string, at::Tensor> values;  // at the end
-};
-
-/// Ranks as threads, each with a device where the job says cuda. They may wait for long: under the thread sanitizer a
-/// step takes minutes.
-void on_devices(int ranks, const std::function<void(comms::Communicator&)>& body) {
-    smp::testing::on_ranks(comms::local_world(ranks, {.limit = {std::chrono::minutes(30), "the limit"}}), body);
-}
-
-Numbers train(Job job, partition::Device device, std::int64_t steps) {
-    job.cluster.device = device;
-    const auto& parallel = job.parallel;
-    const int replica = parallel.pipeline_parallel_degree * parallel.tensor_parallel_degree;
-    const int ranks = job.cluster.devices_per_node.value_or(replica);
-    Numbers numbers;
-    on_devices(ranks, [&](comms::Communicator& world) {
-        Trainer trainer(job, world);
-        while (trainer.steps_done() < steps) {
-            const StepRecord record = trainer.step();
-            if (world.rank() != 0) continue;
-            numbers.losses.push_back(record.loss);
-            numbers.grad_norms.push_back(record.grad_norm);
-        }
-        for (const std::string& name : trainer.parameter_names())
-            if (const at::Tensor value = trainer.gather_value(name); value.defined()) numbers.values[name] = value;
-    });
-    return numbers;
-}
+using smp::testing::expect_same_bits;
+using smp::testing::Numbers;
+using smp::testing::on_devices;
+using smp::testing::train;
 
 class TrainingOnCuda : public standin::QueuedKernels<> {
   protected:
@@ -70,10 +44,7 @@ class TrainingOnCuda : public standin::QueuedKernels<> {
         return job;
     }
     static Job with(Job job, int pp, int tp, int ranks) {
-        job.parallel.pipeline_parallel_degree = pp;
-        job.parallel.tensor_parallel_degree = tp;
-        job.cluster.devices_per_node = ranks;
-        return job;
+        return smp::testing::laid_out(std::move(job), pp, tp, ranks);
     }
 
     smp::testing::ScratchFolder folder_;
@@ -89,13 +60,6 @@ void expect_numbers_of_the_cpu(const Job& job, const Numbers& numbers) {
         EXPECT_NEAR(numbers.losses[i], expected.losses[i], 7e-6) << "step " << i + 1;
         EXPECT_NEAR(numbers.grad_norms[i], expected.grad_norms[i], 1e-5) << "step " << i + 1;
     }
-}
-
-void expect_same_bits(const Numbers& numbers, const Numbers& expected) {
-    EXPECT_EQ(numbers.losses, expected.losses);
-    EXPECT_EQ(numbers.grad_norms, expected.grad_norms);
-    ASSERT_EQ(numbers.values.size(), expected.values.size());
-    for (const auto& [name, value] : expected.values) EXPECT_TRUE(numbers.values.at(name).equal(value)) << name;
 }
 
 TEST_F(TrainingOnCuda, HasTheGoldenNumbers) {
@@ -161,14 +125,6 @@ TEST_F(TrainingOnCuda, TensorRanksAndReplicasHaveTheNumbersOfTheCpu) {
         layout = with(layout, 4, 2, 16);
         expect_same_bits(train(layout, partition::Device::cuda, kSteps), expected);
     }
-}
-
-TEST_F(TrainingOnCuda, ThreadsThatShareADeviceHaveTheNumbersOfThoseThatDoNot) {
-    Job layout = with(job(), 2, 2, 4);
-    const Numbers expected = train(layout, partition::Device::cuda, kSteps);
-    layout.cluster.share_devices = true;
-    layout = with(layout, 2, 2, 4);
-    expect_numbers_of_the_cpu(layout, expected);
 }
 
 // In 16 bits a rounding may fall on the other side at each operator: some 2^-9 of the numbers of a step.
