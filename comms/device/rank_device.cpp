@@ -2,10 +2,14 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <map>
+#include <mutex>
+#include <new>
 #include <stdexcept>
 #include <utility>
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <fmt/format.h>
@@ -15,12 +19,63 @@
 
 namespace smp::comms {
 
+namespace {
+
+/// Blocks as large as they are asked for: LibTorch's own allocator rounds up to powers of two. They are freed at the
+/// end, when a rank has nothing in flight any more, since CUDA may wait then for all that the device does.
+class PinnedMemory : public std::enable_shared_from_this<PinnedMemory> {
+  public:
+    explicit PinnedMemory(int device) : device_(device) {}
+    PinnedMemory(const PinnedMemory&) = delete;
+    PinnedMemory& operator=(const PinnedMemory&) = delete;
+    ~PinnedMemory() {
+        for (const auto& [bytes, block] : unused_) (void)cudaFreeHost(block);
+    }
+
+    at::Tensor take(std::int64_t bytes) {
+        void* const block = take_block(bytes);
+        return at::from_blob(
+            block, {bytes},
+            [own = shared_from_this(), bytes](void* given_up) {
+                const std::lock_guard lock(own->mutex_);
+                own->unused_.emplace(bytes, given_up);
+            },
+            at::kByte);
+    }
+
+  private:
+    void* take_block(std::int64_t bytes) {
+        {
+            const std::lock_guard lock(mutex_);
+            if (const auto found = unused_.find(bytes); found != unused_.end()) return unused_.extract(found).mapped();
+        }
+        const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device_));
+        void* block = nullptr;
+        const cudaError_t code = cudaHostAlloc(&block, static_cast<std::size_t>(bytes), cudaHostAllocDefault);
+        if (code == cudaErrorMemoryAllocation) {
+            (void)cudaGetLastError();  // said here, and not again by whoever starts the next kernel
+            throw std::bad_alloc();
+        }
+        check_cuda(code, "cudaHostAlloc");
+        return block;
+    }
+
+    const int device_;
+    std::mutex mutex_;
+    std::multimap<std::int64_t, void*> unused_;  // by bytes
+};
+
+}  // namespace
+
 struct RankDevice::Compute {
     explicit Compute(int device)
-        : stream(device, CudaStream::Priority::low), events(std::make_shared<EventPool>(device)) {}
+        : stream(device, CudaStream::Priority::low),
+          events(std::make_shared<EventPool>(device)),
+          pinned(std::make_shared<PinnedMemory>(device)) {}
 
     CudaStream stream;
     std::shared_ptr<EventPool> events;
+    std::shared_ptr<PinnedMemory> pinned;
 };
 
 namespace {
@@ -168,7 +223,7 @@ std::unique_ptr<CopyStream> RankDevice::make_copy_stream(std::string name, std::
 }
 
 at::Tensor RankDevice::host_memory(std::int64_t bytes) const {
-    return at::empty({bytes}, at::TensorOptions(at::kByte).pinned_memory(compute_ != nullptr));
+    return compute_ ? compute_->pinned->take(bytes) : at::empty({bytes}, at::kByte);
 }
 
 }  // namespace smp::comms

@@ -60,7 +60,8 @@ class RankDevice {
     std::unique_ptr<CopyStream> make_copy_stream(std::string name, std::shared_ptr<Progress> progress,
                                                  const CopyOptions& options) const;
     /// Uninitialised uint8 [bytes] of host memory that copies to and from this device run beside compute with: pinned
-    /// for CUDA.
+    /// for CUDA, and no larger than is asked for. What is given up is kept for who asks for as much, until the device
+    /// is gone too. Throws std::bad_alloc where CUDA can pin no more.
     at::Tensor host_memory(std::int64_t bytes) const;
 
   private:

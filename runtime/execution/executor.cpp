@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <initializer_list>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -14,6 +15,7 @@
 
 #include "comms/collectives/rank_order_sum.h"
 #include "runtime/execution/issue.h"
+#include "runtime/stage/memory_error.h"
 
 namespace smp::runtime {
 
@@ -59,6 +61,21 @@ Offloaded offloaded_in(const partition::RankProgram& program) {
         now -= static_cast<std::size_t>(std::ranges::count_if(action.frees, is_offloaded));
     }
     return all;
+}
+
+/// Memory for all of it, in one block.
+at::Tensor host_block(const comms::RankDevice& device, const Offloaded& all) {
+    const std::int64_t bytes = static_cast<std::int64_t>(all.at_once) * all.bytes;
+    try {
+        return device.host_memory(bytes);
+    } catch (const std::bad_alloc&) {
+        throw MemoryError(fmt::format(
+            "out of memory before the first step: CUDA pins no {} of host memory here, for {} activations of {} that "
+            "parallel.offload_activations keeps there; look at the memory of the machine and at limits on this process "
+            "(ulimit -v, a container's), run fewer ranks here, lower parallel.active_microbatches, or set "
+            "parallel.offload_activations = false",
+            partition::shown_bytes(bytes), all.at_once, partition::shown_bytes(all.bytes)));
+    }
 }
 
 /// Those in front of actions.
@@ -227,13 +244,15 @@ Executor::Executor(const partition::Plan& plan, const std::vector<partition::Sha
             *groups_.device,
             comms::JoinTimes::Options{
                 .kinds = kAwaited, .expected = joins_between(training), .most = options_.most_timed_joins});
-    const auto [at_once, bytes] = offloaded_in(training);
-    if (at_once == 0) return;
+    const Offloaded all = offloaded_in(training);
+    if (all.at_once == 0) return;
     const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::offloaded);
     const comms::RankDevice& device = *groups_.device;
-    for (std::size_t i = 0; i < at_once; ++i) host_ring_.push_back(device.host_memory(bytes));
+    const at::Tensor block = host_block(device, all);
+    for (std::int64_t begin = 0; begin < block.numel(); begin += all.bytes)
+        host_ring_.push_back(block.narrow(0, begin, all.bytes));
     if (device.is_cuda())  // pinned: no allocator tells of it
-        meter_.count(partition::MemoryCategory::offloaded, static_cast<std::int64_t>(at_once) * bytes);
+        meter_.count(partition::MemoryCategory::offloaded, block.numel());
     copies_out_ = device.make_copy_stream("copies to host memory", groups_.in_flight(), options_.copies);
     copies_in_ = device.make_copy_stream("copies from host memory", groups_.in_flight(), options_.copies);
 }

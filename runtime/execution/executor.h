@@ -103,7 +103,8 @@ class Executor {
     Update& update_;
     ExecutorOptions options_;
     int peak_active_ = 0;
-    // Where checkpointed inputs are offloaded: as many pieces of host memory as the plan ever uses at once.
+    // Where checkpointed inputs are offloaded: as many pieces of host memory as the plan ever uses at once, of one
+    // block.
     std::vector<at::Tensor> host_ring_;
     std::unique_ptr<comms::CopyStream> copies_out_, copies_in_;
     std::unique_ptr<comms::JoinTimes> join_times_;  // where the rank has a CUDA device of its own

@@ -11,7 +11,7 @@ namespace smp::standin {
 struct HostWaits {
     std::int64_t stream, device, event;  // synchronisations
     std::int64_t copies;                 // blocking ones, those into pageable memory among them
-    std::int64_t frees;                  // cudaFree waits for all that its device does
+    std::int64_t frees;                  // cudaFree and cudaFreeHost wait for all that their device does
     std::int64_t all() const { return stream + device + event + copies + frees; }
 };
 
@@ -34,6 +34,7 @@ struct Control {
     /// Calls `take` once for each two purposes of which one was to wait for the other on the device since the last
     /// call.
     void (*joins)(int device, void (*take)(void* context, const char* waiting, const char* awaited), void* context);
+    std::int64_t (*pinned_bytes)(int device);  // of host memory, by the device that was current
     void (*plant)(const Plant& plant);
     /// cudaStreamWaitEvent goes well and does nothing where a stream for `waiting` is to wait for one for `awaited`: a
     /// join that is missing in the program. What streams are for, their purpose: "compute", "copies in", "copies out",

@@ -136,6 +136,7 @@ TEST_F(StandIn, ElapsedTimeIsThatBetweenTimedEvents) {
 TEST_F(StandIn, CopiesToAndFromPinnedMemoryAreAsynchronousAndThoseOfPageableMemoryAreNot) {
     const cudaStream_t on = stream();
     void *device = nullptr, *pinned = nullptr;
+    const std::int64_t pinned_before = control()->pinned_bytes(0);
     ok(cudaMalloc(&device, 64));
     ok(cudaHostAlloc(&pinned, 64, 0));
     std::vector<int> pageable(16, 5);
@@ -155,7 +156,10 @@ TEST_F(StandIn, CopiesToAndFromPinnedMemoryAreAsynchronousAndThoseOfPageableMemo
     EXPECT_EQ(after.copies - before.copies, 1);
     EXPECT_EQ(after.all() - before.all(), 1);
     ok(cudaFree(device));
+    EXPECT_EQ(control()->pinned_bytes(0), pinned_before + 64);
     ok(cudaFreeHost(pinned));
+    EXPECT_EQ(control()->pinned_bytes(0), pinned_before);
+    EXPECT_EQ(control()->host_waits(0).frees - after.frees, 2);
 }
 
 TEST_F(StandIn, CopiesOfRowsLeaveWhatIsBetween) {

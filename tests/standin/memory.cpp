@@ -23,7 +23,7 @@ struct Block {
 struct Table {
     std::mutex mutex;
     std::map<const std::byte*, Block> blocks;
-    std::array<std::size_t, kMostDevices> used{};
+    std::array<std::size_t, kMostDevices> used{}, pinned{};  // by device; pinned for it
 };
 Table& table() {
     static auto* const only = new Table;
@@ -52,6 +52,7 @@ cudaError_t add(void** address, std::size_t bytes, Place place) {
     if (*address == nullptr) return cudaErrorMemoryAllocation;
     const std::lock_guard lock(all.mutex);
     all.blocks[static_cast<const std::byte*>(*address)] = {bytes, place};
+    if (place.memory == Memory::pinned) all.pinned[static_cast<std::size_t>(place.device)] += bytes;
     return cudaSuccess;
 }
 
@@ -61,7 +62,7 @@ cudaError_t remove(const void* address) {
     const auto found = all.blocks.find(static_cast<const std::byte*>(address));
     if (found == all.blocks.end()) return cudaErrorInvalidValue;
     const auto [bytes, place] = found->second;
-    if (place.memory == Memory::device) all.used[static_cast<std::size_t>(place.device)] -= bytes;
+    (place.memory == Memory::device ? all.used : all.pinned)[static_cast<std::size_t>(place.device)] -= bytes;
     all.blocks.erase(found);
     return cudaSuccess;
 }
@@ -82,6 +83,12 @@ std::int64_t bytes_in_use(int device) {
     Table& all = table();
     const std::lock_guard lock(all.mutex);
     return static_cast<std::int64_t>(all.used[static_cast<std::size_t>(device)]);
+}
+
+std::int64_t pinned_bytes(int device) {
+    Table& all = table();
+    const std::lock_guard lock(all.mutex);
+    return static_cast<std::int64_t>(all.pinned[static_cast<std::size_t>(device)]);
 }
 
 }  // namespace smp::standin
@@ -116,6 +123,10 @@ cudaError_t cudaMallocHost(void** address, size_t bytes) { return cudaHostAlloc(
 cudaError_t cudaFreeHost(void* address) {
     return call(__func__, [&] {
         if (address == nullptr) return cudaSuccess;
+        const Place place = place_of(address);
+        if (place.memory != Memory::pinned) return cudaErrorInvalidValue;
+        count(counts(place.device).frees);
+        wait_for_device(place.device);
         if (const cudaError_t code = remove(address); code != cudaSuccess) return code;
         std::free(address);
         return cudaSuccess;
@@ -127,6 +138,7 @@ cudaError_t cudaHostRegister(void* address, size_t bytes, unsigned) {
         Table& all = table();
         const std::lock_guard lock(all.mutex);
         all.blocks[static_cast<const std::byte*>(address)] = {bytes, {Memory::pinned, current_device()}};
+        all.pinned[static_cast<std::size_t>(current_device())] += bytes;
         return cudaSuccess;
     });
 }

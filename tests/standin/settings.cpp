@@ -148,6 +148,7 @@ extern "C" const smp::standin::Control* smp_cuda_standin() {
         .ignore_joins = ignore_joins,
         .hold_back = hold_back,
         .take_back = take_back,
+        .pinned_bytes = pinned_bytes,
         .fail_communicators = fail_communicators,
         .waiting_kernels = waiting_kernels,
         .events_recorded = [](int device) { return counts(device).events_recorded.load(); },

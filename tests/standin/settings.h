@@ -51,6 +51,7 @@ bool join_is_ignored(const std::string& waiting, const std::string& awaited);
 
 // The parts that other files add to Control.
 std::int64_t bytes_in_use(int device);
+std::int64_t pinned_bytes(int device);
 void joins(int device, void (*take)(void* context, const char* waiting, const char* awaited), void* context);
 void hold_back(const char* purpose);  // null: none any more
 void fail_communicators(int device, int result);

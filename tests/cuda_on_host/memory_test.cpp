@@ -1,0 +1,79 @@
+// Memory of trainings on CUDA devices, over the stand-in for CUDA's runtime. If these fail, host memory is pinned that
+// nobody counts, or memory that runs out ends a job with CUDA's words.
+#include <atomic>
+#include <cstdint>
+
+#include <gmock/gmock.h>
+
+#include "runtime/agreement/agreement.h"
+#include "runtime/stage/memory_error.h"
+#include "runtime/trainer.h"
+#include "tests/cuda_on_host/fiber_job.h"
+#include "tests/cuda_on_host/queued_kernels.h"
+#include "tests/cuda_on_host/trained_numbers.h"
+#include "tests/runtime/files/scratch_folder.h"
+
+namespace smp::runtime {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr int kOutOfMemory = 2;  // cudaErrorMemoryAllocation
+
+class MemoryOfTrainingOnCuda : public standin::QueuedKernels<> {
+  protected:
+    Job job(bool offloads) const {
+        Job job = smp::testing::laid_out(smp::testing::fiber_job(folder_), 2, 1, 2);
+        smp::testing::change_model(job, [](auto& model) { model.n_layer = 4; });
+        job.training.global_batch_size = 8;
+        job.training.steps = 2;
+        job.cluster.device = partition::Device::cuda;
+        job.parallel.activation_checkpointing = "each";
+        job.parallel.activation_loading_horizon = 1;
+        job.parallel.offload_activations = offloads;
+        return job;
+    }
+
+    smp::testing::ScratchFolder folder_;
+};
+
+TEST_F(MemoryOfTrainingOnCuda, HasNoMorePinnedForActivationsThanItCounts) {
+    smp::testing::on_devices(2, [&](comms::Communicator& world) {
+        const auto pinned = [&] { return standin::control()->pinned_bytes(world.rank()); };
+        const std::int64_t before = pinned();
+        std::int64_t plain = 0, offloading = 0, counted = 0;
+        {
+            const Trainer trainer(job(false), world);
+            plain = pinned() - before;
+        }
+        EXPECT_EQ(pinned(), before) << "is not given back";
+        {
+            Trainer trainer(job(true), world);
+            offloading = pinned() - before;
+            trainer.step();
+            counted = trainer.memory().live[static_cast<std::size_t>(partition::MemoryCategory::offloaded)];
+        }
+        EXPECT_GT(counted, 0);
+        EXPECT_EQ(offloading - plain, counted);
+    });
+}
+
+TEST_F(MemoryOfTrainingOnCuda, ThatCudaDoesNotPinIsSaidByAllRanks) {
+    standin::control()->plant({.call = "cudaHostAlloc", .device = 1, .after = 1, .result = kOutOfMemory});
+    std::atomic<int> told = 0;
+    smp::testing::on_devices(2, [&](comms::Communicator& world) {
+        try {
+            const Trainer trainer(job(true), world);
+            ADD_FAILURE() << "rank " << world.rank() << " went on";
+        } catch (const MemoryError& error) {
+            EXPECT_EQ(exit_code_of(error), 5);
+            EXPECT_THAT(error.what(), HasSubstr("CUDA pins no "));
+            EXPECT_THAT(error.what(), HasSubstr(" activations of 960 B that parallel.offload_activations keeps"));
+            ++told;
+        }
+    });
+    EXPECT_EQ(told, 2);
+}
+
+}  // namespace
+}  // namespace smp::runtime
