@@ -77,7 +77,7 @@ std::vector<Key> model_keys() {
     return {
         preset_key(),
         s.required("n_layer", &O::n_layer, "transformer layers"),
-        s.required("n_head", &O::n_head, "attention heads"),
+        s.required("n_head", &O::n_head, "attention heads; on CUDA of up to 128 columns each"),
         s.required("n_embd", &O::n_embd, "width of the residual stream"),
         s.option("n_positions", &O::n_positions, "longest sequence"),
         s.option("vocab_size", &O::vocab_size, "tokens of the vocabulary"),

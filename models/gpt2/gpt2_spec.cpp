@@ -11,6 +11,7 @@
 #include "models/gpt2/gpt2_work.h"
 #include "models/gpt2/hugging_face.h"
 #include "models/gpt2/options_text.h"
+#include "models/kernels/cuda/device_kernels.h"
 
 namespace smp::models {
 namespace {
@@ -52,6 +53,32 @@ void Gpt2::check_layout(const partition::ParallelOptions& parallel, partition::O
             fmt::format("must divide model.n_head, which is {}, and the width of the MLP (model.n_inner), which is {}",
                         heads, inner),
             fmt::format("choose {}", common_divisors(heads, inner)));
+    }
+}
+
+void Gpt2::check_share(const MicrobatchShare& share, partition::OptionChecks& checks) const {
+    namespace cuda = kernels::cuda;
+    if (!share.storage.on_cuda) return;
+    const std::string on_cpus = "compute on CPUs (cluster.device = \"cpu\")";
+    if (const std::int64_t width = head_width(options_); width > cuda::kWidestHead) {
+        checks.conflict("model.n_head", options_.n_head,
+                        fmt::format("cuts model.n_embd = {} into heads of {} columns, and attention on CUDA "
+                                    "(cluster.device) takes up to {}",
+                                    options_.n_embd, width, cuda::kWidestHead),
+                        fmt::format("raise it to {} or more, or {}",
+                                    (options_.n_embd + cuda::kWidestHead - 1) / cuda::kWidestHead, on_cpus));
+    }
+    if (const std::int64_t heads = options_.n_head / share.tensor_degree; heads > cuda::kMostInGrid) {
+        checks.conflict("model.n_head", options_.n_head,
+                        fmt::format("leaves {} heads to a rank, and attention on CUDA (cluster.device) takes up to {}",
+                                    heads, cuda::kMostInGrid),
+                        "lower it, raise parallel.tensor_parallel_degree, or " + on_cpus);
+    }
+    if (share.sequences > cuda::kMostInGrid) {
+        checks.conflict("cluster.device", std::string("cuda"),
+                        fmt::format("attention there takes microbatches of up to {} sequences, and these have {}",
+                                    cuda::kMostInGrid, share.sequences),
+                        "raise parallel.microbatches, lower the batch, or " + on_cpus);
     }
 }
 

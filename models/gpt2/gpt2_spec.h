@@ -4,13 +4,14 @@
 #include <string>
 #include <vector>
 
+#include "models/device_rules.h"
 #include "models/gpt2/options.h"
 #include "models/model_spec.h"
 
 namespace smp::models {
 
 /// Modules in order of execution: the embedding ("wte", with the positions), "h.0" … "h.{L−1}", "lm_head" (with ln_f).
-class Gpt2 final : public ModelSpec {
+class Gpt2 final : public ModelSpec, public DeviceRules {
   public:
     explicit Gpt2(const Gpt2Options& options) : options_(options) {}
 
@@ -21,6 +22,7 @@ class Gpt2 final : public ModelSpec {
     std::string canonical_text() const override;
     partition::OptionChecks checks() const override;
     void check_layout(const partition::ParallelOptions& parallel, partition::OptionChecks& checks) const override;
+    void check_share(const MicrobatchShare& share, partition::OptionChecks& checks) const override;
     std::int64_t vocabulary() const override { return options_.vocab_size; }
     std::int64_t longest_sequence() const override { return options_.n_positions; }
     std::int64_t width() const override { return options_.n_embd; }

@@ -1,6 +1,7 @@
 #include "models/kernels/kernel_table.h"
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 #include <fmt/format.h>
@@ -32,7 +33,8 @@ std::string products(Storage storage) {
 /// On CUDA.
 std::string attention(Storage storage, std::int64_t head_width) {
     const cuda::HeadShape head{.sequences = 1, .length = 1, .heads = 1, .head_width = head_width};
-    if (!cuda::takes_heads(head)) return "ATen";
+    if (!cuda::takes_heads(head))
+        throw std::logic_error(fmt::format("kernel_table: heads of {} columns on CUDA", head_width));
     if (cuda::takes_tiles(head, {{nullptr, storage}}))
         return fmt::format("own kernel on tensor cores, {}", word_of(storage));
     return "own kernel, scalar, fp32 inside";

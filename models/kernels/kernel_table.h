@@ -18,7 +18,8 @@ struct ImplementedOperator {
 };
 
 /// On this machine's processor, or on a CUDA device, where activations and weights are stored as `storage` and heads
-/// have `head_width` columns. Pure, but for what the processor can do.
+/// have `head_width` columns. Pure, but for what the processor can do. Throws std::logic_error for heads that attention
+/// on CUDA does not take.
 std::vector<ImplementedOperator> kernel_table(DeviceKind device, Storage storage, std::int64_t head_width);
 
 /// In one line: "products: cuBLAS in fp32, no TF32; LayerNorm, GELU: own kernels". Operators with the same

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <utility>
 
+#include "models/device_rules.h"
 #include "models/model_spec.h"
 #include "partition/stages/assignment.h"
 #include "runtime/job/job_size.h"
@@ -25,6 +26,17 @@ void check_layout(const Job& job, OptionChecks& checks) {
                                     tensor),
                         "change one of them, or set parallel.optimize = \"speed\"");
     }
+}
+
+/// Operators of the model that have no kernel where the job computes.
+void check_device(const Job& job, std::int64_t sequences, OptionChecks& checks) {
+    const auto* const rules = dynamic_cast<const models::DeviceRules*>(job.model.spec.get());
+    if (rules == nullptr) return;
+    rules->check_share({.tensor_degree = job.parallel.tensor_parallel_degree,
+                        .sequences = sequences,
+                        .length = sequence_length(job.training, job.model.spec->longest_sequence()),
+                        .storage = models::storage_of(job.parallel, job.cluster.device)},
+                       checks);
 }
 
 /// Layers by hand may not add up, and stages may be too many; the automatic assignment finds a way for all others.
@@ -133,6 +145,7 @@ std::vector<partition::Problem> validate_job(const Job& job) {
     const bool is_valid = job.model.spec->checks().problems().empty() && partition::validate(job.parallel).empty();
     OptionChecks size;
     if (is_valid) check_size(job, size);
+    if (is_valid) check_device(job, /*sequences=*/1, checks);
     std::vector<partition::Problem> problems = checks.problems();
     problems.insert(problems.end(), size.conflicts().begin(), size.conflicts().end());
     const auto stages = is_valid && size.conflicts().empty() ? stage_problems(job) : std::vector<partition::Problem>{};
@@ -157,6 +170,7 @@ std::vector<partition::Problem> validate_job_on(const Job& job, std::int64_t wor
     const std::int64_t pieces = std::int64_t{rdp} * job.parallel.microbatches;
     OptionChecks checks;
     check_size_on(job, rdp, checks);
+    if (checks.conflicts().empty() && sequences % pieces == 0) check_device(job, sequences / pieces, checks);
     if (!checks.conflicts().empty() || sequences % pieces == 0) return checks.problems();
     const std::string why = fmt::format(
         "{} data-parallel rank{} x {} microbatches (parallel.microbatches) = {} must divide the global batch", rdp,

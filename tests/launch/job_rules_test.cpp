@@ -29,6 +29,29 @@ TEST(JobRules, HeadsAndMlpDivideByTheTensorDegree) {
                 AllOf(HasSubstr("model.n_embd = 30"), HasSubstr("model.n_head, which is 4")));
 }
 
+TEST(JobRules, HeadsThatNoKernelTakesAreRefusedOnCuda) {
+    const auto on = [](const std::string& device, const std::string& sections) {
+        return problem_with(fmt::format(R"({{"cluster": {{"device": "{}"}}, {}}})", device, sections));
+    };
+    const std::string wide = R"("model": {"n_head": 4, "n_embd": 640})";
+    EXPECT_THAT(on("cuda", wide),
+                AllOf(HasSubstr("model.n_head = 4: cuts model.n_embd = 640 into heads of 160 columns"),
+                      HasSubstr("takes up to 128; raise it to 5 or more, or"), HasSubstr("cluster.device = \"cpu\"")));
+    EXPECT_EQ(on("cpu", wide), "0 problems:");
+    EXPECT_EQ(on("auto", wide), "0 problems:");  // a trainer that comes to CUDA says it
+    EXPECT_EQ(on("cuda", R"("model": {"n_head": 5, "n_embd": 640})"), "0 problems:");
+    const std::string many = R"("model": {"n_head": 131072, "n_embd": 131072, "n_layer": 1})";
+    EXPECT_THAT(on("cuda", many), HasSubstr("model.n_head = 131072: leaves 131072 heads to a rank"));
+    EXPECT_EQ(on("cpu", many), "0 problems:");
+    const std::string sequences = R"("training": {"global_batch_size": 131072, "sequence_length": 8},
+                                     "parallel": {"microbatches": )";
+    EXPECT_THAT(on("cuda", sequences + "1}"),
+                HasSubstr("cluster.device = \"cuda\": attention there takes microbatches of up to 65535 sequences, and "
+                          "these have 131072; raise parallel.microbatches"));
+    EXPECT_EQ(on("cuda", sequences + "4}"), "0 problems:");
+    EXPECT_EQ(on("cpu", sequences + "1}"), "0 problems:");
+}
+
 TEST(JobRules, TensorDegreesThatArePossibleAreNamedOnce) {
     const auto degree = [](int tp) {
         return only_problem(problems_of(Json{{"model", {{"preset", "gpt2-xl"}}},

@@ -230,8 +230,6 @@ void gradient_in_tiles(T* dqkv, const float* delta, const T* dout, const T* qkv,
 
 }  // namespace
 
-bool takes_heads(const HeadShape& s) { return s.head_width <= 128 && s.heads <= 65535 && s.sequences <= 65535; }
-
 void attention(Elements out, float* logsumexp, ConstElements qkv, const HeadShape& s, const WeightDropout& dropout,
                void* stream) {
     if (takes_tiles(s, {qkv, out})) return attend_by_tiles(out, logsumexp, qkv, s, dropout, stream);

@@ -62,8 +62,11 @@ struct WeightDropout {
     bool is_on = false;
     std::uint64_t first_sequence = 0;
 };
-/// Heads of up to 128 columns, up to 65,535 of them and of sequences. Others take ATen's operators.
-bool takes_heads(const HeadShape& shape);
+/// What attention has kernels for: heads of so many columns, and so many heads, and sequences.
+constexpr std::int64_t kWidestHead = 128, kMostInGrid = 65535;
+constexpr bool takes_heads(const HeadShape& shape) {
+    return shape.head_width <= kWidestHead && shape.heads <= kMostInGrid && shape.sequences <= kMostInGrid;
+}
 /// qkv [N, 3·H·d] → out [N, H·d] and logsumexp [b, H, T].
 void attention(Elements out, float* logsumexp, ConstElements qkv, const HeadShape& shape, const WeightDropout& dropout,
                void* stream);

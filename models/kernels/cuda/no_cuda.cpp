@@ -36,7 +36,6 @@ void accumulate_column_sums(float*, ConstElements, Matrix, std::int64_t, void*) 
 void gelu(Elements, ConstElements, std::int64_t, void*) { refuse(); }
 void gelu_backward(Elements, ConstElements, ConstElements, std::int64_t, void*) { refuse(); }
 void add_residual(Elements, ConstElements, ConstElements, ConstElements, Matrix, const RowDropout&, void*) { refuse(); }
-bool takes_heads(const HeadShape&) { return false; }
 bool takes_tiles(const HeadShape&, std::initializer_list<ConstElements>) { return false; }
 void attention(Elements, float*, ConstElements, const HeadShape&, const WeightDropout&, void*) { refuse(); }
 void attention_backward(Elements, float*, ConstElements, ConstElements, ConstElements, const float*, const HeadShape&,

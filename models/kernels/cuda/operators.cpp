@@ -1,8 +1,11 @@
 #include "models/kernels/cuda/operators.h"
 
+#include <stdexcept>
+
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <fmt/format.h>
 
 #include "models/kernels/cuda/device_kernels.h"
 #include "models/kernels/own_kernels.h"
@@ -79,11 +82,19 @@ bool takes(const at::Tensor& x) {
 }
 
 bool takes_heads(const at::Tensor& qkv, const AttentionShape& shape) {
-    return takes(qkv) && takes_heads(head_shape(shape));
+    if (!takes(qkv)) return false;
+    if (!takes_heads(head_shape(shape)))
+        throw std::logic_error(fmt::format("attention on CUDA has no kernel for {} sequences with {} heads of {}",
+                                           shape.sequences, shape.heads, shape.head_width));
+    return true;
 }
 
 bool takes(const at::Tensor& x, const at::Tensor& y) {
-    return takes(x) && takes(y) && x.scalar_type() == y.scalar_type();
+    if (!takes(x) || !takes(y)) return false;
+    if (x.scalar_type() != y.scalar_type())
+        throw std::logic_error(fmt::format("a product on CUDA of {} with {}", at::toString(x.scalar_type()),
+                                           at::toString(y.scalar_type())));
+    return true;
 }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias) {

@@ -9,12 +9,12 @@ namespace smp::models::kernels::cuda {
 /// The current stream of a tensor's device; null for the CPU, where tests/cuda_on_host runs these kernels.
 void* stream_of(const at::Tensor& x);
 
-/// fp32, bf16 and fp16 on CUDA.
+/// fp32, bf16 and fp16 on CUDA. (fp64, which no configuration has, takes the ATen twins: tests compare with it.)
 bool takes(const at::Tensor& x);
-/// Likewise, and of a shape that they have a kernel for.
+/// Likewise. Throws std::logic_error for heads that there is no kernel for: rules of the model refuse them before
+/// (models/device_rules.h), since ATen's operators would hold all scores, which no forecast knows.
 bool takes_heads(const at::Tensor& qkv, const AttentionShape& shape);
-
-/// Of both operands: takes(), and one storage.
+/// Of both operands: takes(). Throws std::logic_error where they are stored differently.
 bool takes(const at::Tensor& x, const at::Tensor& y);
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias);
