@@ -83,6 +83,7 @@ class Trainer::Impl {
     TrainingState state_;
     std::vector<HistoryEntry> history_;  // of the state
     std::int64_t predicted_memory_ = 0;  // of the largest rank: what the plan knows
+    double gradient_factor_ = 1;         // of the gradients of the last step: see UpdateResult
 
     /// While it lives, what this rank does goes to its device, and it is watched there. Not where it reads files, for
     /// as long as that takes: then the others' waits for it have a limit.
@@ -271,6 +272,7 @@ StepRecord Trainer::Impl::step(partition::StepTimes* times) {
                                                   batches_->read_ahead(*train_, state_.samples + cut_.global_batch);
                                           }});
     const UpdateResult& update = run.update.value();
+    gradient_factor_ = update.gradient_factor;
     const NonFiniteReport report(plan_, job_, parts(), *executor_);
     if (!update.updated && !update.overflowed) report.refuse(state_, update.loss, batch);
     const TrainingState before = state_;
@@ -433,7 +435,10 @@ at::Tensor Trainer::gather_value(const std::string& name) {
 
 at::Tensor Trainer::gather_gradient(const std::string& name) {
     const auto device = impl_->on_device();
-    return gather_parameter(*impl_->stage_, impl_->world_, impl_->plan_, impl_->spec(), name, Tensors::gradients);
+    at::Tensor gradient =
+        gather_parameter(*impl_->stage_, impl_->world_, impl_->plan_, impl_->spec(), name, Tensors::gradients);
+    if (gradient.defined() && impl_->gradient_factor_ != 1) gradient.mul_(impl_->gradient_factor_);
+    return gradient;
 }
 
 }  // namespace smp::runtime

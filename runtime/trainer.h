@@ -134,8 +134,8 @@ class Trainer {
     /// The whole tensor as trained with (in 16 bits the rounded values, not AdamW's masters), unpadded, fp32 on the
     /// CPU, on rank 0; undefined elsewhere.
     at::Tensor gather_value(const std::string& name);
-    /// Gradient of the last step: the sum over the global batch, after clipping. Where the update was skipped, it is as
-    /// it overflowed.
+    /// Gradient of the last step, likewise: the sum over the global batch, after clipping and without the loss scale.
+    /// Where the update was skipped, it is as it overflowed, with the scale.
     at::Tensor gather_gradient(const std::string& name);
 
   private:

@@ -36,8 +36,7 @@ void Update::apply(const TrainingState& state, const StepLosses& losses) {
     totals_ = {totals[0], totals[1]};
     const UpdateResult made = result(state);
     if (!made.updated) return;
-    const double factor = clip_factor(made.grad_norm, training_.gradient_clip_norm) / state.scale();
-    optimizer_.step(state.updates + 1, made.learning_rate, factor);
+    optimizer_.step(state.updates + 1, made.learning_rate, factor_of(made, state));
 }
 
 UpdateResult Update::result(const TrainingState& state) const {
@@ -48,7 +47,12 @@ UpdateResult Update::result(const TrainingState& state) const {
     result.learning_rate = learning_rate_at(training_, state.updates);
     result.updated = std::isfinite(result.loss) && std::isfinite(result.grad_norm);
     result.overflowed = !result.updated && std::isfinite(result.loss) && state.loss_scale.has_value();
+    if (on_device_ && result.updated) result.gradient_factor = factor_of(result, state);
     return result;
+}
+
+double Update::factor_of(const UpdateResult& made, const TrainingState& state) const {
+    return clip_factor(made.grad_norm, training_.gradient_clip_norm) / state.scale();
 }
 
 }  // namespace smp::runtime

@@ -26,6 +26,8 @@ struct UpdateResult {
     double learning_rate = 0;  // of the update, or what it would have been
     bool updated = false;      // false: the loss or the norm is not finite, and values and moments are as before
     bool overflowed = false;   // the loss is finite and the norm is not, with a loss scale that may be to blame
+    // What the stage's gradients have been updated with is what lies there, times this: on CUDA they stay as they are.
+    double gradient_factor = 1;
 };
 
 class Update {
@@ -49,6 +51,9 @@ class Update {
     const AdamW& optimizer() const { return optimizer_; }
 
   private:
+    /// Of an update that is made: clipping and the loss scale.
+    double factor_of(const UpdateResult& made, const TrainingState& state) const;
+
     const RankGroups& groups_;
     const Stage& stage_;
     const TrainingOptions training_;

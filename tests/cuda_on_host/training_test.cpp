@@ -140,6 +140,39 @@ TEST_F(TrainingOnCuda, SixteenBitsHaveAboutTheNumbersOfTheCpu) {
     }
 }
 
+// What the gradients are multiplied by lies on the device and is left out of them there. In 16 bits they are those of
+// activations that are rounded at each operator (see above).
+TEST_F(TrainingOnCuda, GradientsAreGatheredAsTheUpdateTookThemOnEitherDevice) {
+    for (const bool is_fp16 : {false, true}) {
+        Job layout = with(job(2), 1, 2, 4);
+        layout.parallel.shard_optimizer_state = true;
+        layout.parallel.fp16 = is_fp16;
+        if (is_fp16) layout.training.loss_scale = {.initial = 1024};
+        const auto gradients = [&](partition::Device device) {
+            layout.cluster.device = device;
+            std::map<std::string, at::Tensor> all;
+            on_devices(4, [&](comms::Communicator& world) {
+                Trainer trainer(layout, world);
+                const StepRecord record = trainer.step();
+                EXPECT_EQ(record.skipped_updates, 0);
+                EXPECT_GT(record.grad_norm, layout.training.gradient_clip_norm);
+                for (const std::string& name : trainer.parameter_names())
+                    if (const at::Tensor one = trainer.gather_gradient(name); one.defined()) all[name] = one;
+            });
+            return all;
+        };
+        const auto here = gradients(partition::Device::cpu), there = gradients(partition::Device::cuda);
+        ASSERT_EQ(here.size(), there.size());
+        double squares = 0;
+        for (const auto& [name, expected] : here) {
+            const double scale = expected.norm().item<double>();
+            squares += scale * scale;
+            EXPECT_LE((there.at(name) - expected).norm().item<double>(), (is_fp16 ? 0.03 : 1e-4) * scale) << name;
+        }
+        EXPECT_NEAR(std::sqrt(squares), layout.training.gradient_clip_norm, 1e-5);
+    }
+}
+
 // What a fresh step costs: the host looks at the device and does not wait inside CUDA, and from the third step on takes
 // no memory from it and makes no event.
 TEST_F(TrainingOnCuda, AStepWaitsForNothingInsideCudaAndTakesNothingNew) {
