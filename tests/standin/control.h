@@ -13,6 +13,9 @@ struct HostWaits {
     std::int64_t copies;                 // blocking ones, those into pageable memory among them
     std::int64_t frees;                  // cudaFree and cudaFreeHost wait for all that their device does
     std::int64_t all() const { return stream + device + event + copies + frees; }
+    // Beside those: a thread has asked for one event many times in vain and given devices nothing meanwhile. Counted
+    // once until it gives them something again.
+    std::int64_t polled;
 };
 
 /// What one call of the CUDA runtime or of NCCL does instead of its work.
@@ -31,10 +34,10 @@ struct Control {
     HostWaits (*host_waits)(int device);
     std::int64_t (*events_created)(int device);
     std::int64_t (*bytes_in_use)(int device);
+    std::int64_t (*pinned_bytes)(int device);  // of host memory, by the device that was current
     /// Calls `take` once for each two purposes of which one was to wait for the other on the device since the last
     /// call.
     void (*joins)(int device, void (*take)(void* context, const char* waiting, const char* awaited), void* context);
-    std::int64_t (*pinned_bytes)(int device);  // of host memory, by the device that was current
     void (*plant)(const Plant& plant);
     /// cudaStreamWaitEvent goes well and does nothing where a stream for `waiting` is to wait for one for `awaited`: a
     /// join that is missing in the program. What streams are for, their purpose: "compute", "copies in", "copies out",

@@ -191,6 +191,29 @@ TEST_F(StandIn, MemoryOfADeviceIsLimited) {
     ok(cudaFree(more));
 }
 
+TEST_F(StandIn, WhoAsksForAnEventAgainAndAgainHasWaitedOnce) {
+    const auto polled = [] { return control()->host_waits(0).polled; };
+    const std::int64_t before = polled();
+    const cudaStream_t on = stream();
+    const cudaEvent_t point = event();
+    std::promise<void> go;
+    auto gone = go.get_future();
+    run(on, [&] { gone.wait(); });
+    ok(cudaEventRecord(point, on));
+    const auto ask = [&](int times) {
+        for (int i = 0; i < times; ++i) EXPECT_EQ(cudaEventQuery(point), cudaErrorNotReady);
+    };
+    ask(3);
+    EXPECT_EQ(polled(), before) << "as who comes by does";
+    ask(100);
+    EXPECT_EQ(polled(), before + 1);
+    run(on, [] {});
+    ask(100);
+    EXPECT_EQ(polled(), before + 2);
+    go.set_value();
+    ok(cudaStreamSynchronize(on));
+}
+
 TEST_F(StandIn, HostWaitsAreCounted) {
     const HostWaits before = control()->host_waits(0);
     const cudaStream_t on = stream();

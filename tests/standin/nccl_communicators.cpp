@@ -224,6 +224,7 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
         return refuse_nccl("ncclCommGetAsyncError on a communicator that was ended", ncclInvalidArgument);
     const int told = comm->told_error;
     *error = static_cast<ncclResult_t>(told != ncclSuccess ? told : comm->state.load());
+    if (*error == ncclInProgress) begins_to_ask();  // it waits for NCCL's own threads
     return ncclSuccess;
 }
 

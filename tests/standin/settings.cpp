@@ -47,7 +47,12 @@ std::array<std::atomic<Planted*>, 16>& plants() {
 
 HostWaits host_waits(int device) {
     const Counts& of = counts(device);
-    return {.stream = of.streams, .device = of.devices, .event = of.events, .copies = of.copies, .frees = of.frees};
+    return {.stream = of.streams,
+            .device = of.devices,
+            .event = of.events,
+            .copies = of.copies,
+            .frees = of.frees,
+            .polled = of.polled};
 }
 
 void plant(const Plant& wish) {
@@ -143,12 +148,12 @@ extern "C" const smp::standin::Control* smp_cuda_standin() {
         .host_waits = host_waits,
         .events_created = [](int device) { return counts(device).events_created.load(); },
         .bytes_in_use = bytes_in_use,
+        .pinned_bytes = pinned_bytes,
         .joins = joins,
         .plant = plant,
         .ignore_joins = ignore_joins,
         .hold_back = hold_back,
         .take_back = take_back,
-        .pinned_bytes = pinned_bytes,
         .fail_communicators = fail_communicators,
         .waiting_kernels = waiting_kernels,
         .events_recorded = [](int device) { return counts(device).events_recorded.load(); },

@@ -36,7 +36,7 @@ class Delays {
 };
 
 struct Counts {
-    std::atomic<std::int64_t> streams{0}, devices{0}, events{0}, copies{0}, frees{0}, events_created{0},
+    std::atomic<std::int64_t> streams{0}, devices{0}, events{0}, copies{0}, frees{0}, polled{0}, events_created{0},
         events_recorded{0}, events_queried{0};
 };
 Counts& counts(int device);

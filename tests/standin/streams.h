@@ -84,6 +84,9 @@ struct Stream {
     std::shared_ptr<TaskQueue> queue;
 };
 
+/// What the calling thread has asked of events so far was no wait for a device (HostWaits::polled).
+void begins_to_ask();
+
 /// Null for a handle that is no stream here (cudaStreamPerThread).
 Stream* stream_of(cudaStream_t handle);
 /// Until all streams of the device have done what they hold now, at most for `time`; whether they have.
