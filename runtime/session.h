@@ -1,6 +1,8 @@
 // A training from its first step to its last, with everything that comes between: the loop of smp_train, and of a
 // program of one's own.
 //
+//     comms::prepare_cuda_queues();                            // first of all in main (comms/device/rank_device.h)
+//     …
 //     runtime::Trainer trainer(job, *world);
 //     runtime::Recorders recorders;                            // of rank 0; on other ranks as a rule none
 //     if (world->rank() == 0) recorders.push_back(std::make_unique<runtime::MetricsFile>("metrics.jsonl"));

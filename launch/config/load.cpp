@@ -125,8 +125,11 @@ void note_idle_values(Config& config) {
         if (idle) config.notes.push_back(text);
     };
     const auto& training = config.training;
-    note(training.deterministic && config.cluster.device != partition::Device::cuda,
-         "training.deterministic = true changes nothing on CPUs: they always give the same bits");
+    note(
+        training.deterministic && config.cluster.device != partition::Device::cuda,
+        fmt::format("training.deterministic = true changes nothing {}: CPUs always give the same bits",
+                    config.cluster.device == partition::Device::cpu ? "on CPUs"
+                                                                    : "where cluster.device = \"auto\" comes to CPUs"));
     note(!training.sample_prompt.empty() && training.sample_tokens == 0,
          "training.sample_prompt changes nothing while training.sample_tokens is 0");
     const runtime::TrainingOptions plain;

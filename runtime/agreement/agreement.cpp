@@ -43,10 +43,10 @@ std::string difference(const std::string& reference, const std::string& other) {
     return "nothing";
 }
 
-/// Of what does not say it as a MemoryError.
-bool is_out_of_memory(const std::exception& error) {
-    return dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
-           dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr;
+// Memory that ran out, of those who do not say it as a MemoryError.
+bool is_out_of_memory(const std::exception& error) { return dynamic_cast<const std::bad_alloc*>(&error) != nullptr; }
+bool is_out_of_device_memory(const std::exception& error) {
+    return dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr;
 }
 
 template <class Error>
@@ -89,7 +89,9 @@ int exit_code_of(const std::exception& error) {
     if (dynamic_cast<const partition::ConfigError*>(&error) != nullptr) return 2;
     if (dynamic_cast<const DataError*>(&error) != nullptr) return 3;
     if (dynamic_cast<const comms::CommunicationError*>(&error) != nullptr) return 4;
-    if (dynamic_cast<const MemoryError*>(&error) != nullptr || is_out_of_memory(error)) return 5;
+    if (dynamic_cast<const MemoryError*>(&error) != nullptr || is_out_of_memory(error) ||
+        is_out_of_device_memory(error))
+        return 5;
     if (dynamic_cast<const CheckpointError*>(&error) != nullptr) return 6;
     return 1;
 }
@@ -99,6 +101,7 @@ std::string sentence_of(const std::exception& error) {
         return "out of memory: the system refuses more; look at the memory of the machine and at limits on this "
                "process "
                "(ulimit -v, a container's), or run fewer ranks here";
+    if (is_out_of_device_memory(error)) return fmt::format("out of memory: {}; {}", kDeviceRefuses, kDeviceRemedy);
     if (const auto* of_torch = dynamic_cast<const c10::Error*>(&error)) return of_torch->what_without_backtrace();
     return error.what();
 }

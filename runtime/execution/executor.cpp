@@ -258,7 +258,7 @@ Executor::Executor(const partition::Plan& plan, const std::vector<partition::Sha
 }
 
 RunResult Executor::run(const Run& run) {
-    Execution execution(*this, run);
+    auto execution = meter_.with_device_memory([&] { return Execution(*this, run); });
     if (join_times_ && run.state != nullptr) execution.joins.emplace(*join_times_);
     {
         const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::other);

@@ -83,11 +83,8 @@ class MemoryMeter::Account {
     }
     [[noreturn]] void device_refuses() const {
         const std::lock_guard lock(mutex_);
-        throw MemoryError(
-            fmt::format("out of memory{}: the CUDA device refuses more; this rank holds {}; lower "
-                        "parallel.active_microbatches or the batch, or see "
-                        "parallel.activation_checkpointing and parallel.shard_optimizer_state",
-                        during(), listed(use_.live)));
+        throw MemoryError(fmt::format("out of memory{}: {}; this rank holds {}; {}", during(), kDeviceRefuses,
+                                      listed(use_.live), kDeviceRemedy));
     }
     std::string doing() const {
         const std::lock_guard lock(mutex_);

@@ -2,7 +2,13 @@
 // nobody counts, or memory that runs out ends a job with CUDA's words.
 #include <atomic>
 #include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
 
+#include <ATen/ops/empty.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <gmock/gmock.h>
 
 #include "runtime/agreement/agreement.h"
@@ -73,6 +79,35 @@ TEST_F(MemoryOfTrainingOnCuda, ThatCudaDoesNotPinIsSaidByAllRanks) {
         }
     });
     EXPECT_EQ(told, 2);
+}
+
+// Before its first action a program takes memory for its tokens and losses.
+TEST_F(MemoryOfTrainingOnCuda, OfADeviceThatIsFullIsSaidOfTheDevice) {
+    Job alone = smp::testing::laid_out(job(false), 1, 1, 1);
+    smp::testing::on_devices(1, [&](comms::Communicator& world) {
+        std::optional<c10::Stream> compute;
+        TrainerOptions options;
+        options.executor.before_action = [&](const partition::Action&) {
+            compute = c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).getStream(c10::Device(c10::kCUDA, 0));
+        };
+        Trainer trainer(alone, world, std::move(options));
+        trainer.step();
+        std::vector<at::Tensor> rest;
+        const c10::StreamGuard guard(compute.value());  // whose memory LibTorch keeps apart
+        for (std::int64_t bytes = std::int64_t{64} << 20; bytes > 0;) {
+            try {
+                rest.push_back(at::empty({bytes}, at::TensorOptions(at::kByte).device(at::kCUDA, 0)));
+            } catch (const c10::OutOfMemoryError&) {
+                bytes /= 2;
+            }
+        }
+        try {
+            trainer.step();
+            ADD_FAILURE() << "found memory";
+        } catch (const MemoryError& error) {
+            EXPECT_THAT(error.what(), HasSubstr("the CUDA device refuses more; this rank holds parameters "));
+        }
+    });
 }
 
 }  // namespace

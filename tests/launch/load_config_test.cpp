@@ -145,8 +145,14 @@ TEST(LoadConfig, PathsStartAtTheFileOrTheWorkingDirectory) {
 }
 
 TEST(LoadConfig, ValuesWithoutEffectAreNoted) {
-    EXPECT_THAT(load(with(small_config(), "training", "deterministic", true)).notes,
-                ElementsAre(HasSubstr("training.deterministic")));
+    Json deterministic = with(small_config(), "training", "deterministic", true);
+    EXPECT_THAT(load(deterministic).notes, ElementsAre(HasSubstr("training.deterministic = true changes nothing where "
+                                                                 "cluster.device = \"auto\" comes to CPUs: ")));
+    deterministic["cluster"]["device"] = "cpu";
+    EXPECT_THAT(load(deterministic).notes,
+                ElementsAre(HasSubstr("training.deterministic = true changes nothing on CPUs: ")));
+    deterministic["cluster"]["device"] = "cuda";
+    EXPECT_TRUE(load(deterministic).notes.empty());
     EXPECT_THAT(load(with(small_config(), "training", "sample_prompt", "O")).notes,
                 ElementsAre(HasSubstr("training.sample_prompt")));
     Json by_hand = small_config();

@@ -2,7 +2,10 @@
 #include "runtime/agreement/agreement.h"
 
 #include <atomic>
+#include <new>
+#include <string>
 
+#include <c10/util/Exception.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -34,6 +37,23 @@ TEST(Agreement, AFailureOfOneRankIsThrownByAllWithItsCode) {
         world.barrier();  // the world is still usable
     });
     EXPECT_EQ(told, 4);
+}
+
+TEST(Agreement, MemoryThatRunsOutIsSaidOfTheMemoryThatDid) {
+    const auto sentence_on_a_device = [] {
+        try {
+            TORCH_CHECK_WITH(OutOfMemoryError, false, "CUDA out of memory. Tried to allocate 20.00 MiB.");
+        } catch (const std::exception& error) {
+            EXPECT_EQ(exit_code_of(error), 5);
+            return sentence_of(error);
+        }
+        return std::string();
+    };
+    EXPECT_EQ(sentence_on_a_device(),
+              "out of memory: the CUDA device refuses more; lower parallel.active_microbatches or the batch, or see "
+              "parallel.activation_checkpointing and parallel.shard_optimizer_state");
+    EXPECT_EQ(exit_code_of(std::bad_alloc()), 5);
+    EXPECT_THAT(sentence_of(std::bad_alloc()), HasSubstr("look at the memory of the machine"));
 }
 
 TEST(Agreement, NothingHappensWhereNobodyFails) {
