@@ -53,6 +53,20 @@ def with_forecast(records, share):
                      peak_gib=max(peaks) / 2**30, predicted_gib=predicted / 2**30, off=off)
 
 
+def with_waits(records):
+    """What ranks with a device each say of their waits: known, and parts of the step."""
+    if not records:
+        return Outcome(FAIL, "no steps")
+    for record in records:
+        exposed, wait, bubble = (record.get(key) for key in ("exposed_communication_seconds", "wait_seconds", "bubble"))
+        if None in (exposed, wait, bubble):
+            return Outcome(FAIL, f"step {record['step']}: waits are not known")
+        if not (0 <= exposed <= wait <= record["seconds"] and bubble >= 0):
+            return Outcome(FAIL, f"step {record['step']}: exposed {exposed:.3g} s of {wait:.3g} s waited for in {record['seconds']:.3g} s, bubble {bubble:.3g}")
+    last = records[-1]
+    return Outcome(PASS, "", dict(wait_share=last["wait_seconds"] / last["seconds"], bubble=last["bubble"]))
+
+
 def of_google_tests(output, exit_code):
     """What a test binary printed: failed, passed, or skipped where all of it was."""
     lines = output.splitlines()

@@ -125,6 +125,15 @@ def bf16(context, folder, seconds):
     return compare.within_share(steps_of(context.bundle.train(job(bf16=True), folder + " bf16", seconds)), exact, 0.005)
 
 
+def overflow(context, folder, seconds):
+    """A loss scale that fp16 cannot bear: no update is made, and the search on the device names the first place."""
+    job = jobs.golden(context.golden_folder("tiny"), dict(fp16=True), steps=2, warmup_steps=0, loss_scale=dict(initial=2**40))
+    ended, steps = context.bundle.train(job, folder, seconds, steps=2)
+    said = re.findall(r"step 1 made no update: .* overflowed in fp16 on rank 0 .*", ended.output)
+    found = ended.exit_code == 0 and len(steps) == 2 and steps[-1]["skipped_updates"] == 2 and said
+    return Outcome(PASS if found else FAIL, said[0] if said else f"{ended.why()}, {len(steps)} steps: {compare.tail(ended.output)}")
+
+
 def memory(parallel):
     def run(context, folder, seconds):
         model, microbatch = ("124M", 8) if context.bundle.device == "cuda" else ("tiny", 2)
@@ -153,7 +162,7 @@ def sanitizer(tool):
 
 
 def two_nccl_ranks(context, folder, seconds):
-    """Refused by NCCL on one GPU, unless each says that it is on a host of its own. A trial: nothing fails by it."""
+    """Refused by NCCL on one GPU, unless each says that it is on a host of its own: ours must train where PyTorch's pair works."""
     if context.bundle.device != "cuda":
         return Outcome(SKIP, "NCCL moves bytes between GPUs")
     os.makedirs(folder)
@@ -164,11 +173,15 @@ def two_nccl_ranks(context, folder, seconds):
     ended = process.run([context.bundle.program("mpirun"), *MPIRUN, "-np", 2, "-x", "NCCL_SOCKET_IFNAME=lo", "sh", "-c", rank,
                          context.bundle.program("smp_train"), "--config", os.path.join(folder, "job.json"), "--output", os.path.join(folder, "run"),
                          *context.bundle.on_device(ranks=2)], seconds / 2, context.bundle.environment | FP32)
+    steps = read_steps(os.path.join(folder, "run", "metrics.jsonl"))
     with open(os.path.join(context.golden_folder("tiny"), "training.json")) as file:
-        ours = compare.with_golden(read_steps(os.path.join(folder, "run", "metrics.jsonl")), json.load(file))
-    said = "trained as the reference did" if ended.exit_code == 0 and ours.status == PASS else f"{ended.why()}; {ours.reason}; {compare.tail(ended.output, 4)}"
+        ours, waits = compare.with_golden(steps, json.load(file)), compare.with_waits(steps)
+    trained = ended.exit_code == 0 and ours.status == waits.status == PASS
+    said = "trained as the reference did" if trained else f"{ended.why()}; {ours.reason}; {waits.reason}; {compare.tail(ended.output, 4)}"
     found = last_json(plain.output)
-    return Outcome(NOTED, f"PyTorch's pair: {found['said'] if found else compare.tail(plain.output, 4)}. smp_train's: {said}")
+    works = found is not None and found["said"] == "added up"
+    return Outcome(PASS if trained else FAIL if works else NOTED,
+                   f"PyTorch's pair: {found['said'] if found else compare.tail(plain.output, 4)}. smp_train's: {said}", waits.numbers)
 
 
 def checks():
@@ -180,7 +193,8 @@ def checks():
     yield Check("peak memory within 3 %: bf16", 60, memory(dict(bf16=True)))
     yield Check("peak memory within 3 %: bf16, recompute each", 60, memory(dict(bf16=True, activation_checkpointing="each")))
     yield Check("bf16 within 0.5 % of fp32, 200 steps", 90, bf16)
-    yield Check("NCCL and threads on CUDA tensors", 60, test_binary("smp_comms_tests", "*/nccl_1*:*/cuda_threads_*:NcclWorld.*"))
+    yield Check("an overflow in fp16 is found", 60, overflow)
+    yield Check("threads on CUDA tensors, and a group of one", 60, test_binary("smp_comms_tests", "*/nccl_1*:*/cuda_threads_*"))
     yield Check("memcheck of a step", 100, sanitizer("memcheck"))
     yield Check("racecheck of a step", 100, sanitizer("racecheck"))
     yield Check("two NCCL ranks on one GPU", 60, two_nccl_ranks)

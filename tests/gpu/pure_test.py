@@ -59,6 +59,16 @@ class Forecast(unittest.TestCase):
         self.assertEqual(compare.with_forecast(steps(1.0, predicted_memory_bytes=None), 0.03).status, FAIL)
 
 
+class Waits(unittest.TestCase):
+    def test_they_are_known_and_parts_of_the_step(self):
+        known = dict(seconds=1.0, wait_seconds=0.5, exposed_communication_seconds=0.2, bubble=0.1)
+        self.assertEqual(compare.with_waits(steps(1.0, **known)).status, PASS)
+        for wrong in (dict(wait_seconds=None), dict(wait_seconds=1.1), dict(exposed_communication_seconds=0.6), dict(bubble=None),
+                      dict(exposed_communication_seconds=-0.1), dict(bubble=-1)):
+            self.assertEqual(compare.with_waits(steps(1.0, **known | wrong)).status, FAIL, wrong)
+        self.assertEqual(compare.with_waits([]).status, FAIL)
+
+
 class GoogleTests(unittest.TestCase):
     def test_kinds(self):
         of = compare.of_google_tests
