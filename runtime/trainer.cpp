@@ -290,6 +290,12 @@ StepRecord Trainer::Impl::step(partition::StepTimes* times) {
     if (state_.skipped_in_a_row == 1) record.notice = report.skipped(before, state_);
     memory_ = meter_.use();
     watch_->end(run.time, memory_.device_peak, record);
+    // Of one rank's waits nothing follows: where one has too many, none goes on paying for them.
+    if (!knows_waits(record))
+        if (const auto most = executor_->stop_timing_joins())
+            add_notice(record, fmt::format("warning: step {}: a rank's device waits at more than {} places in a step, "
+                                           "which are too many to time: waits, bubble and stragglers stay unknown",
+                                           record.step, *most));
     record.predicted_memory_bytes = predicted_memory_;
     record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     record.tokens_per_second = tokens_per_batch() / record.seconds;

@@ -21,7 +21,6 @@ struct JoinTimes::Events {
     std::optional<CudaEvent> begin = {}, end = {};
     std::vector<Join> joins = {};
     int kind = 0;
-    bool are_too_many = false;  // and so it will be
 
     CudaEvent here() const { return pool->record(pool->current_stream()); }
 };
@@ -53,7 +52,6 @@ JoinTimes::Run::Run(JoinTimes& times) : times_(times) {
     events.joins.clear();
     events.begin.reset();
     events.end.reset();
-    if (events.are_too_many) return;
     events.begin.emplace(events.here());
     events.kind = 0;
     timed = &events;
@@ -65,14 +63,13 @@ void JoinTimes::Run::set_kind(int kind) { times_.events_->kind = kind; }
 
 void JoinTimes::Run::end() {
     Events& events = *times_.events_;
+    if (timed == &events) events.end.emplace(events.here());
     timed = nullptr;
-    if (!events.are_too_many) events.end.emplace(events.here());
 }
 
 void JoinTimes::before_join() {
     if (timed == nullptr) return;
     if (timed->joins.size() == timed->options.most) {
-        timed->are_too_many = true;
         timed = nullptr;
         return;
     }

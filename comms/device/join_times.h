@@ -20,7 +20,7 @@ class JoinTimes {
     struct Options {
         std::size_t kinds = 1;     // that joins are told apart by
         std::size_t expected = 0;  // joins in a run; more of them make events in the first run that has them
-        std::size_t most = 4096;   // of a run, since each costs the host some microseconds: with more, none is timed
+        std::size_t most = 4096;   // of a run, since each costs the host some microseconds: one with more has no times
     };
 
     /// `device`: on CUDA, and there for as long as this is. Throws CommunicationError.

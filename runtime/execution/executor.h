@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "comms/device/copy_stream.h"
@@ -70,6 +71,13 @@ class Executor {
     /// program breaks a bound of the plan, uses what is not there, leaves a message in flight at its end or asks for
     /// what the run does not have; what is in flight then stays so, and the world should be aborted.
     RunResult run(const Run& run);
+
+    /// From now on no run has a time on CUDA, and none pays for it. Returns for how many joins at most runs had one
+    /// until now; none where they had none. Local.
+    std::optional<std::size_t> stop_timing_joins() {
+        if (std::exchange(join_times_, nullptr) == nullptr) return std::nullopt;
+        return options_.most_timed_joins;
+    }
 
     /// The most microbatches that were active on this rank at one moment (from the start of their first forward to the
     /// end of the last backward, or of its input part where it is split), so far.

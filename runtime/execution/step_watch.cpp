@@ -126,8 +126,7 @@ void StepWatch::end(const std::optional<IssueTime>& issued, std::int64_t tensor_
     const auto straggler = rule_.step(work);
     record.straggler_rank = straggler ? std::optional<std::int64_t>(straggler->rank) : std::nullopt;
     if (!straggler || !straggler->is_new) return;
-    if (!record.notice.empty()) record.notice += "\n";
-    record.notice += sentence(record.step, *straggler, places_[straggler->rank]);
+    add_notice(record, sentence(record.step, *straggler, places_[straggler->rank]));
 }
 
 }  // namespace smp::runtime

@@ -102,6 +102,11 @@ std::optional<double> value_of(const StepColumn& column, const StepRecord& recor
         column.member);
 }
 
+void add_notice(StepRecord& record, std::string_view sentence) {
+    if (!record.notice.empty()) record.notice += '\n';
+    record.notice += sentence;
+}
+
 bool knows_waits(const StepRecord& record) {
     return std::ranges::none_of(record.ranks, [](const RankStep& rank) { return std::isnan(rank.wait_seconds); });
 }

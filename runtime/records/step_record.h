@@ -88,6 +88,9 @@ struct StepRecord {
     std::string notice;           // a sentence for the log, no column; empty: none
 };
 
+/// A line more of what the log is to say.
+void add_notice(StepRecord& record, std::string_view sentence);
+
 /// A number of the record under its name, for whatever writes records down.
 struct StepColumn {
     std::string_view name;

@@ -1,6 +1,7 @@
 // What the metrics say of waits on CUDA devices, over the stand-in (tests/standin). If these fail, a step's time is
 // said to go where it does not, or measuring it costs a step what it may not.
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -61,10 +62,10 @@ class WaitsOfTrainingOnCuda : public standin::QueuedKernels<> {
         int held_up = 0;                // another rank
         std::string communicator = {};  // where that waits
     };
-    /// The record of the second of two steps. In it a rank reaches its first action of a kind kDelay after another's
-    /// device has begun to wait.
-    StepRecord second_step(const Job& job, const Late& late, ExecutorOptions executor = {}) {
-        StepRecord second;
+    /// Of two steps. In the second one a rank reaches its first action of a kind kDelay after another's device has
+    /// begun to wait.
+    std::array<StepRecord, 2> two_steps(const Job& job, const Late& late, ExecutorOptions executor = {}) {
+        std::array<StepRecord, 2> records;
         smp::testing::on_local_ranks(*job.cluster.devices_per_node, [&](comms::Communicator& world) {
             std::int64_t step = 0;
             bool was_late = false;
@@ -83,11 +84,12 @@ class WaitsOfTrainingOnCuda : public standin::QueuedKernels<> {
                 if (step == 2 && !job.cluster.share_devices) {
                     EXPECT_EQ(standin::control()->events_created(world.rank()), events);
                 }
-                if (world.rank() == 0) second = record;
+                if (world.rank() == 0) records[static_cast<std::size_t>(step) - 1] = record;
             }
         });
-        return second;
+        return records;
     }
+    StepRecord second_step(const Job& job, const Late& late) { return two_steps(job, late).back(); }
     static void expect_parts_within_the_step(const StepRecord& record) {
         for (const RankStep& rank : record.ranks) {
             EXPECT_GE(rank.exposed_seconds, 0);
@@ -137,14 +139,20 @@ TEST_F(WaitsOfTrainingOnCuda, AreUnknownWhereRanksShareADeviceAndOfMoreThanAreTi
     shared.training.global_batch_size = 17;
     shared.parallel.microbatches = 1;
     shared.cluster.share_devices = true;
-    for (const StepRecord& record : {second_step(shared, {}), second_step(job(2, 1, 2), {}, {.most_timed_joins = 3})}) {
+    const auto sharing = two_steps(shared, {}), untimed = two_steps(job(2, 1, 2), {}, {.most_timed_joins = 3});
+    for (const StepRecord& record : {sharing.front(), sharing.back(), untimed.front(), untimed.back()}) {
         for (const double unknown :
              {record.wait_seconds, record.exposed_communication_seconds, record.bubble, record.slowest_rank_seconds})
             EXPECT_TRUE(std::isnan(unknown));
         EXPECT_FALSE(record.straggler_rank.has_value());
     }
-    const StepRecord timed = second_step(job(2, 1, 2), {}, {.most_timed_joins = 300});
-    EXPECT_FALSE(std::isnan(timed.wait_seconds));
+    EXPECT_EQ(sharing.front().notice, "");
+    EXPECT_EQ(untimed.front().notice,
+              "warning: step 1: a rank's device waits at more than 3 places in a step, which are too many to time: "
+              "waits, bubble and stragglers stay unknown");
+    EXPECT_EQ(untimed.back().notice, "");
+    const auto timed = two_steps(job(2, 1, 2), {}, {.most_timed_joins = 300});
+    EXPECT_FALSE(std::isnan(timed.back().wait_seconds));
 }
 
 }  // namespace
