@@ -25,6 +25,7 @@
 #include "runtime/execution/step_watch.h"
 #include "runtime/execution/text_sampler.h"
 #include "runtime/execution/training_snapshot.h"
+#include "runtime/execution/warm_up.h"
 #include "runtime/files/data_error.h"
 #include "runtime/job/job_plan.h"
 #include "runtime/job/job_rules.h"
@@ -189,6 +190,10 @@ void Trainer::Impl::prepare_on_device(TrainerOptions& options) {
             executor_.emplace(plan_, graph_.shared, parts(), std::move(options.executor));
         });
     });
+    if (groups_.nccl) {
+        const DeviceWatch::Scope watched(device_watch_.get(), "the warm-up before the first step");
+        warm_up(plan_, parts(), state_, cut_.microbatch_sequences(), cut_.length);
+    }
     watch_.emplace(world_, places_of_ranks(world_, plan_.topology, placement_.device.str()), plan_.topology);
     if (options.loads_first) return;
     fail_together(world_, [this] {

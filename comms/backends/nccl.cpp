@@ -20,6 +20,7 @@
 
 #include "comms/backends/nccl_communicator.h"
 #include "comms/collectives/arguments.h"
+#include "comms/collectives/device_sum.h"
 #include "comms/collectives/reduction_pieces.h"
 #include "comms/device/stream_operation.h"
 
@@ -291,6 +292,8 @@ NcclGroups::NcclGroups(Communicator& world, int device, NcclSums sums,
             fmt::format("NCCL is to use GPU {}, but CUDA sees {} here ({}); check nvidia-smi and CUDA_VISIBLE_DEVICES, "
                         "or use cluster.device \"cpu\"",
                         device, code == cudaSuccess ? devices : 0, cudaGetErrorString(code)));
+    const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));
+    load_device_sums();
     progress_ = std::make_shared<NcclProgress>(world.in_flight(), device, std::move(on_failure));
 }
 

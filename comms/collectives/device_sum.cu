@@ -42,6 +42,18 @@ void launch(const DeviceSum& sum, cudaStream_t stream) {
     combine_pointers<Narrow, Wide><<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(sum);
 }
 
+void require(cudaError_t error, const char* what) {
+    if (error != cudaSuccess)
+        throw std::runtime_error(std::string("the kernel of a reduction could not be ") + what + ": " +
+                                 cudaGetErrorString(error));
+}
+
+template <typename Narrow, typename Wide = Narrow>
+void load() {
+    cudaFuncAttributes unused{};
+    require(cudaFuncGetAttributes(&unused, combine_pointers<Narrow, Wide>), "loaded");
+}
+
 }  // namespace
 
 void combine_on_device(const DeviceSum& sum, void* stream) {
@@ -55,10 +67,16 @@ void combine_on_device(const DeviceSum& sum, void* stream) {
         case NumberType::int32: launch<std::int32_t>(sum, on); break;
         case NumberType::int64: launch<std::int64_t>(sum, on); break;
     }
-    const cudaError_t error = cudaGetLastError();
-    if (error != cudaSuccess)
-        throw std::runtime_error(std::string("the kernel of a reduction could not be launched: ") +
-                                 cudaGetErrorString(error));
+    require(cudaGetLastError(), "launched");
+}
+
+void load_device_sums() {
+    load<float>();
+    load<double>();
+    load<__half, float>();
+    load<__nv_bfloat16, float>();
+    load<std::int32_t>();
+    load<std::int64_t>();
 }
 
 }  // namespace smp::comms

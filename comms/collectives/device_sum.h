@@ -26,5 +26,8 @@ struct DeviceSum {
 
 /// Queues it on `stream`, a cudaStream_t of the current device. Throws std::runtime_error where that fails.
 void combine_on_device(const DeviceSum& sum, void* stream);
+/// The current device has the kernels from now on: one that is started first may wait for all that the device does
+/// (CUDA C++ Programming Guide, "Lazy Loading"), and so for the very ranks that wait for this sum. Throws likewise.
+void load_device_sums();
 
 }  // namespace smp::comms

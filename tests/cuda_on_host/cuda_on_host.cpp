@@ -172,6 +172,7 @@ class Block {
 thread_local Block* running = nullptr;
 thread_local Order order;
 std::atomic<Queue> queue_of_streams = nullptr;
+std::atomic<Loader> loader_of_kernels = nullptr;
 
 extern "C" void smp_enter_fiber() { running->run_current(); }
 
@@ -193,6 +194,12 @@ void Block::start(std::size_t i, Extent block) {
 void set_seed(std::uint64_t seed) { order = {seed}; }
 
 void set_queue(Queue queue) { queue_of_streams = queue; }
+
+void set_loader(Loader loader) { loader_of_kernels = loader; }
+
+void load(const std::string& kernel) {
+    if (const Loader loader = loader_of_kernels) loader(kernel);
+}
 
 void in_stream(void* stream, std::function<void()> task) {
     if (const Queue queue = queue_of_streams)

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <string>
 
 namespace smp::testing::cuda_on_host {
 
@@ -26,6 +27,15 @@ void run(Extent blocks, Extent threads, void* stream, std::function<void()> kern
 void in_stream(void* stream, std::function<void()> task);
 using Queue = void (*)(void* stream, std::function<void()> task);
 void set_queue(Queue queue);
+/// What is called ahead of each start of a kernel, `kernel` being its name; a product's has its type and shape in it.
+/// CUDA loads a kernel when it is started first.
+using Loader = void (*)(const std::string& kernel);
+void set_loader(Loader loader);
+void load(const std::string& kernel);
+template <class Kernel>
+std::string name_of(Kernel* kernel) {
+    return std::to_string(reinterpret_cast<std::uintptr_t>(kernel));
+}
 /// Of the order in which fibers go on.
 void set_seed(std::uint64_t seed);
 

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <utility>
 
 #include <gtest/gtest.h>
@@ -31,10 +32,14 @@ class QueuedKernels : public OverStandIn<Base> {
         OverStandIn<Base>::SetUp();
         if (Base::IsSkipped()) return;
         smp::testing::cuda_on_host::set_queue(queue_kernel);
+        control()->unload_kernels();
+        smp::testing::cuda_on_host::set_loader(
+            [](const std::string& kernel) { control()->load_kernel(kernel.c_str()); });
     }
     void TearDown() override {
         OverStandIn<Base>::TearDown();
         smp::testing::cuda_on_host::set_queue(nullptr);
+        smp::testing::cuda_on_host::set_loader(nullptr);
     }
 };
 

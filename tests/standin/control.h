@@ -47,6 +47,10 @@ struct Control {
     /// anything, and the host has given none anything for a while.
     void (*hold_back)(const char* purpose);
     void (*take_back)();  // all that is planted, ignored and held back
+    /// Of each kernel that is started, ahead of it, where a test runs it as a task of a stream: what CUDA may do at its
+    /// first start on the current device, which is to wait for all that the device does. Kernels with a twin do so too.
+    void (*load_kernel)(const char* name);
+    void (*unload_kernels)();
     /// Every communicator of the device reports this ncclResult_t from now on.
     void (*fail_communicators)(int device, int result);
     /// Calls `take` with a line for each NCCL kernel that waits: "device 0: send of 8 bytes to rank 1 in 'x'".

@@ -1,12 +1,16 @@
 // Kernel launches: a kernel that has a twin on the CPU runs there, in stream order; any other is refused by its name.
+#include "tests/standin/kernels.h"
+
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <cxxabi.h>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "tests/standin/errors.h"
@@ -38,6 +42,15 @@ std::string name_of(const void* kernel) {
     return plain == nullptr ? found->second : plain.get();
 }
 
+struct Loaded {
+    std::mutex mutex;
+    std::set<std::pair<int, std::string>> kernels;  // by device
+};
+Loaded& loaded() {
+    static auto* const only = new Loaded;
+    return *only;
+}
+
 struct Configuration {
     dim3 grid, block;
     std::size_t shared;
@@ -57,6 +70,7 @@ cudaError_t launch(const void* kernel, dim3 grid, dim3 block, void** arguments, 
     Stream* const stream = stream_of(handle);
     if (stream == nullptr || stream->device != current_device()) return cudaErrorInvalidResourceHandle;
     if (std::size_t{block.x} * block.y * block.z > 1024) return cudaErrorInvalidConfiguration;
+    load_kernel(name.c_str());
     // Arguments are copied at the launch, as a device's are.
     const auto copies = std::make_shared<std::vector<std::vector<std::byte>>>();
     for (std::size_t i = 0; i < twin->argument_bytes.size(); ++i) {
@@ -73,6 +87,21 @@ cudaError_t launch(const void* kernel, dim3 grid, dim3 block, void** arguments, 
 }
 
 }  // namespace
+
+void load_kernel(const char* name) {
+    Loaded& all = loaded();
+    {
+        const std::lock_guard lock(all.mutex);
+        if (!all.kernels.emplace(current_device(), name).second) return;
+    }
+    wait_for_device(current_device());
+}
+
+void unload_kernels() {
+    Loaded& all = loaded();
+    const std::lock_guard lock(all.mutex);
+    all.kernels.clear();
+}
 
 }  // namespace smp::standin
 
@@ -136,10 +165,13 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* configuration, const v
     });
 }
 
-cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
-    std::memset(attributes, 0, sizeof *attributes);
-    attributes->maxThreadsPerBlock = 1024;
-    return cudaSuccess;
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* kernel) {
+    return call(__func__, [&] {
+        std::memset(attributes, 0, sizeof *attributes);
+        attributes->maxThreadsPerBlock = 1024;
+        load_kernel(name_of(kernel).c_str());
+        return cudaSuccess;
+    });
 }
 
 cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return cudaSuccess; }

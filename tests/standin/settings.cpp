@@ -10,6 +10,8 @@
 #include <string>
 #include <thread>
 
+#include "tests/standin/kernels.h"
+
 namespace smp::standin {
 
 namespace {
@@ -154,6 +156,8 @@ extern "C" const smp::standin::Control* smp_cuda_standin() {
         .ignore_joins = ignore_joins,
         .hold_back = hold_back,
         .take_back = take_back,
+        .load_kernel = load_kernel,
+        .unload_kernels = unload_kernels,
         .fail_communicators = fail_communicators,
         .waiting_kernels = waiting_kernels,
         .events_recorded = [](int device) { return counts(device).events_recorded.load(); },

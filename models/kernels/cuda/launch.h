@@ -32,6 +32,7 @@ void launch(void (*kernel)(Parameters...), dim3 blocks, dim3 threads, void* stre
     if (error != cudaSuccess)
         throw std::runtime_error(std::string("a kernel could not be started: ") + cudaGetErrorString(error));
 #else
+    cuda_on_host::load(cuda_on_host::name_of(kernel));
     cuda_on_host::run(blocks, threads, stream, [=] { kernel(arguments...); });
 #endif
 }

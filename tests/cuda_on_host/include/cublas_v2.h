@@ -7,6 +7,7 @@
 
 #include <c10/util/BFloat16.h>
 #include <c10/util/Half.h>
+#include <fmt/format.h>
 
 #include "tests/cuda_on_host/cuda_on_host.h"
 
@@ -74,6 +75,9 @@ inline cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t of_a
         b_stride < std::max(1, b_rows) || c_stride < std::max(1, m) || a_type != b_type)
         return CUBLAS_STATUS_INVALID_VALUE;
     const float factor = *static_cast<const float*>(alpha), kept = *static_cast<const float*>(beta);
+    smp::testing::cuda_on_host::load(fmt::format("cublasGemmEx {} {} {} {} {} {} {}", m, n, k, static_cast<int>(of_a),
+                                                 static_cast<int>(of_b), static_cast<int>(a_type),
+                                                 static_cast<int>(c_type)));
     smp::testing::cuda_on_host::in_stream(handle->stream, [=] {
         for (std::int64_t j = 0; j < n; ++j)
             for (std::int64_t i = 0; i < m; ++i) {
