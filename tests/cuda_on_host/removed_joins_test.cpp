@@ -128,17 +128,17 @@ class RemovedJoins : public standin::QueuedKernels<::testing::TestWithParam<Layo
         for (int i = 0; i < seeds; ++i) {
             const std::string& late = purposes[i % purposes.size()];
             control.delay(random(), 200);
-            EXPECT_EQ(train([&] { control.hold_back(late.c_str()); }), expected) << late << " is late";
+            EXPECT_TRUE(train([&] { control.hold_back(late.c_str()); }) == expected) << late << " is late";
         }
         for (const auto& [waiting, awaited] : all) {
             for (int i = 0; i < seeds; ++i) {
                 const std::uint64_t seed = random();
                 control.delay(seed, 200);
-                EXPECT_NE(numbers_or_error([&] {
-                              control.hold_back(awaited.c_str());
-                              control.ignore_joins(waiting.c_str(), awaited.c_str());
-                          }),
-                          expected)
+                const std::string numbers = numbers_or_error([&] {
+                    control.hold_back(awaited.c_str());
+                    control.ignore_joins(waiting.c_str(), awaited.c_str());
+                });
+                EXPECT_TRUE(numbers != expected)  // hundreds of numbers, which nobody reads
                     << waiting << " does not wait for " << awaited << ", and nobody finds it; seed " << seed;
             }
         }

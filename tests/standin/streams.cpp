@@ -39,6 +39,60 @@ Activity& activity() {
 }
 void add_busy(int streams) { activity().busy.fetch_add(streams, std::memory_order_relaxed); }
 
+/// The threads that ask for events: hosts. Looked at without a lock, like Activity.
+struct Host {
+    std::atomic<bool> is_there{false};
+    std::atomic<std::uint64_t> given{0};  // tasks by all hosts when it last asked
+    std::atomic<int> times{0};            // that it has asked since
+};
+using Hosts = std::array<Host, 256>;
+Hosts& hosts() {
+    static auto* const only = new Hosts;
+    return *only;
+}
+
+/// This thread's place among them, as long as it lives; those beyond the last place are not looked at.
+class OwnHost {
+  public:
+    OwnHost() {
+        for (Host& host : hosts()) {
+            bool is_there = false;
+            if (!host.is_there.compare_exchange_strong(is_there, true, std::memory_order_relaxed)) continue;
+            host_ = &host;
+            return;
+        }
+    }
+    ~OwnHost() {
+        if (host_ != nullptr) host_->is_there.store(false, std::memory_order_relaxed);
+    }
+    OwnHost(const OwnHost&) = delete;
+    OwnHost& operator=(const OwnHost&) = delete;
+    void asks() {
+        if (host_ == nullptr) return;
+        const std::uint64_t given = activity().given.load(std::memory_order_relaxed);
+        if (host_->given.exchange(given, std::memory_order_relaxed) != given)
+            host_->times.store(0, std::memory_order_relaxed);
+        host_->times.fetch_add(1, std::memory_order_relaxed);
+    }
+
+  private:
+    Host* host_ = nullptr;
+};
+void host_asks() {
+    static thread_local OwnHost own;
+    own.asks();
+}
+
+/// Whether each host has asked again and again since any of them has given something: it waits, and gives no more.
+bool all_hosts_wait() {
+    constexpr int kTimes = 3;
+    const std::uint64_t given = activity().given.load(std::memory_order_relaxed);
+    return std::ranges::all_of(hosts(), [given](const Host& host) {
+        return !host.is_there.load(std::memory_order_relaxed) || (host.given.load(std::memory_order_relaxed) == given &&
+                                                                  host.times.load(std::memory_order_relaxed) >= kTimes);
+    });
+}
+
 }  // namespace
 
 Standstill::Standstill() { add_busy(-1); }
@@ -97,14 +151,14 @@ void TaskQueue::close() {
 void TaskQueue::begin_late() {
     delays_.sleep();
     if (!held_back_.load(std::memory_order_relaxed)) return;
-    // Hosts give no more when that has not changed for so many looks: on a machine with much to do these take longer,
-    // as a host that is only interrupted does.
-    constexpr int kLooks = 100;
+    // Hosts give no more when all of them wait, however long a busy machine interrupts one that does not; or when
+    // nothing was given for so many looks, since one may wait for something else than events.
+    constexpr int kLooks = 3000;
     const Standstill standstill;
     while (held_back_.load(std::memory_order_relaxed)) {
         const std::uint64_t given = activity().given.load(std::memory_order_relaxed);
         if (std::exchange(given_at_looks_, given) != given) looks_ = 0;
-        if (looks_ >= kLooks && activity().busy.load(std::memory_order_relaxed) <= 0) return;
+        if ((all_hosts_wait() || looks_ >= kLooks) && activity().busy.load(std::memory_order_relaxed) <= 0) return;
         std::this_thread::sleep_for(std::chrono::microseconds(100));
         ++looks_;
     }
@@ -381,6 +435,7 @@ cudaError_t cudaEventQuery(cudaEvent_t handle) {
     return call(__func__, [&] {
         const EventHandle& event = event_of(handle);
         count(counts(event.device).events_queried);
+        host_asks();
         if (event.state->has_reached_all()) return cudaSuccess;
         Asked& own = asked();
         if (++own.times[handle] > Asked::kMostInPassing && !std::exchange(own.waits, true))
