@@ -1,7 +1,7 @@
 #include "runtime/execution/warm_up.h"
 
 #include <algorithm>
-#include <vector>
+#include <cstddef>
 
 #include "models/kernels/kernels.h"
 #include "models/segment.h"
@@ -13,27 +13,26 @@ namespace {
 
 using models::kernels::zeros;
 
-class Chunk {
+/// A module alone, so that no more is kept at once than where activations are computed again.
+class Module {
   public:
-    Chunk(const partition::Plan& plan, const Stage& stage, const Stage::LocalChunk& chunk)
+    Module(const partition::Plan& plan, const Stage& stage, const Stage::LocalChunk& chunk, std::size_t place)
         : stage_(stage),
-          chunk_(chunk),
-          is_first_(chunk.index == partition::ChunkId(0)),
-          is_last_(chunk.index == plan.chunks.last_id()) {}
+          segment_(*chunk.segments[place]),
+          is_first_(chunk.index == partition::ChunkId(0) && place == 0),
+          is_last_(chunk.index == plan.chunks.last_id() && place + 1 == chunk.segments.size()) {}
 
     void run(const models::Microbatch& microbatch, bool splits_backward, models::Loss& loss) const {
-        const auto& segments = chunk_.segments;
-        std::vector<models::Stash> stashes(segments.size());
-        at::Tensor hidden = boundary(microbatch, is_first_);
-        for (std::size_t i = 0; i < segments.size(); ++i)
-            hidden = segments[i]->forward(hidden, stashes[i], microbatch, loss);
+        models::Stash stash;
+        (void)segment_.forward(boundary(microbatch, is_first_), stash, microbatch, loss);
         if (!microbatch.training) return;
-        at::Tensor gradient = boundary(microbatch, is_last_);
-        for (std::size_t i = segments.size(); i-- > 0;)
-            gradient = splits_backward ? segments[i]->backward_input(gradient, stashes[i], microbatch, loss)
-                                       : segments[i]->backward(gradient, stashes[i], microbatch, loss);
-        if (!splits_backward) return;
-        for (std::size_t i = segments.size(); i-- > 0;) segments[i]->backward_weight(stashes[i], microbatch);
+        const at::Tensor gradient = boundary(microbatch, is_last_);
+        if (!splits_backward) {
+            (void)segment_.backward(gradient, stash, microbatch, loss);
+            return;
+        }
+        (void)segment_.backward_input(gradient, stash, microbatch, loss);
+        segment_.backward_weight(stash, microbatch);
     }
 
   private:
@@ -44,7 +43,7 @@ class Chunk {
     }
 
     const Stage& stage_;
-    const Stage::LocalChunk& chunk_;
+    models::Segment& segment_;
     bool is_first_, is_last_;
 };
 
@@ -65,10 +64,12 @@ void warm_up(const partition::Plan& plan, const RankParts& rank, const TrainingS
             actions, [](const auto& action) { return action.kind == partition::ActionKind::backward_input; });
         StepLosses losses = make_losses(1, device);
         for (const Stage::LocalChunk& chunk : rank.stage.chunks())
-            for (const bool training : {false, true}) {
-                microbatch.training = training;
-                Chunk(plan, rank.stage, chunk).run(microbatch, splits_backward, losses.of_microbatch.front());
-            }
+            for (std::size_t place = 0; place < chunk.segments.size(); ++place)
+                for (const bool training : {false, true}) {
+                    microbatch.training = training;
+                    Module(plan, rank.stage, chunk, place)
+                        .run(microbatch, splits_backward, losses.of_microbatch.front());
+                }
         rank.stage.zero_gradients();
         rank.update.apply(state, losses);
     });
