@@ -53,9 +53,10 @@ ncclResult_t begin(ncclComm& comm, std::function<ncclResult_t()> job);
 /// Waits until `condition`, or until the rank has aborted or its group is in trouble; whether it came true.
 /// `lock` is the group's.
 template <typename Condition>
-bool wait_for(ncclComm& comm, std::unique_lock<std::mutex>& lock, Condition condition) {
+bool wait_for(ncclComm& comm, std::unique_lock<std::mutex>& lock, Condition condition,
+              Crossing::Who who = Crossing::Who::host) {
     Group& group = *comm.group;
-    group.changed.wait(lock, [&] { return comm.aborted || !group.trouble().empty() || condition(); });
+    group.changed.wait(who, lock, [&] { return comm.aborted || !group.trouble().empty() || condition(); });
     return !comm.aborted && group.trouble().empty();
 }
 

@@ -48,7 +48,7 @@ ncclResult_t join(ncclComm& comm) {
         if (device == comm.device)
             return refuse_nccl("two ranks of '" + comm.name + "' on device " + std::to_string(device));
     group.devices_of_those_here.push_back(comm.device);
-    group.changed.notify_all();
+    group.changed.tell();
     const bool all_are_here =
         wait_for(comm, lock, [&] { return static_cast<int>(group.devices_of_those_here.size()) == group.size(); });
     return all_are_here ? ncclSuccess : ncclInternalError;
@@ -60,7 +60,7 @@ std::shared_ptr<Group> part_of(ncclComm& parent, std::int64_t split, int color, 
     std::unique_lock lock(group.mutex);
     auto& wishes = group.wishes[split];
     wishes[parent.rank] = {color, key};
-    group.changed.notify_all();
+    group.changed.tell();
     if (!wait_for(parent, lock, [&] { return static_cast<int>(wishes.size()) == group.size(); })) return nullptr;
     int size = 0;
     rank = 0;
@@ -109,7 +109,7 @@ ncclResult_t abort_together(const std::vector<ncclComm_t>& comms) {
             return refuse_nccl("ncclCommAbort of '" + comm->name + "', which was ended", ncclInvalidArgument);
         const std::lock_guard lock(comm->group->mutex);
         comm->aborted = true;
-        comm->group->changed.notify_all();
+        comm->group->changed.tell();
     }
     // NCCL frees memory of the device, and that waits for all that the device holds.
     for (ncclComm* const comm : comms) {
@@ -246,7 +246,7 @@ ncclResult_t ncclCommFinalize(ncclComm_t comm) {
         comm->finalized = true;
         if (!wait_for(*comm, lock, [&] { return comm->ended == comm->issued; })) return ncclInternalError;
         ++group.finalizing;
-        group.changed.notify_all();
+        group.changed.tell();
         return wait_for(*comm, lock, [&] { return group.finalizing == group.size(); }) ? ncclSuccess
                                                                                        : ncclInternalError;
     });

@@ -84,7 +84,7 @@ std::shared_ptr<Meeting> Group::come(int rank, const Call& call, std::int64_t nu
         perform(*meeting);
         meeting->is_over = true;
     }
-    changed.notify_all();
+    changed.tell();
     return meeting;
 }
 

@@ -3,7 +3,6 @@
 // work.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -15,6 +14,8 @@
 #include <vector>
 
 #include <nccl.h>
+
+#include "tests/standin/streams.h"
 
 namespace smp::standin {
 
@@ -43,13 +44,13 @@ struct Meeting {
     bool is_over = false;
 };
 
-/// Everything is done under `mutex`; `changed` tells of all that happens.
+/// Everything is done under `mutex`; who waits for any of it waits at `changed`.
 class Group {
   public:
     explicit Group(int size) : size_(size) {}
 
     std::mutex mutex;
-    std::condition_variable changed;
+    Crossing changed;
 
     int size() const { return size_; }
     /// Rank `rank` comes with its `number`-th call of this kind (of messages: with this peer, in this direction).

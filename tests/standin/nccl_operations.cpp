@@ -33,13 +33,7 @@ void run(const Launch& launch) {
     ncclComm& comm = *launch.comm;
     Group& group = *comm.group;
     std::unique_lock lock(group.mutex);
-    std::optional<Standstill> standstill;
-    const auto wait = [&](const auto& condition) {
-        standstill.emplace();
-        const bool came = wait_for(comm, lock, condition);
-        standstill.reset();
-        return came;
-    };
+    const auto wait = [&](const auto& condition) { return wait_for(comm, lock, condition, Crossing::Who::stream); };
     bool goes_on = wait([&] { return comm.ended == launch.number; });
     std::vector<std::shared_ptr<Meeting>> meetings;
     for (std::size_t i = 0; i < launch.calls.size() && goes_on; ++i)
@@ -57,7 +51,7 @@ void run(const Launch& launch) {
         comm.told_error = ncclInvalidUsage;
     }
     ++comm.ended;
-    group.changed.notify_all();
+    group.changed.tell();
 }
 
 void number(Launch& launch) {

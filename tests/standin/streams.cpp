@@ -39,11 +39,10 @@ Activity& activity() {
 }
 void add_busy(int streams) { activity().busy.fetch_add(streams, std::memory_order_relaxed); }
 
-/// The threads that ask for events: hosts. Looked at without a lock, like Activity.
+/// The threads that have waited for events: hosts. Looked at without a lock, like Activity.
 struct Host {
     std::atomic<bool> is_there{false};
-    std::atomic<std::uint64_t> given{0};  // tasks by all hosts when it last asked
-    std::atomic<int> times{0};            // that it has asked since
+    std::atomic<std::uint64_t> given{0};  // tasks by all hosts when it was last seen waiting
 };
 using Hosts = std::array<Host, 256>;
 Hosts& hosts() {
@@ -67,29 +66,24 @@ class OwnHost {
     }
     OwnHost(const OwnHost&) = delete;
     OwnHost& operator=(const OwnHost&) = delete;
-    void asks() {
+    void waits() {
         if (host_ == nullptr) return;
-        const std::uint64_t given = activity().given.load(std::memory_order_relaxed);
-        if (host_->given.exchange(given, std::memory_order_relaxed) != given)
-            host_->times.store(0, std::memory_order_relaxed);
-        host_->times.fetch_add(1, std::memory_order_relaxed);
+        host_->given.store(activity().given.load(std::memory_order_relaxed), std::memory_order_relaxed);
     }
 
   private:
     Host* host_ = nullptr;
 };
-void host_asks() {
+void host_waits() {
     static thread_local OwnHost own;
-    own.asks();
+    own.waits();
 }
 
-/// Whether each host has asked again and again since any of them has given something: it waits, and gives no more.
+/// Whether each host has been seen waiting since any of them has given something: nobody gives more.
 bool all_hosts_wait() {
-    constexpr int kTimes = 3;
     const std::uint64_t given = activity().given.load(std::memory_order_relaxed);
     return std::ranges::all_of(hosts(), [given](const Host& host) {
-        return !host.is_there.load(std::memory_order_relaxed) || (host.given.load(std::memory_order_relaxed) == given &&
-                                                                  host.times.load(std::memory_order_relaxed) >= kTimes);
+        return !host.is_there.load(std::memory_order_relaxed) || host.given.load(std::memory_order_relaxed) == given;
     });
 }
 
@@ -97,6 +91,17 @@ bool all_hosts_wait() {
 
 Standstill::Standstill() { add_busy(-1); }
 Standstill::~Standstill() { add_busy(1); }
+
+void Crossing::add_stream() {
+    ++streams_;
+    add_busy(-1);
+}
+
+void Crossing::tell() {
+    ++told_;
+    add_busy(std::exchange(streams_, 0));
+    changed_.notify_all();
+}
 
 std::string Purpose::name() const {
     if (!communicator_.empty()) return communicator_;
@@ -264,12 +269,10 @@ std::uint64_t EventState::issued() {
 }
 
 void EventState::reach(std::uint64_t record) {
-    {
-        const std::lock_guard lock(mutex_);
-        reached_ = std::max(reached_, record);
-        time_ = std::chrono::steady_clock::now();
-    }
-    changed_.notify_all();
+    const std::lock_guard lock(mutex_);
+    reached_ = std::max(reached_, record);
+    time_ = std::chrono::steady_clock::now();
+    reached_more_.tell();
 }
 
 bool EventState::has_reached_all() {
@@ -277,9 +280,9 @@ bool EventState::has_reached_all() {
     return reached_ >= issued_;
 }
 
-void EventState::wait(std::uint64_t record) {
+void EventState::wait(Crossing::Who who, std::uint64_t record) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return reached_ >= record; });
+    reached_more_.wait(who, lock, [&] { return reached_ >= record; });
 }
 
 std::chrono::steady_clock::time_point EventState::time() {
@@ -360,10 +363,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned
             own.joins.emplace(waiting, awaited);
         }
         if (!join_is_ignored(waiting, awaited))
-            stream.queue->push([state = awaits.state, record] {
-                const Standstill standstill;
-                state->wait(record);
-            });
+            stream.queue->push([state = awaits.state, record] { state->wait(Crossing::Who::stream, record); });
         return cudaSuccess;
     });
 }
@@ -435,11 +435,12 @@ cudaError_t cudaEventQuery(cudaEvent_t handle) {
     return call(__func__, [&] {
         const EventHandle& event = event_of(handle);
         count(counts(event.device).events_queried);
-        host_asks();
         if (event.state->has_reached_all()) return cudaSuccess;
         Asked& own = asked();
-        if (++own.times[handle] > Asked::kMostInPassing && !std::exchange(own.waits, true))
-            count(counts(event.device).polled);
+        if (++own.times[handle] > Asked::kMostInPassing) {
+            host_waits();
+            if (!std::exchange(own.waits, true)) count(counts(event.device).polled);
+        }
         return cudaErrorNotReady;
     });
 }
@@ -448,7 +449,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t handle) {
     return call(__func__, [&] {
         const EventHandle& event = event_of(handle);
         count(counts(event.device).events);
-        event.state->wait(event.state->issued());
+        event.state->wait(Crossing::Who::host, event.state->issued());
         return cudaSuccess;
     });
 }

@@ -29,6 +29,29 @@ class Standstill {
     Standstill& operator=(const Standstill&) = delete;
 };
 
+/// Where threads wait for what others do. A stream that waits can do nothing; from the moment on in which it is told to
+/// look again it can, however late its thread runs again on a busy machine. All under the mutex of what is looked at.
+class Crossing {
+  public:
+    enum class Who { stream, host };
+    /// Looks at `condition` at once, and whenever tell() was called. `lock` holds the mutex.
+    template <class Condition>
+    void wait(Who who, std::unique_lock<std::mutex>& lock, const Condition& condition) {
+        while (!condition()) {
+            if (who == Who::stream) add_stream();
+            changed_.wait(lock, [this, told = told_] { return told_ != told; });
+        }
+    }
+    void tell();
+
+  private:
+    void add_stream();
+
+    std::condition_variable changed_;
+    std::uint64_t told_ = 0;
+    int streams_ = 0;  // that wait
+};
+
 /// What a stream is for, told by what the host has given it so far.
 class Purpose {
   public:
@@ -99,12 +122,12 @@ class EventState {
     std::uint64_t issued();
     void reach(std::uint64_t record);
     bool has_reached_all();
-    void wait(std::uint64_t record);
+    void wait(Crossing::Who who, std::uint64_t record);
     std::chrono::steady_clock::time_point time();
 
   private:
     std::mutex mutex_;
-    std::condition_variable changed_;
+    Crossing reached_more_;
     std::uint64_t issued_ = 0, reached_ = 0;
     std::chrono::steady_clock::time_point time_;
 };
