@@ -178,17 +178,14 @@ void Trainer::Impl::prepare_on_device(TrainerOptions& options) {
     cut_.replica = groups_.at.rdp;
     batches_.emplace(cut_, token_needs(plan_, groups_.at), /*pinned=*/placement_.device.is_cuda());
     if (placement_.device.is_cuda()) meter_.count_device_allocations();
-    fail_together(world_, [&] {
-        meter_.with_device_memory([&] {
-            stage_.emplace(job_.model, plan_, groups_, meter_, job_.parallel, placement_.device);
-            exchange_.emplace(groups_, *stage_, meter_, plan_.training[groups_.at.stage()],
-                              plan_.shard_optimizer_state);
-            {
-                const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::optimizer);
-                update_.emplace(groups_, *stage_, job_.training, plan_.shard_optimizer_state, tokens_per_batch());
-            }
-            executor_.emplace(plan_, graph_.shared, parts(), std::move(options.executor));
-        });
+    meter_.with_device_memory([&] {
+        stage_.emplace(job_.model, plan_, groups_, meter_, job_.parallel, placement_.device);
+        exchange_.emplace(groups_, *stage_, meter_, plan_.training[groups_.at.stage()], plan_.shard_optimizer_state);
+        {
+            const MemoryMeter::Scope scope(meter_, partition::MemoryCategory::optimizer);
+            update_.emplace(groups_, *stage_, job_.training, plan_.shard_optimizer_state, tokens_per_batch());
+        }
+        executor_.emplace(plan_, graph_.shared, parts(), std::move(options.executor));
     });
     if (groups_.nccl) {
         const DeviceWatch::Scope watched(device_watch_.get(), "the warm-up before the first step");
