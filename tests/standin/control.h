@@ -20,11 +20,12 @@ struct HostWaits {
 
 /// What one call of the CUDA runtime or of NCCL does instead of its work.
 struct Plant {
-    const char* call;     // "cudaMemcpyAsync", "ncclSend", …
-    int device = -1;      // −1: any. Of cuda…: the current one; of nccl…: the communicator's
-    int after = 0;        // calls that go well before
-    int result = 0;       // what it returns, a cudaError_t or an ncclResult_t
-    bool stalls = false;  // begins no sooner than take_back() instead
+    const char* call;               // "cudaMemcpyAsync", "ncclSend", …
+    int device = -1;                // −1: any. Of cuda…: the current one; of nccl…: the communicator's
+    const char* communicator = "";  // of nccl…, by name; empty: any
+    int after = 0;                  // calls that go well before
+    int result = 0;                 // what it returns, a cudaError_t or an ncclResult_t
+    bool stalls = false;            // begins no sooner than take_back() instead
 };
 
 struct Control {

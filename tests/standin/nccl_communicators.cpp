@@ -86,7 +86,7 @@ int refuse_nccl_call(const char* name) { return refuse_nccl(std::string("there i
 
 ncclResult_t usable(const char* call, ncclComm_t comm) {
     if (comm == nullptr) return refuse_nccl(std::string(call) + " without a communicator", ncclInvalidArgument);
-    if (const auto result = planted(call, comm->device)) return static_cast<ncclResult_t>(*result);
+    if (const auto result = planted(call, comm->device, comm->name)) return static_cast<ncclResult_t>(*result);
     if (comm->is_over)
         return refuse_nccl(std::string(call) + " on '" + comm->name + "', which was ended", ncclInvalidArgument);
     if (comm->state == ncclInProgress)
@@ -263,7 +263,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm) {
 
 ncclResult_t ncclCommAbort(ncclComm_t comm) {
     if (comm == nullptr) return ncclInvalidArgument;
-    if (const auto result = planted(__func__, comm->device)) return static_cast<ncclResult_t>(*result);
+    if (const auto result = planted(__func__, comm->device, comm->name)) return static_cast<ncclResult_t>(*result);
     if (!in_group()) return abort_together({comm});
     abort_at_group_end(comm);
     return ncclSuccess;

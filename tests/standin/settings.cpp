@@ -35,7 +35,7 @@ Delay& delay() {
 }
 
 struct Planted {
-    std::string call;
+    std::string call, communicator;
     int device, result;
     bool stalls;
     std::atomic<int> left;                // calls that go well before
@@ -58,8 +58,12 @@ HostWaits host_waits(int device) {
 }
 
 void plant(const Plant& wish) {
-    auto* const made = new Planted{
-        .call = wish.call, .device = wish.device, .result = wish.result, .stalls = wish.stalls, .left = wish.after};
+    auto* const made = new Planted{.call = wish.call,
+                                   .communicator = wish.communicator,
+                                   .device = wish.device,
+                                   .result = wish.result,
+                                   .stalls = wish.stalls,
+                                   .left = wish.after};
     for (auto& place : plants()) {
         Planted* free = nullptr;
         if (place.compare_exchange_strong(free, made)) return;
@@ -120,10 +124,12 @@ Counts& counts(int device) {
     return (*all)[static_cast<std::size_t>(std::clamp(device, 0, kMostDevices - 1))];
 }
 
-std::optional<int> planted(const char* call, int device) {
+std::optional<int> planted(const char* call, int device, const std::string& communicator) {
     for (auto& place : plants()) {
         Planted* const there = place.load(std::memory_order_acquire);
-        if (there == nullptr || there->call != call || (there->device >= 0 && there->device != device)) continue;
+        if (there == nullptr || there->call != call || (there->device >= 0 && there->device != device) ||
+            (!there->communicator.empty() && there->communicator != communicator))
+            continue;
         if (there->left.fetch_sub(1) > 0) continue;
         if (!there->stalls) return there->result;
         while (!there->taken_back) std::this_thread::sleep_for(std::chrono::milliseconds(1));

@@ -44,7 +44,7 @@ Counts& counts(int device);
 inline void count(std::atomic<std::int64_t>& number) { number.fetch_add(1, std::memory_order_relaxed); }
 
 /// What is planted for this call, if its time has come; does not return while it is one that stalls.
-std::optional<int> planted(const char* call, int device);
+std::optional<int> planted(const char* call, int device, const std::string& communicator = {});
 
 /// Whether Control::ignore_joins says so of these purposes.
 bool join_is_ignored(const std::string& waiting, const std::string& awaited);
