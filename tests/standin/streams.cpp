@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 #include <pthread.h>
 #include <set>
 #include <string>
@@ -13,95 +12,6 @@
 #include "tests/standin/errors.h"
 
 namespace smp::standin {
-
-namespace {
-
-/// How often a thread of the host has asked for events in vain since it has last given a stream something. Who only
-/// comes by asks once or twice.
-struct Asked {
-    static constexpr int kMostInPassing = 10;
-    std::map<const void*, int> times;
-    bool waits = false;  // and is counted
-};
-Asked& asked() {
-    static thread_local Asked of_thread;
-    return of_thread;
-}
-
-/// What all streams are at: looked at without a lock, by those that are held back.
-struct Activity {
-    std::atomic<int> busy{0};             // streams that have something to do and do not wait
-    std::atomic<std::uint64_t> given{0};  // tasks by hosts
-};
-Activity& activity() {
-    static auto* const only = new Activity;
-    return *only;
-}
-void add_busy(int streams) { activity().busy.fetch_add(streams, std::memory_order_relaxed); }
-
-/// The threads that have waited for events: hosts. Looked at without a lock, like Activity.
-struct Host {
-    std::atomic<bool> is_there{false};
-    std::atomic<std::uint64_t> given{0};  // tasks by all hosts when it was last seen waiting
-};
-using Hosts = std::array<Host, 256>;
-Hosts& hosts() {
-    static auto* const only = new Hosts;
-    return *only;
-}
-
-/// This thread's place among them, as long as it lives; those beyond the last place are not looked at.
-class OwnHost {
-  public:
-    OwnHost() {
-        for (Host& host : hosts()) {
-            bool is_there = false;
-            if (!host.is_there.compare_exchange_strong(is_there, true, std::memory_order_relaxed)) continue;
-            host_ = &host;
-            return;
-        }
-    }
-    ~OwnHost() {
-        if (host_ != nullptr) host_->is_there.store(false, std::memory_order_relaxed);
-    }
-    OwnHost(const OwnHost&) = delete;
-    OwnHost& operator=(const OwnHost&) = delete;
-    void waits() {
-        if (host_ == nullptr) return;
-        host_->given.store(activity().given.load(std::memory_order_relaxed), std::memory_order_relaxed);
-    }
-
-  private:
-    Host* host_ = nullptr;
-};
-void host_waits() {
-    static thread_local OwnHost own;
-    own.waits();
-}
-
-/// Whether each host has been seen waiting since any of them has given something: nobody gives more.
-bool all_hosts_wait() {
-    const std::uint64_t given = activity().given.load(std::memory_order_relaxed);
-    return std::ranges::all_of(hosts(), [given](const Host& host) {
-        return !host.is_there.load(std::memory_order_relaxed) || host.given.load(std::memory_order_relaxed) == given;
-    });
-}
-
-}  // namespace
-
-Standstill::Standstill() { add_busy(-1); }
-Standstill::~Standstill() { add_busy(1); }
-
-void Crossing::add_stream() {
-    ++streams_;
-    add_busy(-1);
-}
-
-void Crossing::tell() {
-    ++told_;
-    add_busy(std::exchange(streams_, 0));
-    changed_.notify_all();
-}
 
 std::string Purpose::name() const {
     if (!communicator_.empty()) return communicator_;
@@ -114,14 +24,12 @@ std::string Purpose::name() const {
     return "compute";
 }
 
-void begins_to_ask() { asked() = {}; }
-
 void TaskQueue::push(Task task) {
     if (of_ == Of::stream) begins_to_ask();
     {
         const std::lock_guard lock(mutex_);
         if (of_ == Of::stream) {
-            activity().given.fetch_add(1, std::memory_order_relaxed);
+            count_given();
             if (given_ == ended_) add_busy(1);
         }
         tasks_.push_back(std::move(task));
@@ -161,9 +69,9 @@ void TaskQueue::begin_late() {
     constexpr int kLooks = 3000;
     const Standstill standstill;
     while (held_back_.load(std::memory_order_relaxed)) {
-        const std::uint64_t given = activity().given.load(std::memory_order_relaxed);
-        if (std::exchange(given_at_looks_, given) != given) looks_ = 0;
-        if ((all_hosts_wait() || looks_ >= kLooks) && activity().busy.load(std::memory_order_relaxed) <= 0) return;
+        const std::uint64_t now = given();
+        if (std::exchange(given_at_looks_, now) != now) looks_ = 0;
+        if ((all_hosts_wait() || looks_ >= kLooks) && !is_any_busy()) return;
         std::this_thread::sleep_for(std::chrono::microseconds(100));
         ++looks_;
     }
@@ -436,11 +344,7 @@ cudaError_t cudaEventQuery(cudaEvent_t handle) {
         const EventHandle& event = event_of(handle);
         count(counts(event.device).events_queried);
         if (event.state->has_reached_all()) return cudaSuccess;
-        Asked& own = asked();
-        if (++own.times[handle] > Asked::kMostInPassing) {
-            host_waits();
-            if (!std::exchange(own.waits, true)) count(counts(event.device).polled);
-        }
+        if (asks_in_vain(handle)) count(counts(event.device).polled);
         return cudaErrorNotReady;
     });
 }

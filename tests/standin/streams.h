@@ -16,41 +16,10 @@
 
 #include <cuda_runtime_api.h>
 
+#include "tests/standin/activity.h"
 #include "tests/standin/settings.h"
 
 namespace smp::standin {
-
-/// While it lives, the stream whose task makes it waits for others and can do nothing.
-class Standstill {
-  public:
-    Standstill();
-    ~Standstill();
-    Standstill(const Standstill&) = delete;
-    Standstill& operator=(const Standstill&) = delete;
-};
-
-/// Where threads wait for what others do. A stream that waits can do nothing; from the moment on in which it is told to
-/// look again it can, however late its thread runs again on a busy machine. All under the mutex of what is looked at.
-class Crossing {
-  public:
-    enum class Who { stream, host };
-    /// Looks at `condition` at once, and whenever tell() was called. `lock` holds the mutex.
-    template <class Condition>
-    void wait(Who who, std::unique_lock<std::mutex>& lock, const Condition& condition) {
-        while (!condition()) {
-            if (who == Who::stream) add_stream();
-            changed_.wait(lock, [this, told = told_] { return told_ != told; });
-        }
-    }
-    void tell();
-
-  private:
-    void add_stream();
-
-    std::condition_variable changed_;
-    std::uint64_t told_ = 0;
-    int streams_ = 0;  // that wait
-};
 
 /// What a stream is for, told by what the host has given it so far.
 class Purpose {
@@ -106,9 +75,6 @@ struct Stream {
     int device;
     std::shared_ptr<TaskQueue> queue;
 };
-
-/// What the calling thread has asked of events so far was no wait for a device (HostWaits::polled).
-void begins_to_ask();
 
 /// Null for a handle that is no stream here (cudaStreamPerThread).
 Stream* stream_of(cudaStream_t handle);
