@@ -101,13 +101,7 @@ class FailureOnCuda : public standin::QueuedKernels<> {
 
   private:
     Job job(seconds limit) const {
-        Job layout = smp::testing::fiber_job(folder_);
-        smp::testing::change_model(layout, [](auto& model) {
-            model.n_layer = 4;
-            model.embd_pdrop = model.attn_pdrop = model.resid_pdrop = 0.1;
-        });
-        layout.training.global_batch_size = 8;
-        layout.training.gradient_clip_norm = 0.3;
+        Job layout = smp::testing::deeper_fiber_job(folder_);
         layout.parallel.pipeline_parallel_degree = layout.parallel.tensor_parallel_degree = 2;
         layout.cluster.devices_per_node = 4;
         layout.cluster.device = partition::Device::cuda;

@@ -19,4 +19,17 @@ inline runtime::Job fiber_job(const ScratchFolder& folder) {
     return job;
 }
 
+/// fiber_job() with more layers, for as many stages, dropout everywhere, eight sequences a step and gradients that are
+/// clipped.
+inline runtime::Job deeper_fiber_job(const ScratchFolder& folder, int layers = 4) {
+    runtime::Job job = fiber_job(folder);
+    change_model(job, [layers](auto& model) {
+        model.n_layer = layers;
+        model.embd_pdrop = model.attn_pdrop = model.resid_pdrop = 0.1;
+    });
+    job.training.global_batch_size = 8;
+    job.training.gradient_clip_norm = 0.3;
+    return job;
+}
+
 }  // namespace smp::testing

@@ -19,13 +19,7 @@ using smp::testing::train;
 class SharedDevices : public standin::QueuedKernels<> {
   protected:
     Job job() const {
-        Job job = smp::testing::fiber_job(folder_);
-        smp::testing::change_model(job, [](auto& model) {
-            model.n_layer = 4;
-            model.embd_pdrop = model.attn_pdrop = model.resid_pdrop = 0.1;
-        });
-        job.training.global_batch_size = 8;
-        job.training.gradient_clip_norm = 0.3;
+        Job job = smp::testing::deeper_fiber_job(folder_);
         job.training.deterministic = true;  // ranks that share add in their order, and NCCL does otherwise
         return job;
     }

@@ -26,13 +26,7 @@ struct Layout {
 class StepOfTrainingOnCuda : public standin::QueuedKernels<::testing::TestWithParam<Layout>> {
   protected:
     Job job() const {
-        Job job = smp::testing::fiber_job(folder_);
-        smp::testing::change_model(job, [](auto& model) {
-            model.n_layer = 4;
-            model.embd_pdrop = model.attn_pdrop = model.resid_pdrop = 0.1;
-        });
-        job.training.global_batch_size = 8;
-        job.training.gradient_clip_norm = 0.3;
+        Job job = smp::testing::deeper_fiber_job(folder_);
         job.training.steps = 5;
         job.cluster.device = partition::Device::cuda;
         return job;

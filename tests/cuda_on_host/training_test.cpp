@@ -34,16 +34,7 @@ using smp::testing::train;
 
 class TrainingOnCuda : public standin::QueuedKernels<> {
   protected:
-    Job job(int layers = 4) const {
-        Job job = smp::testing::fiber_job(folder_);
-        smp::testing::change_model(job, [&](auto& model) {
-            model.n_layer = layers;
-            model.embd_pdrop = model.attn_pdrop = model.resid_pdrop = 0.1;
-        });
-        job.training.global_batch_size = 8;
-        job.training.gradient_clip_norm = 0.3;
-        return job;
-    }
+    Job job(int layers = 4) const { return smp::testing::deeper_fiber_job(folder_, layers); }
     static Job with(Job job, int pp, int tp, int ranks) {
         return smp::testing::laid_out(std::move(job), pp, tp, ranks);
     }
